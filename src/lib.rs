@@ -1,0 +1,3 @@
+//! ado-coworker.
+pub mod clock;
+pub mod simulator;
