@@ -1,1 +1,2 @@
 //! The simulated outside world.
+pub mod tokens;
