@@ -9,5 +9,7 @@ pub mod action;
 pub mod clock;
 pub mod config;
 pub mod digest;
+pub mod event;
+pub mod journal;
 pub mod policy;
 pub mod simulator;
