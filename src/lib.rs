@@ -9,5 +9,6 @@ pub mod action;
 pub mod clock;
 pub mod config;
 pub mod digest;
+pub mod model;
 pub mod policy;
 pub mod simulator;
