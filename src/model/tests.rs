@@ -397,7 +397,12 @@ async fn a_conversation_with_open_calls_is_not_sent() {
     let open = Message::Assistant { text: String::new(), tool_calls: vec![call] };
     let talk = Conversation::from_messages(&[Message::User { text: "x".into() }, open]).unwrap();
     let tools = ToolSchemas::new(&[]).unwrap();
-    let error = bench.model.reply(&talk, &tools, &mut |_| {}, &CancellationToken::new()).await.unwrap_err();
+    let cancel = CancellationToken::new();
+    // A task of its own must be able to hold the call, hence the bound.
+    fn sendable<T: Send>(future: T) -> T {
+        future
+    }
+    let error = sendable(bench.model.reply(&talk, &tools, &mut |_| {}, &cancel)).await.unwrap_err();
     assert!(matches!(error, ModelError::Invalid { .. }), "{error}");
     assert_eq!(bench.requests(), 0);
 }
