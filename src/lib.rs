@@ -11,5 +11,6 @@ pub mod config;
 pub mod digest;
 pub mod event;
 pub mod journal;
+pub mod model;
 pub mod policy;
 pub mod simulator;
