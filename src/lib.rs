@@ -9,5 +9,7 @@ pub mod action;
 pub mod clock;
 pub mod config;
 pub mod digest;
+pub mod http;
+pub mod identity;
 pub mod policy;
 pub mod simulator;
