@@ -12,7 +12,10 @@ pub fn backoff(attempt: u32, first: Duration, longest: Duration) -> Duration {
     let doubled = first.saturating_mul(1u32.checked_shl(attempt.saturating_sub(1)).unwrap_or(u32::MAX));
     let half = doubled.min(longest) / 2;
     // 16 random bits are plenty for a wait.
-    let chance = u32::from(u16::from_le_bytes([uuid::Uuid::new_v4().as_bytes()[0], uuid::Uuid::new_v4().as_bytes()[1]]));
+    let chance = u32::from(u16::from_le_bytes([
+        uuid::Uuid::new_v4().as_bytes()[0],
+        uuid::Uuid::new_v4().as_bytes()[1],
+    ]));
     half + half.saturating_mul(chance) / u32::from(u16::MAX)
 }
 
@@ -117,7 +120,8 @@ mod tests {
             let wait = backoff(attempt, first, longest);
             assert!(wait >= first / 2 && wait <= longest, "{attempt}: {wait:?}");
         }
-        let waits: std::collections::BTreeSet<Duration> = (0..20).map(|_| backoff(9, first, longest)).collect();
+        let waits: std::collections::BTreeSet<Duration> =
+            (0..20).map(|_| backoff(9, first, longest)).collect();
         assert!(waits.len() > 10);
     }
 

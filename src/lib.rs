@@ -6,6 +6,7 @@
 //! agent's own user. `ARCHITECTURE.md` is the map; a test holds the imports to its rows.
 
 pub mod action;
+pub mod azure_devops;
 pub mod clock;
 pub mod config;
 pub mod digest;

@@ -27,10 +27,8 @@ const fn passing(code: u32, cause: &'static str, remedy: &'static str) -> Cause 
 }
 
 const BACK_OFF: &str = "Nothing to change; it is tried again. If it lasts, look at Entra's service health.";
-const FEDERATION: &str =
-    "Compare issuer, subject and audience of the blueprint's federated credential with the token, letter by letter.";
-const CONDITIONAL_ACCESS: &str =
-    "An agent user cannot answer a prompt: exclude it from that conditional access policy, or use one for agents.";
+const FEDERATION: &str = "Compare issuer, subject and audience of the blueprint's federated credential with the token, letter by letter.";
+const CONDITIONAL_ACCESS: &str = "An agent user cannot answer a prompt: exclude it from that conditional access policy, or use one for agents.";
 
 /// Every code that this product can meet, in TOKENS.md's order.
 pub const CAUSES: &[Cause] = &[
@@ -50,7 +48,11 @@ pub const CAUSES: &[Cause] = &[
         "The sidecar's blueprint secret has expired.",
         "Add a new secret to the blueprint, or move to a federated credential.",
     ),
-    lasting(7000216, "The sidecar sent no credential.", "Configure AzureAd__ClientCredentials__0 on the sidecar."),
+    lasting(
+        7000216,
+        "The sidecar sent no credential.",
+        "Configure AzureAd__ClientCredentials__0 on the sidecar.",
+    ),
     lasting(
         7000218,
         "A confidential client came without its credential.",
@@ -73,7 +75,11 @@ pub const CAUSES: &[Cause] = &[
         "The application may not act for a user.",
         "Check that AGENT_IDENTITY_ID is an agent identity and AzureAd__ClientId its blueprint.",
     ),
-    lasting(700025, "A public client sent a credential.", "Use separate applications for sign-in and blueprint."),
+    lasting(
+        700025,
+        "A public client sent a credential.",
+        "Use separate applications for sign-in and blueprint.",
+    ),
     lasting(700027, "The assertion's signature is not known.", "Register the certificate on the blueprint."),
     lasting(
         7000272,
@@ -113,7 +119,11 @@ pub const CAUSES: &[Cause] = &[
         "The sidecar's assertion is outside its validity.",
         "Check the clocks, and that the projected token file is renewed.",
     ),
-    lasting(50013, "The assertion has a wrong audience or issuer.", "Check AzureAd__ClientId on the sidecar."),
+    lasting(
+        50013,
+        "The assertion has a wrong audience or issuer.",
+        "Check AzureAd__ClientId on the sidecar.",
+    ),
     lasting(500133, "The user's assertion has expired.", "Sign in again."),
     lasting(50027, "The token sent to Entra is malformed.", "Update the sidecar; send tokens untouched."),
     lasting(
@@ -126,7 +136,11 @@ pub const CAUSES: &[Cause] = &[
         "There is no such user in the tenant.",
         "Correct AGENT_USERNAME; a user made just now needs some minutes.",
     ),
-    lasting(50057, "The agent user is disabled.", "Enable it in Entra, unless it was switched off on purpose."),
+    lasting(
+        50057,
+        "The agent user is disabled.",
+        "Enable it in Entra, unless it was switched off on purpose.",
+    ),
     lasting(50020, "The account belongs to another tenant.", "Use the agent user's home tenant."),
     lasting(50076, "Conditional access wants multifactor sign-in.", CONDITIONAL_ACCESS),
     lasting(50079, "Conditional access wants multifactor registration.", CONDITIONAL_ACCESS),
@@ -135,7 +149,11 @@ pub const CAUSES: &[Cause] = &[
     lasting(53001, "Conditional access wants a joined device.", CONDITIONAL_ACCESS),
     lasting(530032, "The tenant's security policy blocks it.", "Ask the tenant's administrator."),
     lasting(50131, "Conditional access or a risk detection blocks it.", "Look at the agent's risk in Entra."),
-    passing(50173, "Its grants were revoked; a fresh token is needed.", "It is tried again with a fresh exchange."),
+    passing(
+        50173,
+        "Its grants were revoked; a fresh token is needed.",
+        "It is tried again with a fresh exchange.",
+    ),
     lasting(
         500011,
         "The resource is not known in this tenant.",
@@ -147,11 +165,23 @@ pub const CAUSES: &[Cause] = &[
     lasting(650051, "A partial consent stands in the way.", "Grant by oauth2PermissionGrants instead."),
     lasting(90094, "An administrator's consent is required.", "Ask the tenant's administrator."),
     lasting(70011, "The scope is malformed.", "Scopes__0 is the resource followed by /.default."),
-    lasting(1002012, "The scope does not end in /.default.", "Scopes__0 is the resource followed by /.default."),
+    lasting(
+        1002012,
+        "The scope does not end in /.default.",
+        "Scopes__0 is the resource followed by /.default.",
+    ),
     lasting(700022, "Scopes of two resources in one request.", "One profile of the sidecar is one resource."),
-    lasting(90002, "There is no such tenant.", "Correct AzureAd__TenantId on the sidecar and AZURE_TENANT_ID here."),
+    lasting(
+        90002,
+        "There is no such tenant.",
+        "Correct AzureAd__TenantId on the sidecar and AZURE_TENANT_ID here.",
+    ),
     lasting(50194, "The tenant is given as /common.", "Give the tenant's GUID in AzureAd__TenantId."),
-    lasting(900144, "A parameter is missing in the sidecar's request.", "Check the sidecar's version and settings."),
+    lasting(
+        900144,
+        "A parameter is missing in the sidecar's request.",
+        "Check the sidecar's version and settings.",
+    ),
     lasting(9002313, "The sidecar's request is malformed.", "Check the sidecar's version and settings."),
     lasting(90023, "The sidecar's request is malformed.", "Check the sidecar's version and settings."),
     lasting(
@@ -164,12 +194,20 @@ pub const CAUSES: &[Cause] = &[
         "A fault of the service, or a user principal name given as object id.",
         "Give a name as AGENT_USERNAME and an object id as AGENT_USER_ID.",
     ),
-    lasting(50196, "Entra sees the same request in a loop.", "Wait some minutes; tokens are cached by this program."),
+    lasting(
+        50196,
+        "Entra sees the same request in a loop.",
+        "Wait some minutes; tokens are cached by this program.",
+    ),
     passing(90055, "Entra is throttling.", BACK_OFF),
     passing(90033, "A passing fault of Entra.", BACK_OFF),
     passing(90024, "A passing fault of Entra.", BACK_OFF),
     passing(50033, "A passing fault of Entra.", BACK_OFF),
-    lasting(50012, "The blueprint's credential is wrong.", "Check the certificate or assertion given to the sidecar."),
+    lasting(
+        50012,
+        "The blueprint's credential is wrong.",
+        "Check the certificate or assertion given to the sidecar.",
+    ),
 ];
 
 #[cfg(test)]

@@ -77,13 +77,15 @@ pub(super) fn check(
 
 fn decode(token: &str) -> Result<Map<String, Value>, IdentityError> {
     let mut parts = token.split('.');
-    let (Some(_), Some(body), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next()) else {
+    let (Some(_), Some(body), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    else {
         return Err(IdentityError::Unreadable("the token is not a JWT"));
     };
     let bytes = URL_SAFE_NO_PAD
         .decode(body.trim_end_matches('='))
         .map_err(|_| IdentityError::Unreadable("the token's claims are not base64url"))?;
-    serde_json::from_slice(&bytes).map_err(|_| IdentityError::Unreadable("the token's claims are not a JSON object"))
+    serde_json::from_slice(&bytes)
+        .map_err(|_| IdentityError::Unreadable("the token's claims are not a JSON object"))
 }
 
 struct Claims(Map<String, Value>);
@@ -137,7 +139,8 @@ fn check_tenant(claims: &Claims, settings: &config::Identity) -> Result<(), Iden
 }
 
 fn check_expiry(claims: &Claims, now: Timestamp) -> Result<Timestamp, IdentityError> {
-    let seconds = claims.0.get("exp").and_then(|exp| exp.as_i64().or_else(|| exp.as_f64().map(|exp| exp as i64)));
+    let seconds =
+        claims.0.get("exp").and_then(|exp| exp.as_i64().or_else(|| exp.as_f64().map(|exp| exp as i64)));
     let expires_at = seconds
         .and_then(|seconds| Timestamp::from_second(seconds).ok())
         .ok_or(IdentityError::Unreadable("the token has no expiry"))?;
@@ -152,10 +155,12 @@ fn check_expiry(claims: &Claims, now: Timestamp) -> Result<Timestamp, IdentityEr
 }
 
 fn check_principal(claims: &Claims, settings: &config::Identity) -> Result<(), IdentityError> {
-    let same = |found: Option<&str>, expected: &str| found.is_some_and(|found| found.eq_ignore_ascii_case(expected));
+    let same =
+        |found: Option<&str>, expected: &str| found.is_some_and(|found| found.eq_ignore_ascii_case(expected));
     let agent = settings.agent_identity_id.as_str();
     let is_app_token = claims.text("idtyp").is_some_and(|kind| kind.eq_ignore_ascii_case("app"))
-        || (claims.application().is_some() && same(claims.text("oid"), claims.application().unwrap_or_default()))
+        || (claims.application().is_some()
+            && same(claims.text("oid"), claims.application().unwrap_or_default()))
         || (claims.text("scp").is_none() && claims.0.contains_key("roles"));
     let user_matches = match &settings.agent_user {
         AgentUser::ObjectId(id) => same(claims.text("oid"), &id.to_string()),

@@ -76,8 +76,11 @@ impl Call<'_> {
 
     fn url(&self, audience: Audience, force: bool, correlation_id: &str) -> Result<Url, IdentityError> {
         let mut url = self.settings.sidecar_url.clone();
-        let path =
-            format!("{}/AuthorizationHeaderUnauthenticated/{}", url.path().trim_end_matches('/'), audience.profile());
+        let path = format!(
+            "{}/AuthorizationHeaderUnauthenticated/{}",
+            url.path().trim_end_matches('/'),
+            audience.profile()
+        );
         url.set_path(&path);
         let (user, value) = match &self.settings.agent_user {
             AgentUser::Username(name) => ("AgentUsername", name.clone()),
@@ -114,7 +117,8 @@ impl Call<'_> {
             .await
             .map_err(|error| unreachable(reason(error)))?;
         let status = response.status().as_u16();
-        let body = read_body(response, MAX_ANSWER_BYTES).await.map_err(|error| unreachable(error.to_string()))?;
+        let body =
+            read_body(response, MAX_ANSWER_BYTES).await.map_err(|error| unreachable(error.to_string()))?;
         if status == 200 { success(&body) } else { Err(refusal(status, &body, audience, &address)) }
     }
 }
@@ -154,7 +158,8 @@ fn refusal(status: u16, body: &[u8], audience: Audience, address: &str) -> Ident
         404 | 405 => IdentityError::NotASidecar { address: address.to_owned(), status },
         200..=399 => IdentityError::NotASidecar { address: address.to_owned(), status },
         _ => {
-            let detail = if detail.is_empty() { "no explanation".into() } else { plain(&detail, MAX_DETAIL_CHARS) };
+            let detail =
+                if detail.is_empty() { "no explanation".into() } else { plain(&detail, MAX_DETAIL_CHARS) };
             IdentityError::Sidecar { status, detail }
         }
     }
@@ -187,7 +192,8 @@ mod tests {
     const ADDRESS: &str = "http://localhost:5000";
 
     fn refused(status: u16, detail: &str) -> IdentityError {
-        let body = serde_json::json!({"type": "t", "title": "T", "status": status, "detail": detail}).to_string();
+        let body =
+            serde_json::json!({"type": "t", "title": "T", "status": status, "detail": detail}).to_string();
         refusal(status, body.as_bytes(), Audience::AzureDevOps, ADDRESS)
     }
 
@@ -195,7 +201,9 @@ mod tests {
     fn entra_codes_and_ids_are_read_in_both_forms() {
         let ids = "0a0a0a0a-0000-0000-0000-000000000001";
         for separator in [" ", "\r\n"] {
-            let detail = format!("AADSTS65001: Not consented.{separator}Trace ID: {ids}{separator}Correlation ID: {ids}");
+            let detail = format!(
+                "AADSTS65001: Not consented.{separator}Trace ID: {ids}{separator}Correlation ID: {ids}"
+            );
             let IdentityError::Entra(refusal) = refused(401, &detail) else { panic!() };
             assert_eq!(refusal.code, 65001);
             assert_eq!(refusal.trace_id.as_deref(), Some(ids));
@@ -235,8 +243,12 @@ mod tests {
     #[test]
     fn an_answer_must_be_a_bearer_header() {
         for bad in [
-            "<html>", "{}", r#"{"authorizationHeader":"Bearer"}"#, r#"{"authorizationHeader":"PoP abc"}"#,
-            r#"{"authorizationHeader":"Bearer "}"#, r#"{"authorizationHeader":"Bearer a\nX: y"}"#,
+            "<html>",
+            "{}",
+            r#"{"authorizationHeader":"Bearer"}"#,
+            r#"{"authorizationHeader":"PoP abc"}"#,
+            r#"{"authorizationHeader":"Bearer "}"#,
+            r#"{"authorizationHeader":"Bearer a\nX: y"}"#,
         ] {
             assert!(matches!(success(bad.as_bytes()), Err(IdentityError::Unreadable(_))), "{bad}");
         }
