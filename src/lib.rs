@@ -6,11 +6,16 @@
 //! agent's own user. `ARCHITECTURE.md` is the map; a test holds the imports to its rows.
 
 pub mod action;
+pub mod agent;
+pub mod azure_devops;
 pub mod clock;
 pub mod config;
 pub mod digest;
 pub mod event;
+pub mod http;
+pub mod identity;
 pub mod journal;
 pub mod model;
 pub mod policy;
 pub mod simulator;
+pub mod tools;
