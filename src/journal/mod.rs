@@ -576,6 +576,11 @@ impl Holder {
         std::mem::take(&mut self.unseen)
     }
 
+    /// Puts entries back that were taken and not used.
+    pub fn give_back(&mut self, unseen: Vec<Logged>) {
+        self.unseen.splice(0..0, unseen);
+    }
+
     /// Reads what others added since.
     ///
     /// # Errors

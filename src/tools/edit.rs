@@ -27,6 +27,15 @@ pub(super) fn apply(path: &str, original: &str, edits: &[(String, String)]) -> R
     Ok(text)
 }
 
+/// A whole new text in the form of the old one: its line endings where they are all CRLF, its
+/// byte-order mark.
+pub(super) fn rewrite(original: &str, content: &str) -> String {
+    let plain = content.strip_prefix(BOM).unwrap_or(content).replace("\r\n", "\n");
+    let all_crlf = original.contains("\r\n") && original.matches('\n').count() == original.matches("\r\n").count();
+    let text = if all_crlf { plain.replace('\n', "\r\n") } else { plain };
+    if original.starts_with(BOM) { format!("{BOM}{text}") } else { text }
+}
+
 fn replace(path: &str, text: &str, old: &str, new: &str) -> Result<String, Fault> {
     let old = old.strip_prefix(BOM).unwrap_or(old).replace("\r\n", "\n");
     let new = new.strip_prefix(BOM).unwrap_or(new).replace("\r\n", "\n");

@@ -8,7 +8,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{Fault, Interrupted, Toolbox, failure};
-use crate::action::Action;
+use crate::action::{Action, BranchName, CommitId};
 use crate::azure_devops::{Effect, Error};
 use crate::journal::{Entry, Holder, Outcome};
 use crate::policy::{Facts, Outcome as Judged};
@@ -51,6 +51,14 @@ impl<'a> Gate<'a> {
     /// Number of the tool call in the run.
     pub(super) fn step(&self) -> u32 {
         self.step
+    }
+
+    /// The branch that an earlier attempt at this step began to make, and from which commit.
+    pub(super) fn begun_branch(&self) -> Option<(BranchName, CommitId)> {
+        self.earlier.iter().find_map(|earlier| match &earlier.action {
+            Action::CreateBranch { branch, commit, .. } => Some((branch.clone(), commit.clone())),
+            _ => None,
+        })
     }
 
     /// Id of the run.
@@ -153,8 +161,8 @@ fn known_effect(earlier: &EarlierWrite) -> Result<Effect, Fault> {
 pub(super) fn settle(error: Error) -> Result<Outcome, Interrupted> {
     let later = |after| Interrupted::Later { after, what: error.to_string(), remedy: error.remedy() };
     match &error {
-        Error::Throttled { after, .. } => Err(later(*after)),
-        Error::Unavailable { .. } | Error::Transport { .. } | Error::Identity { .. } => Err(later(OUTAGE_PAUSE)),
+        Error::Throttled { after, .. } => Err(later(after.unwrap_or(OUTAGE_PAUSE))),
+        Error::Unavailable { .. } | Error::Transport { .. } | Error::Identity(_) => Err(later(OUTAGE_PAUSE)),
         _ => Ok(failure(&error.to_string(), &error.remedy())),
     }
 }

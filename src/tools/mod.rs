@@ -23,7 +23,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::action::{RepositoryRef, Unacceptable};
-use crate::azure_devops::{self, Client, Me, Repository};
+use crate::azure_devops::{self, Client, Me, PullRequest, Repository, Thread};
 use crate::journal::{Holder, JournalError, Outcome, Person};
 use crate::model::{ToolSchema, ToolSchemas};
 use crate::policy::{Policy, Verdict};
@@ -187,6 +187,27 @@ impl Toolbox {
     /// As every request.
     pub async fn repository(&self) -> Result<&Repository, azure_devops::Error> {
         self.repository.get_or_try_init(|| self.azure.repository(&self.served)).await
+    }
+
+    /// What is served.
+    pub fn served(&self) -> &RepositoryRef {
+        &self.served
+    }
+
+    /// A pull request of the served repository, for judging an event.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn pull_request(&self, id: u32) -> Result<PullRequest, azure_devops::Error> {
+        self.azure.pull_request(&self.served, id).await
+    }
+
+    /// Its threads, for judging an event.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn threads(&self, id: u32) -> Result<Vec<Thread>, azure_devops::Error> {
+        self.azure.threads(&self.served, id).await
     }
 
     /// Works on one call. Whatever the model wrote, there is a result.
