@@ -113,8 +113,9 @@ impl Identity {
     }
 
     /// A checked token for `audience`: the cached one until [`RENEW_BEFORE`] its expiry, else a
-    /// new one; while the sidecar is away the old one to its very end. Callers that come at the same time share one request, and its failure. Waits at
-    /// most [`SIDECAR_PATIENCE`] for a sidecar that is still starting.
+    /// new one; while the sidecar is away the old one to its very end. Callers that come at the
+    /// same time share one request, and its failure. Waits at most [`SIDECAR_PATIENCE`] for a
+    /// sidecar that is still starting.
     ///
     /// # Errors
     /// [`IdentityError`], whose [`remedy`](IdentityError::remedy) says what to do.
@@ -167,7 +168,7 @@ impl Identity {
         }
         // A token in its last minutes still serves while the sidecar is away; nobody waits then.
         let now = self.clock.now();
-        let last = held.token.take().filter(|token| !is_rejected(token) && now < token.expires_at);
+        let last = held.token.clone().filter(|token| !is_rejected(token) && now < token.expires_at);
         let patience = if last.is_some() { Duration::ZERO } else { SIDECAR_PATIENCE };
         let result = self.fetch(audience, rejected.is_some(), clock::add(now, patience)).await;
         *held = match (&result, last) {

@@ -164,3 +164,25 @@ async fn a_pull_request_is_a_draft_with_reviewers_and_work_items_in_one_request(
     }
     assert_eq!(world.service.seen().len(), 1);
 }
+
+/// The structure that invariant 1 rests on: a write needs a permit because of the types; that
+/// nothing but `perform` starts one is seen here.
+#[test]
+fn no_other_file_names_a_writing_route() {
+    let files = [
+        include_str!("../git.rs"),
+        include_str!("../people.rs"),
+        include_str!("../pull_requests.rs"),
+        include_str!("../threads.rs"),
+        include_str!("../transport.rs"),
+        include_str!("../work_items.rs"),
+        include_str!("../mod.rs"),
+    ];
+    for text in files {
+        assert!(!text.contains("writing::"), "{}", text.lines().next().unwrap_or_default());
+    }
+    let write = include_str!("../write.rs");
+    let entries: Vec<&str> = write.lines().filter(|line| line.trim_start().starts_with("pub ")).collect();
+    assert_eq!(entries.len(), 1, "{entries:?}");
+    assert!(entries[0].contains("perform(&self, permit: Permit)"));
+}
