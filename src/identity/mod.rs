@@ -92,9 +92,11 @@ struct Held {
 }
 
 /// A token that passed the check.
+#[derive(Clone)]
 struct Token {
     secret: SecretString,
     renew_at: Timestamp,
+    expires_at: Timestamp,
 }
 
 impl Identity {
@@ -111,8 +113,9 @@ impl Identity {
     }
 
     /// A checked token for `audience`: the cached one until [`RENEW_BEFORE`] its expiry, else a
-    /// new one. Callers that come at the same time share one request, and its failure. Waits at
-    /// most [`SIDECAR_PATIENCE`] for a sidecar that is still starting.
+    /// new one; while the sidecar is away the old one to its very end. Callers that come at the
+    /// same time share one request, and its failure. Waits at most [`SIDECAR_PATIENCE`] for a
+    /// sidecar that is still starting.
     ///
     /// # Errors
     /// [`IdentityError`], whose [`remedy`](IdentityError::remedy) says what to do.
@@ -163,19 +166,29 @@ impl Identity {
         {
             return Ok(token.secret.clone());
         }
-        let result = self.fetch(audience, rejected.is_some()).await;
-        match &result {
-            Ok(token) => {
-                *held = Held { token: Some(Token { secret: token.secret.clone(), ..*token }), failure: None };
-            }
-            Err(error) => *held = Held { token: None, failure: Some(error.clone()) },
-        }
+        // A token in its last minutes still serves while the sidecar is away; nobody waits then.
+        let now = self.clock.now();
+        let last = held.token.clone().filter(|token| !is_rejected(token) && now < token.expires_at);
+        let patience = if last.is_some() { Duration::ZERO } else { SIDECAR_PATIENCE };
+        let result = self.fetch(audience, rejected.is_some(), clock::add(now, patience)).await;
+        *held = match (&result, last) {
+            (Ok(token), _) => Held { token: Some(token.clone()), failure: None },
+            (Err(error), Some(last)) if error.is_transient() => Held { token: Some(last), failure: None },
+            (Err(error), _) => Held { token: None, failure: Some(error.clone()) },
+        };
         line.ended.fetch_add(1, Ordering::Release);
-        result.map(|token| token.secret)
+        match (&held.token, result) {
+            (Some(token), _) => Ok(token.secret.clone()),
+            (None, result) => result.map(|token| token.secret),
+        }
     }
 
-    async fn fetch(&self, audience: Audience, force: bool) -> Result<Token, IdentityError> {
-        let deadline = clock::add(self.clock.now(), SIDECAR_PATIENCE);
+    async fn fetch(
+        &self,
+        audience: Audience,
+        force: bool,
+        deadline: Timestamp,
+    ) -> Result<Token, IdentityError> {
         let secret = sidecar::Call { settings: &self.settings, http: &self.http, clock: &self.clock }
             .token(audience, force, deadline)
             .await?;
@@ -187,10 +200,11 @@ impl Identity {
             "token checked"
         );
         let lead = jiff::SignedDuration::try_from(RENEW_BEFORE).unwrap_or_default();
-        let renew_at = who.expires_at.checked_sub(lead).unwrap_or(who.expires_at);
+        let expires_at = who.expires_at;
+        let renew_at = expires_at.checked_sub(lead).unwrap_or(expires_at);
         if audience == Audience::AzureDevOps {
             *self.who.lock().unwrap_or_else(PoisonError::into_inner) = Some(who);
         }
-        Ok(Token { secret, renew_at })
+        Ok(Token { secret, renew_at, expires_at })
     }
 }

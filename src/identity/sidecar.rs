@@ -8,7 +8,7 @@ use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
-use super::{Audience, EntraRefusal, IdentityError, SIDECAR_PATIENCE};
+use super::{Audience, EntraRefusal, IdentityError};
 use crate::clock::Clock;
 use crate::config::{self, AgentUser};
 use crate::http::{backoff, plain, read_body, reason};
@@ -56,13 +56,18 @@ impl Call<'_> {
     ) -> Result<SecretString, IdentityError> {
         let correlation_id = uuid::Uuid::new_v4().to_string();
         let url = self.url(audience, force, &correlation_id)?;
+        let started = self.clock.now();
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let error = match self.attempt(url.clone(), audience).await {
+            let mut error = match self.attempt(url.clone(), audience).await {
                 Ok(token) => return Ok(token),
                 Err(error) => error,
             };
+            if let IdentityError::Unreachable { waited_seconds, .. } = &mut error {
+                *waited_seconds =
+                    u64::try_from(self.clock.now().duration_since(started).as_secs()).unwrap_or(0);
+            }
             let wait = backoff(attempt, FIRST_WAIT, LONGEST_WAIT);
             let code = error.aadsts();
             if !error.is_transient() || crate::clock::add(self.clock.now(), wait) > deadline {
@@ -102,11 +107,8 @@ impl Call<'_> {
 
     async fn attempt(&self, url: Url, audience: Audience) -> Result<SecretString, IdentityError> {
         let address = url.origin().ascii_serialization();
-        let unreachable = |cause| IdentityError::Unreachable {
-            address: address.clone(),
-            waited_seconds: SIDECAR_PATIENCE.as_secs(),
-            cause,
-        };
+        let unreachable =
+            |cause| IdentityError::Unreachable { address: address.clone(), waited_seconds: 0, cause };
         let response = self
             .http
             .get(url)

@@ -123,3 +123,16 @@ async fn another_principals_token_is_refused_and_never_cached() {
     assert_eq!(identity.who(), None);
     identity.bearer(Audience::AzureDevOps).await.unwrap();
 }
+
+#[tokio::test]
+async fn the_last_minutes_of_a_token_bridge_a_sidecar_that_is_away_but_not_a_refusal() {
+    let (sidecar, identity, clock) = identity().await;
+    let first = identity.bearer(Audience::AzureDevOps).await.unwrap();
+    clock.advance(Duration::from_secs(3_600 - 60));
+    sidecar.answers.lock().unwrap().push_back(problem(503, "Unhealthy"));
+    let second = identity.bearer(Audience::AzureDevOps).await.unwrap();
+    assert_eq!(first.expose_secret(), second.expose_secret());
+    assert_eq!(sidecar.count(), 2);
+    sidecar.answers.lock().unwrap().push_back(problem(401, "AADSTS7000112: The application is disabled."));
+    assert_eq!(identity.bearer(Audience::AzureDevOps).await.unwrap_err().aadsts(), Some(7_000_112));
+}
