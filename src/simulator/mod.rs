@@ -1,2 +1,5 @@
 //! The simulated outside world.
+pub mod model;
+pub mod seed;
+pub mod sidecar;
 pub mod tokens;
