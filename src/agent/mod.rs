@@ -26,6 +26,7 @@ use crate::model::{Finish, Model, ModelError, Piece, Reply, ToolSchemas};
 use crate::tools::{self, Interrupted, Toolbox};
 
 pub use prompts::Facts as PromptFacts;
+pub use triage::{Fate, TriageError};
 use state::{Next, RunState};
 
 /// Pause after the first failure of an outside system; doubled with each further one.

@@ -210,6 +210,14 @@ impl Error {
         }
     }
 
+    /// Whether the same request may succeed later without anybody changing anything.
+    pub fn may_pass(&self) -> bool {
+        matches!(
+            self,
+            Self::Throttled { .. } | Self::Unavailable { .. } | Self::Transport { .. } | Self::Identity(_)
+        )
+    }
+
     /// Whether a write that ended so may have happened all the same: look it up before repeating it.
     pub fn may_have_happened(&self) -> bool {
         matches!(self, Self::Unavailable { .. } | Self::Transport { sent: true, .. })

@@ -189,7 +189,7 @@ pub struct Received {
 enum Command {
     Create { id: RunId, run: NewRun, ts: i64 },
     Append { run: RunId, fence: Option<i64>, known: i64, entries: Vec<Entry>, ts: i64 },
-    Claim { holder: String, ts: i64, until: i64 },
+    Claim { run: Option<RunId>, holder: String, ts: i64, until: i64 },
     Renew { claim: Claim, until: i64 },
     Release { claim: Claim },
     Receive { id: String, key: String, summary: String, event: OutsideEvent, refused: Option<String>, ts: i64 },
@@ -322,8 +322,30 @@ impl Journal {
     /// # Errors
     /// When the store fails.
     pub async fn claim(&self, holder: &str, lease: Duration) -> Result<Option<Claim>, JournalError> {
+        self.take(None, holder, lease).await
+    }
+
+    /// Takes this run, when it is due and nobody holds it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn claim_run(
+        &self,
+        run: &RunId,
+        holder: &str,
+        lease: Duration,
+    ) -> Result<Option<Claim>, JournalError> {
+        self.take(Some(run.clone()), holder, lease).await
+    }
+
+    async fn take(
+        &self,
+        run: Option<RunId>,
+        holder: &str,
+        lease: Duration,
+    ) -> Result<Option<Claim>, JournalError> {
         let ts = self.now();
-        let command = Command::Claim { holder: holder.to_owned(), ts, until: ts + micros(lease) };
+        let command = Command::Claim { run, holder: holder.to_owned(), ts, until: ts + micros(lease) };
         match self.writer.write(command).await? {
             Answer::Claimed(claim) => Ok(claim),
             _ => Err(JournalError::Closed),

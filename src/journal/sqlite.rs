@@ -23,7 +23,7 @@ pub(super) async fn apply(db: &mut SqliteConnection, command: Command) -> Applie
     match command {
         Command::Create { id, run, ts } => create(db, &id, run, ts).await,
         Command::Append { run, fence, known, entries, ts } => append(db, run, fence, known, entries, ts).await,
-        Command::Claim { holder, ts, until } => claim(db, &holder, ts, until).await,
+        Command::Claim { run, holder, ts, until } => claim(db, run.as_ref(), &holder, ts, until).await,
         Command::Renew { claim, until } => {
             let sql = "UPDATE runs SET lease_until = ?1 WHERE id = ?2 AND fence = ?3 AND holder IS NOT NULL";
             let done = sqlx::query(sql).bind(until).bind(claim.run.as_str()).bind(claim.fence).execute(db).await?;
@@ -217,15 +217,22 @@ fn entry_hash(run: &RunId, seq: i64, ts: i64, body: &str, prev: &str) -> Digest 
     Digest::chain(LOG_DOMAIN, prev, format!("{run}\n{seq}\n{ts}\n{body}").as_bytes())
 }
 
-async fn claim(db: &mut SqliteConnection, holder: &str, ts: i64, until: i64) -> Applied {
+async fn claim(
+    db: &mut SqliteConnection,
+    run: Option<&RunId>,
+    holder: &str,
+    ts: i64,
+    until: i64,
+) -> Applied {
     let sql = "UPDATE runs SET status = 'running', holder = ?1, lease_until = ?3, fence = fence + 1, \
                waiting_for = NULL, wake_at = NULL \
-               WHERE id = (SELECT id FROM runs WHERE status = 'queued' \
+               WHERE id = (SELECT id FROM runs WHERE (?4 IS NULL OR id = ?4) AND (status = 'queued' \
                            OR (status = 'running' AND (lease_until IS NULL OR lease_until < ?2)) \
-                           OR (status = 'waiting' AND wake_at <= ?2) \
+                           OR (status = 'waiting' AND wake_at <= ?2)) \
                            ORDER BY created_at LIMIT 1) \
                RETURNING id, fence";
-    let row = sqlx::query(sql).bind(holder).bind(ts).bind(until).fetch_optional(db).await?;
+    let query = sqlx::query(sql).bind(holder).bind(ts).bind(until).bind(run.map(RunId::as_str));
+    let row = query.fetch_optional(db).await?;
     let claim = match row {
         Some(row) => Some(Claim { run: RunId(row.try_get(0)?), fence: row.try_get(1)? }),
         None => None,
