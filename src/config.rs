@@ -218,6 +218,11 @@ impl Settings {
         self.values.insert(name.to_owned(), value.to_owned());
     }
 
+    /// Takes the value of `name` away.
+    pub fn unset(&mut self, name: &str) {
+        self.values.remove(name);
+    }
+
     /// Checks everything.
     ///
     /// # Errors

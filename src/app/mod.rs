@@ -1,7 +1,12 @@
 //! Builds the rooms from the settings, starts them, stops them.
 
+pub mod cli;
+mod demo;
+mod run;
+
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::future::BoxFuture;
@@ -21,7 +26,83 @@ use crate::model::{BearerSource, Model};
 use crate::policy::{self, Policy};
 use crate::tools::Toolbox;
 use crate::worker::Worker;
-use crate::{azure_devops, web};
+use crate::{azure_devops, telemetry, web};
+
+/// Longest wait for an answer to a health check.
+const HEALTH_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Does a command. Gives the exit status (CONTRACTS).
+///
+/// # Errors
+/// What kept it from being done; faults in the settings are [`config::Faults`].
+pub async fn run_command(command: cli::Command) -> anyhow::Result<u8> {
+    config::install_tls();
+    let log = config::Settings::read().ok().and_then(|settings| settings.get("LOG").map(str::to_owned));
+    telemetry::start(log.as_deref())?;
+    let stop = CancellationToken::new();
+    tokio::spawn(stop_on_signal(stop.clone()));
+    match command {
+        cli::Command::Demo(options) => demo::demo(options, stop).await,
+        cli::Command::Serve => serve(stop).await,
+        cli::Command::Run(options) => run::run(options, stop).await,
+        cli::Command::Simulate(options) => demo::simulate(options, stop).await,
+        cli::Command::Healthcheck => healthcheck().await,
+    }
+}
+
+async fn stop_on_signal(stop: CancellationToken) {
+    let terminated = async {
+        match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+            Ok(mut signal) => {
+                signal.recv().await;
+            }
+            Err(_) => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        _ = tokio::signal::ctrl_c() => {}
+        () = terminated => {}
+    }
+    stop.cancel();
+}
+
+async fn serve(stop: CancellationToken) -> anyhow::Result<u8> {
+    let config = config::Settings::read()?.check()?;
+    let listener = bind(config.web.listen_address, "the page", "LISTEN_ADDRESS").await?;
+    let listening = listener.local_addr()?;
+    let (organization, model) = (config.azure_devops.organization_url.clone(), config.model.deployment.clone());
+    let app = App::build(config.clone(), public_url(&config, listening)).await?;
+    println!("ready http://{listening}");
+    println!("organisation {organization}");
+    println!("model {model}");
+    app.serve(listener, stop).await.map(|()| 0)
+}
+
+/// How people reach this process.
+fn public_url(config: &Config, listening: SocketAddr) -> Url {
+    let own = || Url::parse(&format!("http://{listening}/")).ok();
+    match config.web.public_url.clone().or_else(own) {
+        Some(url) => url,
+        // A socket address always makes a URL.
+        None => config.azure_devops.organization_url.clone(),
+    }
+}
+
+/// Asks the serving process whether it is ready, and the sidecar whether it lives.
+async fn healthcheck() -> anyhow::Result<u8> {
+    let config = config::Settings::read()?.check()?;
+    let http = config::http_client()?;
+    let page = format!("http://{}/readyz", config.web.listen_address);
+    let sidecar = config.identity.sidecar_url.join("/healthz")?.to_string();
+    for url in [page, sidecar] {
+        // The sidecar's first family wants this name (SIDECAR.md §6).
+        let answer = http.get(&url).header("host", "localhost").timeout(HEALTH_TIMEOUT).send().await;
+        let status = answer.with_context(|| format!("asking {url}"))?.status();
+        anyhow::ensure!(status.is_success(), "{url} answered {status}");
+    }
+    println!("well");
+    Ok(0)
+}
 
 /// The rooms of one process, ready to serve or to work.
 pub struct App {
