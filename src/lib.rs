@@ -18,4 +18,6 @@ pub mod journal;
 pub mod model;
 pub mod policy;
 pub mod simulator;
+pub mod telemetry;
 pub mod tools;
+pub mod worker;
