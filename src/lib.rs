@@ -13,3 +13,4 @@ pub mod event;
 pub mod journal;
 pub mod policy;
 pub mod simulator;
+pub mod web;
