@@ -1,3 +1,4 @@
+<<<<<<< HEAD
 //! The command line: commands and exit codes.
 
 use std::process::ExitCode;
@@ -23,3 +24,6 @@ fn main() -> ExitCode {
         }
     }
 }
+=======
+fn main() {}
+>>>>>>> web
