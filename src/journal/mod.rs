@@ -189,17 +189,6 @@ pub struct Received {
 
 /// What the writer can be asked to do.
 enum Command {
-<<<<<<< HEAD
-    Create { id: RunId, run: NewRun, ts: i64 },
-    Append { run: RunId, fence: Option<i64>, known: i64, entries: Vec<Entry>, ts: i64 },
-    Claim { run: Option<RunId>, holder: String, ts: i64, until: i64 },
-    Renew { claim: Claim, until: i64 },
-    Release { claim: Claim },
-    Receive { id: String, key: String, summary: String, event: OutsideEvent, refused: Option<String>, ts: i64 },
-    ClaimIntake { ts: i64, until: i64 },
-    Settle { id: String, status: IntakeStatus, reason: Option<String>, run: Option<RunId>, ts: i64 },
-    Redeliver { id: String, ts: i64 },
-=======
     Create {
         id: RunId,
         run: NewRun,
@@ -213,6 +202,7 @@ enum Command {
         ts: i64,
     },
     Claim {
+        run: Option<RunId>,
         holder: String,
         ts: i64,
         until: i64,
@@ -247,7 +237,6 @@ enum Command {
         id: String,
         ts: i64,
     },
->>>>>>> web
 }
 
 /// What the writer answers.

@@ -22,15 +22,10 @@ type Applied = Result<Result<Answer, JournalError>, sqlx::Error>;
 pub(super) async fn apply(db: &mut SqliteConnection, command: Command) -> Applied {
     match command {
         Command::Create { id, run, ts } => create(db, &id, run, ts).await,
-<<<<<<< HEAD
-        Command::Append { run, fence, known, entries, ts } => append(db, run, fence, known, entries, ts).await,
-        Command::Claim { run, holder, ts, until } => claim(db, run.as_ref(), &holder, ts, until).await,
-=======
         Command::Append { run, fence, known, entries, ts } => {
             append(db, run, fence, known, entries, ts).await
         }
-        Command::Claim { holder, ts, until } => claim(db, &holder, ts, until).await,
->>>>>>> web
+        Command::Claim { run, holder, ts, until } => claim(db, run.as_ref(), &holder, ts, until).await,
         Command::Renew { claim, until } => {
             let sql = "UPDATE runs SET lease_until = ?1 WHERE id = ?2 AND fence = ?3 AND holder IS NOT NULL";
             let done =
@@ -226,13 +221,7 @@ fn entry_hash(run: &RunId, seq: i64, ts: i64, body: &str, prev: &str) -> Digest 
     Digest::chain(LOG_DOMAIN, prev, format!("{run}\n{seq}\n{ts}\n{body}").as_bytes())
 }
 
-async fn claim(
-    db: &mut SqliteConnection,
-    run: Option<&RunId>,
-    holder: &str,
-    ts: i64,
-    until: i64,
-) -> Applied {
+async fn claim(db: &mut SqliteConnection, run: Option<&RunId>, holder: &str, ts: i64, until: i64) -> Applied {
     let sql = "UPDATE runs SET status = 'running', holder = ?1, lease_until = ?3, fence = fence + 1, \
                waiting_for = NULL, wake_at = NULL \
                WHERE id = (SELECT id FROM runs WHERE (?4 IS NULL OR id = ?4) AND (status = 'queued' \
