@@ -7,7 +7,7 @@
 
 pub mod action;
 pub mod agent;
-//pub mod app;
+pub mod app;
 pub mod azure_devops;
 pub mod clock;
 pub mod config;
