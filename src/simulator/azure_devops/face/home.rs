@@ -8,7 +8,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
 use super::super::state::{Organisation, PullRequestStatus, World};
-use super::page::{COOKIE, Fault, Page, Place, Visitor, Who, people, show};
+use super::page::{COOKIE, Fault, Page, Place, Visitor, Who, people, segment, show};
 use super::pull_requests::{PullLine, lines};
 use super::text::{ago, instant};
 use super::work_items::{ItemLine, item_line};
@@ -27,7 +27,9 @@ struct ProjectLine {
 
 struct Effect {
     who: Who,
-    what: String,
+    thing: String,
+    url: Option<String>,
+    verb: String,
     when: String,
     instant: String,
 }
@@ -69,13 +71,36 @@ fn effects(world: &World) -> Vec<Effect> {
     let now = world.now();
     let entries = world.ledger.iter().rev().filter(|entry| world.person(entry.who).is_some()).take(NEWEST);
     entries
-        .map(|entry| Effect {
-            who: Who::of(world, entry.who),
-            what: format!("{} · {}", entry.kind.replace(['_', '.'], " "), entry.target),
-            when: ago(now, entry.at),
-            instant: instant(entry.at),
+        .map(|entry| {
+            let (noun, verb) = entry.kind.split_once('.').unwrap_or((&entry.kind, ""));
+            let (thing, url) = named(world, &entry.target).unwrap_or((format!("{noun} {}", entry.target), None));
+            Effect {
+                who: Who::of(world, entry.who),
+                thing: thing.replace('_', " "),
+                url,
+                verb: verb.replace('_', " "),
+                when: ago(now, entry.at),
+                instant: instant(entry.at),
+            }
         })
         .collect()
+}
+
+/// The name and page of a work item or pull request that a ledger entry is about.
+fn named(world: &World, target: &str) -> Option<(String, Option<String>)> {
+    let (noun, rest) = target.split_once('/')?;
+    let digits = rest.split(|letter: char| !letter.is_ascii_digit()).next()?;
+    let id: u32 = digits.parse().ok()?;
+    let (project, page) = match noun {
+        "work_item" => (world.work_items.get(&id)?.project, format!("/_workitems/edit/{id}")),
+        "pull_request" => {
+            let repository = world.repositories.get(&world.pull_requests.get(&id)?.repository)?;
+            (repository.project, format!("/_git/{}/pullrequest/{id}", segment(&repository.name)))
+        }
+        _ => return None,
+    };
+    let path = Place::of(world, world.projects.get(&project)?).path;
+    Some((format!("{noun} {id}"), Some(format!("{path}{page}"))))
 }
 
 #[derive(Template)]

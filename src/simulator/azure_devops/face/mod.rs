@@ -29,9 +29,10 @@ use super::state::Organisation;
 
 /// Largest form, in bytes.
 const MAX_FORM_BYTES: usize = 1024 * 1024;
-/// No script, nothing from elsewhere, in nobody's frame.
-const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; img-src 'self' data:; form-action 'self'; \
-    base-uri 'none'; frame-ancestors 'none'";
+/// Nothing from elsewhere, in nobody's frame.
+const CONTENT_POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; connect-src 'self'; \
+    img-src 'self' data:; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
+const SCRIPT: &str = include_str!("../../../../static/simulator.js");
 const STYLE: &str = include_str!("../../../../static/simulator.css");
 
 /// The pages of `organisation`; what no page stands at gives a page that says so.
@@ -44,6 +45,7 @@ pub fn router(organisation: Organisation) -> Router {
     Router::new()
         .route("/", get(async move || Redirect::to(&home)))
         .route("/_static/simulator.css", get(style))
+        .route("/_static/simulator.js", get(script))
         .route("/{organization}", get(home::organization))
         .route("/{organization}/", get(home::organization))
         .route("/{organization}/_person", post(home::choose_person))
@@ -80,6 +82,10 @@ async fn style() -> impl IntoResponse {
         (header::CACHE_CONTROL, "public, max-age=31536000, immutable"),
     ];
     (headers, STYLE)
+}
+
+async fn script() -> impl IntoResponse {
+    ([(header::CONTENT_TYPE, "text/javascript; charset=utf-8")], SCRIPT)
 }
 
 /// Refuses posts of other sites and adds the headers of every page.

@@ -9,7 +9,7 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use uuid::Uuid;
 
 use super::super::refusal::Refusal;
-use super::super::state::{Actor, Organisation, Person, Project, Repository, World};
+use super::super::state::{Actor, Organisation, Person, Project, Repository, SYSTEM_ID, World};
 use crate::simulator::tokens::AGENT_USER_ID;
 
 /// Name of the cookie that says as whom one acts.
@@ -53,6 +53,9 @@ impl Who {
 
 impl From<&Person> for Who {
     fn from(person: &Person) -> Self {
+        if person.id == SYSTEM_ID {
+            return Self::named("The service");
+        }
         let agent = person.object_id.to_string() == AGENT_USER_ID;
         Self { short: person.name.clone(), role: person.role.clone(), agent, ..Self::named(&person.display_name) }
     }
@@ -171,7 +174,7 @@ pub struct Page {
     pub place: Option<Place>,
     /// The tab.
     pub section: &'static str,
-    /// Whether the page loads itself again soon.
+    /// Whether the page looks again by itself, because an answer is awaited.
     pub refresh: bool,
 }
 

@@ -135,6 +135,7 @@ async fn every_page_is_there() {
         ("/contoso/Fabrikam/_build", "No build has run"),
         ("/contoso/_settings/serviceHooks", "Pull request commented on"),
         ("/_static/simulator.css", "--paper"),
+        ("/_static/simulator.js", "mostLooks"),
     ] {
         assert!(bench.page(path).await.contains(words), "{path} lacks {words}");
     }
@@ -182,7 +183,7 @@ async fn the_reviewer_finds_a_comment_ready_and_posts_it() {
     };
     assert_eq!(there, format!("{PULL}?told={thread}#thread-{thread}"));
     let after = bench.page(there.split('#').next().unwrap()).await;
-    assert!(after.contains("Telling ado-coworker") && after.contains("http-equiv=\"refresh\""), "not delivered yet");
+    assert!(after.contains("Telling ado-coworker") && after.contains("/_static/simulator.js"), "not delivered yet");
     assert!(!after.contains("id=\"comment\""), "nothing is suggested twice");
     delivered(&bench, "{\"status\": \"recorded\", \"url\": \"http://127.0.0.1:4192/runs/7\"}");
     let after = bench.page(there.split('#').next().unwrap()).await;
@@ -195,6 +196,11 @@ async fn the_reviewer_finds_a_comment_ready_and_posts_it() {
     assert_eq!((found.comments.len(), found.status.unwrap().name()), (2, "pending"));
 }
 
+fn answered(body: &str) -> super::super::state::hooks::Answer {
+    let took = std::time::Duration::from_millis(3);
+    super::super::state::hooks::Answer { status: Some(200), body: body.to_owned(), error: None, took }
+}
+
 fn delivered(bench: &Bench, body: &str) {
     let mut world = bench.organisation.lock();
     let waiting: Vec<(Uuid, u32)> = world
@@ -204,12 +210,7 @@ fn delivered(bench: &Bench, body: &str) {
         .collect();
     assert!(!waiting.is_empty(), "posting gives service hooks");
     for (subscription, notification) in waiting {
-        let answer = super::super::state::hooks::Answer {
-            status: Some(200),
-            body: body.to_owned(),
-            error: None,
-            took: std::time::Duration::ZERO,
-        };
+        let answer = answered(body);
         world.delivery_answered(subscription, notification, answer);
     }
 }
@@ -296,8 +297,13 @@ async fn serve_for_looking() {
     let organisation = bench.organisation.clone();
     tokio::spawn(async move {
         loop {
-            organisation.lock().run_due();
             tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+            let due = organisation.lock().run_due();
+            tokio::time::sleep(std::time::Duration::from_secs(u64::from(!due.is_empty()))).await;
+            for delivery in due {
+                let answer = answered("{\"status\": \"recorded\", \"url\": \"http://127.0.0.1:4192/runs/7\"}");
+                organisation.lock().delivery_answered(delivery.subscription, delivery.notification, answer);
+            }
         }
     });
     axum::serve(listener, bench.router).await.unwrap();
