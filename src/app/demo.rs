@@ -66,7 +66,9 @@ pub(super) async fn demo(options: cli::Demo, stop: CancellationToken) -> anyhow:
 }
 
 async fn start(settings: simulator::Settings) -> anyhow::Result<simulator::Running> {
-    simulator::start(settings).await.context("the simulation cannot start; --simulator-port changes its ports")
+    simulator::start(settings)
+        .await
+        .context("the simulation cannot start; --simulator-port changes its ports")
 }
 
 fn page_url(listening: SocketAddr) -> anyhow::Result<Url> {

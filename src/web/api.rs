@@ -127,6 +127,9 @@ fn step(step: &Step) -> Value {
         shown.insert("target_url".into(), json!(url));
     }
     shown.insert("duration_ms".into(), json!(step.duration_ms));
+    if !step.text.is_empty() {
+        shown.insert("text".into(), json!(step.text));
+    }
     Value::Object(shown)
 }
 

@@ -20,7 +20,8 @@ async fn orders_that_cannot_be_taken_are_refused_with_words() {
     let world = World::start().await;
     for (body, status, word) in [
         (json!({ "instruction": "  " }), 400, "empty"),
-        (json!({ "instruction": "x".repeat(200_000) }), 413, "long"),
+        (json!({ "instruction": "x".repeat(17_000) }), 413, "long"),
+        (json!({ "instruction": "x".repeat(300_000) }), 413, "larger"),
         (json!({ "instruction": "hello", "project": "Nowhere" }), 404, "Nowhere"),
         (json!({ "instruction": "hello", "repository": "nothing" }), 404, "nothing"),
         (json!({ "instruction": 7 }), 400, ""),
@@ -32,7 +33,8 @@ async fn orders_that_cannot_be_taken_are_refused_with_words() {
         assert!(text.contains(word), "'{word}' is not in {text}");
         assert!(problem["remedy"].as_str().is_some_and(|remedy| !remedy.is_empty()), "{text}");
     }
-    let response = world.http.get(format!("{}/api/runs/{}", world.page, "0".repeat(32))).send().await.unwrap();
+    let response =
+        world.http.get(format!("{}/api/runs/{}", world.page, "0".repeat(32))).send().await.unwrap();
     assert_eq!(response.status(), 404);
 }
 
@@ -53,7 +55,8 @@ async fn a_model_that_misbehaves_does_not_hang_or_break_the_run() {
         .await;
     let run = world.order("look around").await;
     assert_eq!(run["status"], "done", "{run:#}");
-    let expected = [("read_file", "failed"), ("dance", "failed"), ("list_files", "ok"), ("read_file", "failed")];
+    let expected =
+        [("read_file", "failed"), ("dance", "failed"), ("list_files", "ok"), ("read_file", "failed")];
     assert_eq!(tools(&run), expected.map(|(a, b)| (a.to_owned(), b.to_owned())));
 
     // Nothing at all, three times.
@@ -85,19 +88,26 @@ async fn a_model_that_misbehaves_does_not_hang_or_break_the_run() {
 #[tokio::test(flavor = "multi_thread")]
 async fn azure_devops_is_waited_for_and_a_moved_branch_is_told() {
     let world = World::start().await;
-    let throttle = json!({ "route": "GET */refs", "nth": 1, "kind": "throttle", "args": { "retry_after": 1 } });
+    let throttle =
+        json!({ "route": "GET */refs", "nth": 1, "kind": "throttle", "args": { "retry_after": 1 } });
     world.fault(throttle).await;
     let list = || call("list_files", json!({ "path": null, "branch": null, "recursive": true }));
-    world.script(json!([{ "kind": "calls", "calls": [list()] }, { "kind": "reply", "text": "Listed." }])).await;
+    world
+        .script(json!([{ "kind": "calls", "calls": [list()] }, { "kind": "reply", "text": "Listed." }]))
+        .await;
     let run = world.order("list").await;
     assert_eq!((&run["status"], tools(&run)[0].1.as_str()), (&json!("done"), "ok"), "{run:#}");
 
     // The base is one that the branch does not stand at, and the branch of main is not ours.
     let change = |branch: &str, base: &str| {
-        let change = json!({ "path": "/new.txt", "action": "add", "content": "x\n", "edits": null, "new_path": null });
+        let change =
+            json!({ "path": "/new.txt", "action": "add", "content": "x\n", "edits": null, "new_path": null });
         let (branch, base) = (Some(branch).filter(|b| !b.is_empty()), Some(base).filter(|b| !b.is_empty()));
-        call("push_changes", json!({ "branch": branch, "work_item_id": null, "message": "Add a file",
-            "base_commit": base, "changes": [change] }))
+        call(
+            "push_changes",
+            json!({ "branch": branch, "work_item_id": null, "message": "Add a file",
+            "base_commit": base, "changes": [change] }),
+        )
     };
     world
         .script(json!([
@@ -109,8 +119,16 @@ async fn azure_devops_is_waited_for_and_a_moved_branch_is_told() {
     let run = world.order("push").await;
     let found = tools(&run);
     assert_eq!((found[0].1.as_str(), found[1].1.as_str()), ("failed", "refused"), "{run:#}");
-    let untouched = world.http.get(format!("{}/Fabrikam/_apis/git/repositories/web-shop/items?path=/new.txt&api-version=7.1",
-        world.organization)).basic_auth("alice", Some("demo-alice")).send().await.unwrap();
+    let untouched = world
+        .http
+        .get(format!(
+            "{}/Fabrikam/_apis/git/repositories/web-shop/items?path=/new.txt&api-version=7.1",
+            world.organization
+        ))
+        .basic_auth("alice", Some("demo-alice"))
+        .send()
+        .await
+        .unwrap();
     assert_eq!(untouched.status(), 404, "main is untouched");
 }
 
@@ -137,8 +155,13 @@ async fn a_file_that_is_not_text_is_told_to_be_none() {
     let pushed = world.http.post(format!("{base}/pushes?api-version=7.1")).json(&push);
     let pushed = pushed.basic_auth("alice", Some("demo-alice")).send().await.unwrap();
     assert_eq!(pushed.status(), 201, "{}", pushed.text().await.unwrap());
-    let read = call("read_file", json!({ "path": "/logo.png", "branch": null, "start_line": null, "end_line": null }));
-    world.script(json!([{ "kind": "calls", "calls": [read] }, { "kind": "reply", "text": "A picture." }])).await;
+    let read = call(
+        "read_file",
+        json!({ "path": "/logo.png", "branch": null, "start_line": null, "end_line": null }),
+    );
+    world
+        .script(json!([{ "kind": "calls", "calls": [read] }, { "kind": "reply", "text": "A picture." }]))
+        .await;
     let run = world.order("read the logo").await;
     assert_eq!(tools(&run)[0], ("read_file".to_owned(), "failed".to_owned()));
     assert!(run.to_string().contains("not a UTF-8 text file"), "{run:#}");
@@ -148,7 +171,8 @@ async fn a_file_that_is_not_text_is_told_to_be_none() {
 async fn webhooks_are_judged_without_scaring_the_sender() {
     let world = World::start().await;
     let url = format!("{}/webhooks/azure-devops", world.page);
-    let known = json!({ "id": "e-1", "eventType": "workitem.updated", "resource": { "id": 1, "workItemId": 1 } });
+    let known =
+        json!({ "id": "e-1", "eventType": "workitem.updated", "resource": { "id": 1, "workItemId": 1 } });
     let unknown = json!({ "id": "e-2", "eventType": "tfvc.checkin", "resource": {} });
     for (password, body, status) in [
         ("wrong", known.to_string(), 401),
@@ -173,7 +197,11 @@ async fn webhooks_are_judged_without_scaring_the_sender() {
         events.iter().all(|event| event["status"] == "ignored").then_some(events)
     })
     .await;
-    assert_eq!(events.len(), 3, "the one with wrong credentials and the repeated one are not there: {events:#?}");
+    assert_eq!(
+        events.len(),
+        3,
+        "the one with wrong credentials and the repeated one are not there: {events:#?}"
+    );
     assert!(events.iter().all(|event| event["reason"].as_str().is_some_and(|reason| !reason.is_empty())));
 }
 

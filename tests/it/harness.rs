@@ -192,7 +192,12 @@ impl Process {
 pub const HOOK: (&str, &str) = ("hook", "hook-password");
 
 /// Settings of a co-worker in a simulated world.
-pub fn settings(organization: &str, sidecar: &str, model: &str, folder: &std::path::Path) -> Vec<(&'static str, String)> {
+pub fn settings(
+    organization: &str,
+    sidecar: &str,
+    model: &str,
+    folder: &std::path::Path,
+) -> Vec<(&'static str, String)> {
     vec![
         ("AZURE_DEVOPS_ORGANIZATION_URL", organization.to_owned()),
         ("AZURE_DEVOPS_PROJECT", "Fabrikam".into()),

@@ -272,9 +272,7 @@ impl Mind<'_> {
     }
 
     fn open_pull_request(&self, branch: Value, title: &str, body: &str, item: &Value) -> Result<(), Reply> {
-        let convention =
-            find(REVIEWER, &self.talk.system).and_then(|found| found.iter().skip(1).flatten().next());
-        let reviewer = self.task.first(REVIEWER).or(convention.map(|name| name.as_str().to_owned()));
+        let reviewer = self.task.first(REVIEWER);
         let asker = || find(ASKED_BY, &self.talk.system).map(|found| found[1].to_owned());
         let reviewers: Vec<String> = reviewer.or(self.conventions()?).or_else(asker).into_iter().collect();
         let items: Vec<&Value> = Some(item).filter(|item| item.is_u64()).into_iter().collect();
