@@ -154,7 +154,12 @@ pub async fn list(
     };
     let pulls = lines(&world, &visitor, project, Some(repository.id), Some(wanted));
     let code = Code::of(&world, &Place::of(&world, project), repository);
-    Ok(render(&ListPage { page: visitor.page_in(&world, project, "pulls", "Pull requests"), code, pulls, shown }))
+    Ok(render(&ListPage {
+        page: visitor.page_in(&world, project, "pulls", "Pull requests"),
+        code,
+        pulls,
+        shown,
+    }))
 }
 
 /// A comment on a page.
@@ -294,7 +299,8 @@ pub async fn show(
     let code = Code::of(&world, &place, repository);
     let store = world.store(repository.id)?;
     let last = pull.iterations.last();
-    let (from, to) = last.map_or((String::new(), pull.source_commit.clone()), |it| (it.common.clone(), it.source.clone()));
+    let (from, to) =
+        last.map_or((String::new(), pull.source_commit.clone()), |it| (it.common.clone(), it.source.clone()));
     let base = (!from.is_empty()).then_some(from.as_str());
     let diffs = diff::between(&store, base, &to)?;
     let commits = store.history(&to, &base.into_iter().collect::<Vec<_>>(), MAX_COMMITS)?;
@@ -305,7 +311,8 @@ pub async fn show(
             thread.told = about_thread(&world, id, told);
         }
     }
-    let line = lines(&world, &visitor, project, Some(repository.id), None).into_iter().find(|line| line.id == id);
+    let line =
+        lines(&world, &visitor, project, Some(repository.id), None).into_iter().find(|line| line.id == id);
     let line = line.ok_or_else(|| Fault::missing("There is no such pull request."))?;
     let files = place_threads(&code, &line, diffs, &mut threads);
     let mut page = visitor.page_in(&world, project, "pulls", format!("Pull request {id}: {}", pull.title));
@@ -321,7 +328,11 @@ pub async fn show(
         checks: checks(&world, pull),
         steps: steps(&world, pull),
         items: items(&world, &place, project, pull),
-        my_vote: pull.reviewers.iter().find(|reviewer| reviewer.id == visitor.person).map_or(0, |found| found.vote),
+        my_vote: pull
+            .reviewers
+            .iter()
+            .find(|reviewer| reviewer.id == visitor.person)
+            .map_or(0, |found| found.vote),
         reviewing: pull.reviewers.iter().any(|reviewer| reviewer.id == visitor.person),
         merge: merge(pull),
         blocking: world.blocking_policies(id),
@@ -359,7 +370,13 @@ fn waits(general: &[ThreadView], files: &[FileView], told: u32) -> bool {
 
 /// Where the comment form stands: at the line the address names; else, on a pull request of the agent
 /// that nobody has spoken about yet, at its most telling new line.
-fn draft(world: &World, visitor: &Visitor, pull: &PullRequest, diffs: &[FileDiff], look: &Look) -> Option<Draft> {
+fn draft(
+    world: &World,
+    visitor: &Visitor,
+    pull: &PullRequest,
+    diffs: &[FileDiff],
+    look: &Look,
+) -> Option<Draft> {
     if pull.status != PullRequestStatus::Active {
         return None;
     }
@@ -368,7 +385,11 @@ fn draft(world: &World, visitor: &Visitor, pull: &PullRequest, diffs: &[FileDiff
         return Some(Draft { file: file.clone(), side, line, text: "", suggested: false });
     }
     let spoken = pull.threads.iter().any(|thread| thread.status.is_some());
-    if !Who::of(world, pull.created_by).agent || pull.created_by == visitor.person || spoken || look.told.is_some() {
+    if !Who::of(world, pull.created_by).agent
+        || pull.created_by == visitor.person
+        || spoken
+        || look.told.is_some()
+    {
         return None;
     }
     let new = |(file, row): (&FileDiff, &Row)| (row.kind == "new").then(|| (file.path.clone(), row.line()));
@@ -402,7 +423,10 @@ fn conversation(world: &World, place: &Place, pull: &PullRequest) -> (Vec<Thread
         let right = thread.context.as_ref().and_then(|context| context.right_file_start);
         let left = thread.context.as_ref().and_then(|context| context.left_file_start);
         let line = right.or(left).map_or(0, |position| usize::try_from(position.line).unwrap_or(0));
-        let words = THREAD_STATES.iter().find(|(value, _)| *value == status.name()).map_or("Active", |(_, words)| words);
+        let words = THREAD_STATES
+            .iter()
+            .find(|(value, _)| *value == status.name())
+            .map_or("Active", |(_, words)| words);
         threads.push(ThreadView {
             id: thread.id,
             status: status.name(),
@@ -419,7 +443,12 @@ fn conversation(world: &World, place: &Place, pull: &PullRequest) -> (Vec<Thread
 }
 
 /// Gives each file its threads; those of no file shown stay in the general conversation.
-fn place_threads(code: &Code, pull: &PullLine, diffs: Vec<FileDiff>, threads: &mut Vec<ThreadView>) -> Vec<FileView> {
+fn place_threads(
+    code: &Code,
+    pull: &PullLine,
+    diffs: Vec<FileDiff>,
+    threads: &mut Vec<ThreadView>,
+) -> Vec<FileView> {
     let version = format!("GB{}", pull.branches.0);
     let mut files = Vec::new();
     for (at, diff) in diffs.into_iter().enumerate() {
@@ -457,7 +486,8 @@ fn checks(world: &World, pull: &PullRequest) -> Vec<Check> {
             "pending" => "doing",
             _ => "todo",
         };
-        let url = status.target_url.clone().filter(|url| url.starts_with("http://") || url.starts_with("https://"));
+        let url =
+            status.target_url.clone().filter(|url| url.starts_with("http://") || url.starts_with("https://"));
         let words = format!("{} {}", status.state.name(), status.description);
         checks.push(Check { name: status.name.clone(), words, tone, url });
     }
@@ -470,16 +500,25 @@ fn items(world: &World, place: &Place, project: &Project, pull: &PullRequest) ->
         (Target::Url(one), Target::Url(other)) => one.eq_ignore_ascii_case(other),
         _ => false,
     };
-    let linked = world.work_items.values().filter(|item| item.relations.iter().any(|relation| same(&relation.target)));
-    linked.map(|item| (item.id, item.title().to_owned(), format!("{}/_workitems/edit/{}", place.path, item.id))).collect()
+    let linked =
+        world.work_items.values().filter(|item| item.relations.iter().any(|relation| same(&relation.target)));
+    linked
+        .map(|item| (item.id, item.title().to_owned(), format!("{}/_workitems/edit/{}", place.path, item.id)))
+        .collect()
 }
 
 fn merge(pull: &PullRequest) -> Option<(&'static str, String)> {
     let message = pull.merge_message.clone().unwrap_or_default();
     match (pull.status, pull.merge_status) {
-        (PullRequestStatus::Active, MergeStatus::Queued) => Some(("doing", "The merge is being tried.".into())),
-        (PullRequestStatus::Active, MergeStatus::Conflicts) => Some(("bad", format!("It does not merge. {message}"))),
-        (PullRequestStatus::Active, MergeStatus::Succeeded) => Some(("done", "It merges without conflicts.".into())),
+        (PullRequestStatus::Active, MergeStatus::Queued) => {
+            Some(("doing", "The merge is being tried.".into()))
+        }
+        (PullRequestStatus::Active, MergeStatus::Conflicts) => {
+            Some(("bad", format!("It does not merge. {message}")))
+        }
+        (PullRequestStatus::Active, MergeStatus::Succeeded) => {
+            Some(("done", "It merges without conflicts.".into()))
+        }
         (PullRequestStatus::Active, _) if !message.is_empty() => Some(("bad", message)),
         _ => None,
     }
