@@ -74,8 +74,12 @@ fn effects(world: &World) -> Vec<Effect> {
     entries
         .map(|entry| {
             let (noun, verb) = entry.kind.split_once('.').unwrap_or((&entry.kind, ""));
-            let (thing, url) =
-                named(world, &entry.target).unwrap_or((format!("{noun} {}", entry.target), None));
+            let (thing, url) = match named(world, &entry.target) {
+                Some((thing, url)) if entry.target.starts_with(noun) => (thing, url),
+                Some((thing, url)) => (format!("{noun} on {thing}"), url),
+                None if noun == "subscription" => ("service hook".to_owned(), None),
+                None => (format!("{noun} {}", entry.target), None),
+            };
             Effect {
                 who: Who::of(world, entry.who),
                 thing: thing.replace('_', " "),
