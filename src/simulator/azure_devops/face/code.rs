@@ -31,11 +31,7 @@ impl Code {
     pub fn of(world: &World, place: &Place, repository: &Repository) -> Self {
         let host = world.base().trim_end_matches(&format!("/{}", world.organization)).to_owned();
         let path = place.code(repository);
-        Self {
-            name: repository.name.clone(),
-            clone_url: format!("{host}{path}"),
-            path,
-        }
+        Self { name: repository.name.clone(), clone_url: format!("{host}{path}"), path }
     }
 
     /// The address of a file or folder at a version (`GBmain`, `GC…`).
@@ -80,7 +76,12 @@ pub fn commit_line(world: &World, commit: &Commit) -> CommitLine {
         sha: commit.sha.clone(),
         subject: commit.message.lines().next().unwrap_or_default().to_owned(),
         author: commit.author.name.clone(),
-        initial: commit.author.name.chars().next().map_or(String::new(), |first| first.to_uppercase().collect()),
+        initial: commit
+            .author
+            .name
+            .chars()
+            .next()
+            .map_or(String::new(), |first| first.to_uppercase().collect()),
         when: ago(world.now(), commit.committer.date),
         instant: instant(commit.committer.date),
     }
@@ -179,7 +180,10 @@ pub async fn browse(
             (None, true) => Some("This file is too large to show."),
             (None, false) => Some("This file is not text."),
         };
-        let facts = [(bytes.starts_with(b"\xef\xbb\xbf"), "byte-order mark"), (has_crlf(&bytes), "CRLF line endings")];
+        let facts = [
+            (bytes.starts_with(b"\xef\xbb\xbf"), "byte-order mark"),
+            (has_crlf(&bytes), "CRLF line endings"),
+        ];
         let facts = facts.into_iter().filter(|(is, _)| *is).map(|(_, name)| name).collect();
         let lines = text.unwrap_or_default().lines().map(diff::escape).collect();
         let (page, size) = (page(title), bytes.len());
@@ -187,7 +191,9 @@ pub async fn browse(
     }
     let mut below = store.below(&entry, false)?;
     below.sort_by_key(|found| (!found.folder, found.path.to_lowercase()));
-    let readme = below.iter().find(|found| found.path.rsplit('/').next().is_some_and(|n| n.eq_ignore_ascii_case(README)));
+    let readme = below
+        .iter()
+        .find(|found| found.path.rsplit('/').next().is_some_and(|n| n.eq_ignore_ascii_case(README)));
     let readme = readme.and_then(|found| diff::readable(&store.blob(&found.sha).ok()?));
     let entries = below.iter().map(|found| EntryLine {
         name: found.path.rsplit('/').next().unwrap_or_default().to_owned(),
@@ -197,7 +203,11 @@ pub async fn browse(
     let newest = store.history(&commit, &[], 1)?;
     Ok(show(&FolderPage {
         page: page(title),
-        branches: repository.refs.keys().filter_map(|name| Some(name.strip_prefix("refs/heads/")?.to_owned())).collect(),
+        branches: repository
+            .refs
+            .keys()
+            .filter_map(|name| Some(name.strip_prefix("refs/heads/")?.to_owned()))
+            .collect(),
         entries: entries.collect(),
         newest: newest.first().map(|commit| commit_line(&world, commit)),
         readme: readme.map(|text| markdown(&text, &Place::of(&world, project).path)),
@@ -334,9 +344,11 @@ pub async fn branches(
     for (full, found) in repository.refs.iter().filter(|(name, _)| name.starts_with("refs/heads/")) {
         let compared = tip.as_ref().and_then(|tip| store.ahead_behind(&found.sha, tip).ok());
         let (ahead, behind) = compared.unwrap_or_default();
-        let pull = world.pull_requests.values().rev().find(|pull| {
-            pull.source_repository == repository.id && pull.source_ref == *full
-        });
+        let pull = world
+            .pull_requests
+            .values()
+            .rev()
+            .find(|pull| pull.source_repository == repository.id && pull.source_ref == *full);
         branches.push(BranchLine {
             name: branch_name(full).to_owned(),
             url: code.branch(full),

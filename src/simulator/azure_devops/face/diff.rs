@@ -99,7 +99,8 @@ fn file(store: &Store, change: &Change) -> Result<FileDiff, Refusal> {
 
 /// The file as text, without its byte-order mark; nothing when it is not text or too large.
 pub fn readable(bytes: &[u8]) -> Option<String> {
-    let text = (bytes.len() <= MAX_BYTES && !bytes.contains(&0)).then(|| std::str::from_utf8(bytes).ok())??;
+    let text =
+        (bytes.len() <= MAX_BYTES && !bytes.contains(&0)).then(|| std::str::from_utf8(bytes).ok())??;
     Some(text.strip_prefix('\u{feff}').unwrap_or(text).to_owned())
 }
 
@@ -122,8 +123,14 @@ fn compare(diff: &mut FileDiff, old: &str, new: &str) {
                 continue;
             }
             let number = |index: Option<usize>| index.map_or(0, |index| index + 1);
-            let html = marked(change.iter_strings_lossy().map(|(marked, words)| (marked, words.into_owned())));
-            diff.rows.push(Row { kind, old: number(change.old_index()), new: number(change.new_index()), html });
+            let html =
+                marked(change.iter_strings_lossy().map(|(marked, words)| (marked, words.into_owned())));
+            diff.rows.push(Row {
+                kind,
+                old: number(change.old_index()),
+                new: number(change.new_index()),
+                html,
+            });
         }
     }
 }
@@ -133,7 +140,11 @@ fn marked(pieces: impl Iterator<Item = (bool, String)>) -> String {
     for (is_marked, words) in pieces {
         let words = escape(words.trim_end_matches(['\r', '\n']));
         // Writing into a String does not fail.
-        let _ = if is_marked && !words.is_empty() { write!(html, "<mark>{words}</mark>") } else { write!(html, "{words}") };
+        let _ = if is_marked && !words.is_empty() {
+            write!(html, "<mark>{words}</mark>")
+        } else {
+            write!(html, "{words}")
+        };
     }
     html
 }
@@ -154,7 +165,11 @@ mod tests {
         let kinds: Vec<_> = diff.rows.iter().map(|row| (row.kind, row.old, row.new)).collect();
         assert_eq!(kinds, [("same", 1, 1), ("gone", 2, 0), ("new", 0, 2), ("same", 3, 3), ("new", 0, 4)]);
         assert_eq!((diff.added, diff.removed), (2, 1));
-        assert!(diff.rows[2].html.contains("&lt;2&gt;") && diff.rows[2].html.contains("<mark>"), "{}", diff.rows[2].html);
+        assert!(
+            diff.rows[2].html.contains("&lt;2&gt;") && diff.rows[2].html.contains("<mark>"),
+            "{}",
+            diff.rows[2].html
+        );
         assert_eq!((diff.rows[1].side(), diff.rows[1].line()), ("left", 2));
     }
 

@@ -61,7 +61,8 @@ pub async fn organization(visitor: Visitor) -> Response {
         })
         .collect();
     projects.sort_by(|one, other| one.place.project.cmp(&other.place.project));
-    let mut members: Vec<Who> = world.people.values().map(Who::from).filter(|who| !who.role.is_empty()).collect();
+    let mut members: Vec<Who> =
+        world.people.values().map(Who::from).filter(|who| !who.role.is_empty()).collect();
     members.sort_by_key(|who| (who.agent, who.short.clone()));
     let page = visitor.page(&world, world.organization.clone());
     show(&OrganizationPage { page, projects, members, effects: effects(&world) })
@@ -73,7 +74,12 @@ fn effects(world: &World) -> Vec<Effect> {
     entries
         .map(|entry| {
             let (noun, verb) = entry.kind.split_once('.').unwrap_or((&entry.kind, ""));
-            let (thing, url) = named(world, &entry.target).unwrap_or((format!("{noun} {}", entry.target), None));
+            let (thing, url) = match named(world, &entry.target) {
+                Some((thing, url)) if entry.target.starts_with(noun) => (thing, url),
+                Some((thing, url)) => (format!("{noun} on {thing}"), url),
+                None if noun == "subscription" => ("service hook".to_owned(), None),
+                None => (format!("{noun} {}", entry.target), None),
+            };
             Effect {
                 who: Who::of(world, entry.who),
                 thing: thing.replace('_', " "),
@@ -153,7 +159,8 @@ pub async fn choose_person(
         return Err(Fault::unusable(&format!("Nobody here is called “{}”.", choice.person)));
     }
     // Only a path of this host: two slashes would lead elsewhere.
-    let back = if choice.back.starts_with('/') && !choice.back.starts_with("//") { &choice.back } else { "/" };
+    let back =
+        if choice.back.starts_with('/') && !choice.back.starts_with("//") { &choice.back } else { "/" };
     let cookie = format!("{COOKIE}={}; Path=/; SameSite=Lax; HttpOnly", choice.person);
     Ok(([(header::SET_COOKIE, cookie)], Redirect::to(back)).into_response())
 }

@@ -58,7 +58,10 @@ pub async fn list(visitor: Visitor) -> Response {
             let known = super::super::state::hooks::EVENT_TYPES;
             Hook {
                 id: found.id,
-                event: known.iter().find(|(kind, ..)| *kind == found.event_type).map_or("Event", |(.., name)| *name),
+                event: known
+                    .iter()
+                    .find(|(kind, ..)| *kind == found.event_type)
+                    .map_or("Event", |(.., name)| *name),
                 event_type: found.event_type.clone(),
                 version: found.resource_version.clone(),
                 url: found.consumer_inputs.get("url").cloned().unwrap_or_default(),

@@ -8,10 +8,12 @@
 
 mod builds;
 mod code;
+mod conversation;
 mod diff;
 mod home;
 mod hooks;
 mod page;
+mod pull_request;
 mod pull_requests;
 mod review;
 mod text;
@@ -64,7 +66,7 @@ pub fn router(organisation: Organisation) -> Router {
         .route(&code("/commit/{sha}"), get(code::commit))
         .route(&code("/branches"), get(code::branches))
         .route(&code("/pullrequests"), get(pull_requests::list))
-        .route(&code("/pullrequest/{id}"), get(pull_requests::show))
+        .route(&code("/pullrequest/{id}"), get(pull_request::show))
         .route(&code("/pullrequest/{id}/threads"), post(review::open_thread))
         .route(&code("/pullrequest/{id}/threads/{thread}"), post(review::answer_thread))
         .route(&code("/pullrequest/{id}/vote"), post(review::vote))

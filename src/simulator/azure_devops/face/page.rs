@@ -16,8 +16,17 @@ use crate::simulator::tokens::AGENT_USER_ID;
 pub const COOKIE: &str = "simulator-person";
 /// As whom one acts without a cookie.
 const DEFAULT_PERSON: &str = "alice";
-const SEGMENT: &AsciiSet =
-    &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'%').add(b'<').add(b'>').add(b'?').add(b'/').add(b'&').add(b'+');
+const SEGMENT: &AsciiSet = &CONTROLS
+    .add(b' ')
+    .add(b'"')
+    .add(b'#')
+    .add(b'%')
+    .add(b'<')
+    .add(b'>')
+    .add(b'?')
+    .add(b'/')
+    .add(b'&')
+    .add(b'+');
 
 /// One part of an address, escaped.
 pub fn segment(text: &str) -> String {
@@ -57,7 +66,12 @@ impl From<&Person> for Who {
             return Self::named("The service");
         }
         let agent = person.object_id.to_string() == AGENT_USER_ID;
-        Self { short: person.name.clone(), role: person.role.clone(), agent, ..Self::named(&person.display_name) }
+        Self {
+            short: person.name.clone(),
+            role: person.role.clone(),
+            agent,
+            ..Self::named(&person.display_name)
+        }
     }
 }
 
@@ -76,15 +90,18 @@ impl FromRequestParts<Organisation> for Visitor {
 
     async fn from_request_parts(parts: &mut Parts, organisation: &Organisation) -> Result<Self, Fault> {
         let here = parts.uri.path_and_query().map_or_else(|| "/".to_owned(), ToString::to_string);
-        let cookies = parts.headers.get(header::COOKIE).and_then(|value| value.to_str().ok()).unwrap_or_default();
-        let chosen = cookies.split(';').filter_map(|pair| pair.trim().split_once('=')).find(|(key, _)| *key == COOKIE);
+        let cookies =
+            parts.headers.get(header::COOKIE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        let chosen =
+            cookies.split(';').filter_map(|pair| pair.trim().split_once('=')).find(|(key, _)| *key == COOKIE);
         let person = {
             let world = organisation.lock();
             let asked = parts.uri.path().split('/').nth(1).unwrap_or_default();
             if !asked.eq_ignore_ascii_case(&world.organization) {
                 return Err(Fault::missing(&format!("There is no organisation “{asked}” here.")));
             }
-            let human = |name: &str| people(&world).find(|person| person.name == name).map(|person| person.id);
+            let human =
+                |name: &str| people(&world).find(|person| person.name == name).map(|person| person.id);
             let found = chosen.and_then(|(_, name)| human(name)).or_else(|| human(DEFAULT_PERSON));
             found.or_else(|| people(&world).map(|person| person.id).next())
         };
@@ -126,8 +143,15 @@ impl Visitor {
     }
 
     /// The frame of a page about a project; `section` is the tab it stands under.
-    pub fn page_in(&self, world: &World, project: &Project, section: &'static str, title: impl Into<String>) -> Page {
-        let mut repositories = world.repositories.values().filter(|repository| repository.project == project.id);
+    pub fn page_in(
+        &self,
+        world: &World,
+        project: &Project,
+        section: &'static str,
+        title: impl Into<String>,
+    ) -> Page {
+        let mut repositories =
+            world.repositories.values().filter(|repository| repository.project == project.id);
         let place = Place::of(world, project);
         let code = repositories.next().map(|repository| place.code(repository));
         Page { place: Some(Place { code, ..place }), section, ..self.page(world, title) }
@@ -190,7 +214,9 @@ impl Page {
 pub fn show(template: &impl Template) -> Response {
     match template.render() {
         Ok(html) => Html(html).into_response(),
-        Err(why) => (StatusCode::INTERNAL_SERVER_ERROR, format!("This page cannot be shown: {why}\n")).into_response(),
+        Err(why) => {
+            (StatusCode::INTERNAL_SERVER_ERROR, format!("This page cannot be shown: {why}\n")).into_response()
+        }
     }
 }
 

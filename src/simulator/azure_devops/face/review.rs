@@ -5,9 +5,11 @@ use axum::extract::Path;
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 
-use super::super::state::threads::{NewComment, NewThread};
 use super::super::state::pull_requests::PullRequestChange;
-use super::super::state::{Actor, Completion, Position, PullRequestStatus, ThreadContext, ThreadStatus, World};
+use super::super::state::threads::{NewComment, NewThread};
+use super::super::state::{
+    Actor, Completion, Position, PullRequestStatus, ThreadContext, ThreadStatus, World,
+};
 use super::page::{Fault, Place, Visitor};
 
 type Address = Path<(String, String, String, u32)>;
@@ -44,7 +46,8 @@ pub async fn open_thread(
     let actor = visitor.actor(&mut world);
     let page = page(&world, actor, &project, &repository, id)?;
     let context = (!opening.file.is_empty()).then(|| {
-        let (start, end) = (Position { line: opening.line, offset: 1 }, Position { line: opening.line, offset: 2 });
+        let (start, end) =
+            (Position { line: opening.line, offset: 1 }, Position { line: opening.line, offset: 2 });
         let left = opening.side == "left";
         ThreadContext {
             file_path: opening.file.clone(),
@@ -136,8 +139,11 @@ pub async fn change_state(
         "complete" => {
             change.status = Some(PullRequestStatus::Completed);
             change.source_commit = Some(source);
-            change.completion =
-                Some(Completion { delete_source: true, transition_work_items: true, ..Completion::default() });
+            change.completion = Some(Completion {
+                delete_source: true,
+                transition_work_items: true,
+                ..Completion::default()
+            });
         }
         "abandon" => change.status = Some(PullRequestStatus::Abandoned),
         "reactivate" => change.status = Some(PullRequestStatus::Active),

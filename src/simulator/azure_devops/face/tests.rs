@@ -75,7 +75,8 @@ fn bench() -> Bench {
             completion: None,
         };
         world.create_pull_request(actor, seed::WEB_SHOP, new).unwrap();
-        let inputs = BTreeMap::from([("url".to_owned(), "http://127.0.0.1:9/webhooks/azure-devops".to_owned())]);
+        let inputs =
+            BTreeMap::from([("url".to_owned(), "http://127.0.0.1:9/webhooks/azure-devops".to_owned())]);
         let alice = Actor { id: alice, activity: Uuid::nil() };
         for kind in ["ms.vss-code.git-pullrequest-comment-event", "workitem.commented"] {
             world.set_subscription(alice, None, kind, None, BTreeMap::new(), inputs.clone()).unwrap();
@@ -177,19 +178,28 @@ async fn the_reviewer_finds_a_comment_ready_and_posts_it() {
         let world = bench.organisation.lock();
         let found = world.pull_requests[&1].threads.iter().find(|thread| thread.context.is_some()).unwrap();
         let context = found.context.as_ref().unwrap();
-        assert_eq!((context.file_path.as_str(), context.right_file_start.unwrap().line), ("/src/auth/login.ts", 6));
+        assert_eq!(
+            (context.file_path.as_str(), context.right_file_start.unwrap().line),
+            ("/src/auth/login.ts", 6)
+        );
         assert_eq!(world.people[&found.comments[0].author].name, "alice");
         found.id
     };
     assert_eq!(there, format!("{PULL}?told={thread}#thread-{thread}"));
     let after = bench.page(there.split('#').next().unwrap()).await;
-    assert!(after.contains("Telling ado-coworker") && after.contains("/_static/simulator.js"), "not delivered yet");
+    assert!(
+        after.contains("Telling ado-coworker") && after.contains("/_static/simulator.js"),
+        "not delivered yet"
+    );
     assert!(!after.contains("id=\"comment\""), "nothing is suggested twice");
     delivered(&bench, "{\"status\": \"recorded\", \"url\": \"http://127.0.0.1:4192/runs/7\"}");
     let after = bench.page(there.split('#').next().unwrap()).await;
-    assert!(after.contains("ado-coworker was told") && after.contains("href=\"http://127.0.0.1:4192/runs/7\""));
+    assert!(
+        after.contains("ado-coworker was told") && after.contains("href=\"http://127.0.0.1:4192/runs/7\"")
+    );
 
-    let answer = bench.post(&format!("{PULL}/threads/{thread}"), "carol", "text=Agreed.&status=pending").await;
+    let answer =
+        bench.post(&format!("{PULL}/threads/{thread}"), "carol", "text=Agreed.&status=pending").await;
     assert!(answer.contains("told="));
     let world = bench.organisation.lock();
     let found = world.pull_requests[&1].threads.iter().find(|found| found.id == thread).unwrap();
@@ -236,14 +246,21 @@ async fn a_person_works_on_work_items() {
         let world = bench.organisation.lock();
         (world.work_items[&id].rev, format!("/contoso/Fabrikam/_workitems/edit/{id}"))
     };
-    let form = format!("title=Prices+in+cents&description=All+of+**them**&state=Doing&assigned=alice&tags=money&rev={rev}");
+    let form = format!(
+        "title=Prices+in+cents&description=All+of+**them**&state=Doing&assigned=alice&tags=money&rev={rev}"
+    );
     bench.post(&edit, "bob", &form).await;
     bench.post(&format!("{edit}/comments"), "alice", "text=On+it").await;
     let page = bench.page(&edit).await;
-    assert!(page.contains("On it") && page.contains("set State to “Doing”") && page.contains("assigned to Alice"));
+    assert!(
+        page.contains("On it") && page.contains("set State to “Doing”") && page.contains("assigned to Alice")
+    );
     let request = Request::post(&edit).header("content-type", "application/x-www-form-urlencoded");
     let (status, _, body) = bench.send(request, &form.replace("Prices", "Costs")).await;
-    assert!(status.is_client_error() && body.contains("Changed meanwhile"), "an old form does not overwrite: {body}");
+    assert!(
+        status.is_client_error() && body.contains("Changed meanwhile"),
+        "an old form does not overwrite: {body}"
+    );
 }
 
 #[tokio::test]
@@ -254,7 +271,8 @@ async fn votes_and_fates_go_through_the_same_rules() {
     assert!(bench.page(PULL).await.contains("aria-pressed"));
     bench.post(&format!("{PULL}/state"), "alice", "state=abandon").await;
     assert!(bench.page(PULL).await.contains("Reactivate"));
-    let late = Request::post(format!("{PULL}/vote")).header("content-type", "application/x-www-form-urlencoded");
+    let late =
+        Request::post(format!("{PULL}/vote")).header("content-type", "application/x-www-form-urlencoded");
     assert!(bench.send(late, "vote=10").await.0.is_client_error(), "an abandoned one takes no votes");
 }
 
@@ -265,10 +283,22 @@ async fn forms_of_other_sites_are_refused() {
         let request = Request::post(format!("{PULL}/threads")).header("host", "127.0.0.1:4193");
         request.header("content-type", "application/x-www-form-urlencoded")
     };
-    for (name, value) in [("origin", "http://evil.example"), ("origin", "null"), ("sec-fetch-site", "cross-site"), ("sec-fetch-site", "same-site")] {
-        assert_eq!(bench.send(form().header(name, value), "text=x").await.0, StatusCode::FORBIDDEN, "{name}: {value}");
+    for (name, value) in [
+        ("origin", "http://evil.example"),
+        ("origin", "null"),
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+    ] {
+        assert_eq!(
+            bench.send(form().header(name, value), "text=x").await.0,
+            StatusCode::FORBIDDEN,
+            "{name}: {value}"
+        );
     }
-    assert_eq!(bench.organisation.lock().pull_requests[&1].threads.iter().filter(|t| t.status.is_some()).count(), 0);
+    assert_eq!(
+        bench.organisation.lock().pull_requests[&1].threads.iter().filter(|t| t.status.is_some()).count(),
+        0
+    );
     let ours = form().header("origin", "http://127.0.0.1:4193").header("sec-fetch-site", "same-origin");
     assert_eq!(bench.send(ours, "text=x").await.0, StatusCode::SEE_OTHER);
 }
@@ -277,11 +307,15 @@ async fn forms_of_other_sites_are_refused() {
 async fn choosing_a_person_sets_a_cookie_and_leads_back_here_only() {
     let bench = bench();
     let post = |form: &'static str| {
-        let request = Request::post("/contoso/_person").header("content-type", "application/x-www-form-urlencoded");
+        let request =
+            Request::post("/contoso/_person").header("content-type", "application/x-www-form-urlencoded");
         bench.send(request, form)
     };
     let (status, headers, _) = post("person=bob&back=%2Fcontoso%2FFabrikam").await;
-    assert_eq!((status, &headers["location"]), (StatusCode::SEE_OTHER, &"/contoso/Fabrikam".parse().unwrap()));
+    assert_eq!(
+        (status, &headers["location"]),
+        (StatusCode::SEE_OTHER, &"/contoso/Fabrikam".parse().unwrap())
+    );
     assert!(headers["set-cookie"].to_str().unwrap().starts_with("simulator-person=bob;"));
     assert_eq!(post("person=bob&back=%2F%2Fevil.example").await.1["location"], "/");
     assert_eq!(post("person=mallory&back=%2F").await.0, StatusCode::BAD_REQUEST);
@@ -301,7 +335,8 @@ async fn serve_for_looking() {
             let due = organisation.lock().run_due();
             tokio::time::sleep(std::time::Duration::from_secs(u64::from(!due.is_empty()))).await;
             for delivery in due {
-                let answer = answered("{\"status\": \"recorded\", \"url\": \"http://127.0.0.1:4192/runs/7\"}");
+                let answer =
+                    answered("{\"status\": \"recorded\", \"url\": \"http://127.0.0.1:4192/runs/7\"}");
                 organisation.lock().delivery_answered(delivery.subscription, delivery.notification, answer);
             }
         }

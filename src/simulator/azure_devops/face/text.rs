@@ -88,8 +88,14 @@ mod tests {
 
     #[test]
     fn markdown_is_made_safe_and_work_items_are_linked() {
-        let html = markdown("**a** <script>x</script> ![i](http://e/x.png) [j](javascript:1) see #12 & a#3 `#4`", "/o/p");
-        assert!(html.contains("<strong>a</strong>") && html.contains("href=\"/o/p/_workitems/edit/12\""), "{html}");
+        let html = markdown(
+            "**a** <script>x</script> ![i](http://e/x.png) [j](javascript:1) see #12 & a#3 `#4`",
+            "/o/p",
+        );
+        assert!(
+            html.contains("<strong>a</strong>") && html.contains("href=\"/o/p/_workitems/edit/12\""),
+            "{html}"
+        );
         for bad in ["script", "img", "javascript", "edit/3", "edit/4"] {
             assert!(!html.contains(bad), "{bad} in {html}");
         }

@@ -35,9 +35,13 @@ impl Told {
     /// A delivery as pages show it.
     pub fn of(world: &World, subscription: &Subscription, notification: &Notification) -> Self {
         let known = super::super::state::hooks::EVENT_TYPES;
-        let event = known.iter().find(|(kind, ..)| *kind == subscription.event_type).map_or("Event", |(.., name)| *name);
+        let event = known
+            .iter()
+            .find(|(kind, ..)| *kind == subscription.event_type)
+            .map_or("Event", |(.., name)| *name);
         let answer: Value = serde_json::from_str(&notification.answer).unwrap_or(Value::Null);
-        let url = answer["url"].as_str().filter(|url| url.starts_with("http://") || url.starts_with("https://"));
+        let url =
+            answer["url"].as_str().filter(|url| url.starts_with("http://") || url.starts_with("https://"));
         let detail = notification.error.clone().unwrap_or_else(|| {
             let status = notification.answer_status.map_or_else(String::new, |status| format!("{status} "));
             format!("{status}{}", notification.answer.chars().take(MAX_ANSWER).collect::<String>())
@@ -47,7 +51,13 @@ impl Told {
             NotificationResult::Failed => "failed",
             NotificationResult::Pending => "pending",
         };
-        Self { state, event, url: url.map(str::to_owned), detail, when: ago(world.now(), notification.modified) }
+        Self {
+            state,
+            event,
+            url: url.map(str::to_owned),
+            detail,
+            when: ago(world.now(), notification.modified),
+        }
     }
 }
 

@@ -19,8 +19,15 @@ use super::told::{Told, about_work_item};
 const MAX_ROWS: usize = 500;
 /// Fields whose changes say nothing to a reader.
 const SILENT: [&str; 9] = [
-    "System.Rev", "System.ChangedDate", "System.ChangedBy", "System.Watermark", "System.AuthorizedDate",
-    "System.AuthorizedAs", "System.RevisedDate", "System.CommentCount", "System.Reason",
+    "System.Rev",
+    "System.ChangedDate",
+    "System.ChangedBy",
+    "System.Watermark",
+    "System.AuthorizedDate",
+    "System.AuthorizedAs",
+    "System.RevisedDate",
+    "System.CommentCount",
+    "System.Reason",
 ];
 
 /// A work item in a list.
@@ -136,7 +143,8 @@ pub async fn blank(
 ) -> Result<Response, Fault> {
     let world = visitor.organisation.lock();
     let project = world.visible_project(visitor.reader(), &name)?;
-    let found = project.process.find(&kind).ok_or_else(|| Fault::missing(&format!("There is no type “{kind}”.")))?;
+    let found =
+        project.process.find(&kind).ok_or_else(|| Fault::missing(&format!("There is no type “{kind}”.")))?;
     let page = visitor.page_in(&world, project, "items", format!("New {}", found.name));
     let people = members(&world, project);
     Ok(render(&NewPage { page, place: Place::of(&world, project), kind: found.name, people }))
@@ -277,7 +285,8 @@ pub async fn show(
     });
     let kind = project.process.find(item.kind());
     let told = about_work_item(&world, id);
-    let mut page = visitor.page_in(&world, project, "items", format!("{} {id}: {}", item.kind(), item.title()));
+    let mut page =
+        visitor.page_in(&world, project, "items", format!("{} {id}: {}", item.kind(), item.title()));
     page.refresh = look.told.is_some() && told.iter().any(Told::is_pending);
     Ok(render(&ItemPage {
         item: item_line(&world, item),
@@ -308,7 +317,9 @@ fn change(world: &World, update: &Update) -> Option<Change> {
             _ if update.id == 1 => {}
             ("System.History", _) => {}
             ("System.Description", _) => parts.push("changed the description".to_owned()),
-            (_, Some(FieldValue::Person(id))) => parts.push(format!("set {name} to {}", Who::of(world, *id).name)),
+            (_, Some(FieldValue::Person(id))) => {
+                parts.push(format!("set {name} to {}", Who::of(world, *id).name))
+            }
             (_, Some(FieldValue::Text(text))) => parts.push(format!("set {name} to “{text}”")),
             (_, Some(FieldValue::Integer(number))) => parts.push(format!("set {name} to {number}")),
             (_, None) => parts.push(format!("cleared {name}")),
@@ -326,7 +337,8 @@ fn change(world: &World, update: &Update) -> Option<Change> {
 }
 
 fn link_name(relation: &super::super::state::Relation) -> String {
-    let known = LINK_TYPES.iter().find(|(reference, ..)| *reference == relation.rel).map(|(_, name, _)| *name);
+    let known =
+        LINK_TYPES.iter().find(|(reference, ..)| *reference == relation.rel).map(|(_, name, _)| *name);
     known.map(str::to_owned).or(relation.name.clone()).unwrap_or_else(|| relation.rel.clone())
 }
 
@@ -339,7 +351,10 @@ fn link(world: &World, place: &Place, relation: &super::super::state::Relation) 
         }
         Target::Url(url) => artifact(world, place, url).unwrap_or_else(|| {
             let safe = url.starts_with("http://") || url.starts_with("https://");
-            (relation.comment.clone().unwrap_or_else(|| url.clone()), if safe { url.clone() } else { String::new() })
+            (
+                relation.comment.clone().unwrap_or_else(|| url.clone()),
+                if safe { url.clone() } else { String::new() },
+            )
         }),
     };
     Link { name, text, url }
@@ -354,7 +369,11 @@ fn artifact(world: &World, place: &Place, url: &str) -> Option<(String, String)>
     let (code, id) = (place.code(repository), parts.next()?);
     Some(match kind {
         "PullRequestId" => {
-            let title = id.parse().ok().and_then(|id: u32| world.pull_requests.get(&id)).map_or("", |pull| &pull.title);
+            let title = id
+                .parse()
+                .ok()
+                .and_then(|id: u32| world.pull_requests.get(&id))
+                .map_or("", |pull| &pull.title);
             (format!("{id}: {title}"), format!("{code}/pullrequest/{id}"))
         }
         "Commit" => (super::text::short(id), format!("{code}/commit/{id}")),
