@@ -15,9 +15,9 @@ pub mod render;
 pub mod rest;
 pub mod state;
 pub mod storage;
-mod wire;
 #[cfg(test)]
 mod tests;
+mod wire;
 mod wire_enum;
 mod worker;
 

@@ -20,7 +20,7 @@ pub struct Refusal {
     /// 3000 for most, 3200 for work items.
     pub event_id: u32,
     /// `customProperties`, when the service gives some.
-    pub custom: Option<Value>,
+    pub custom: Option<Box<Value>>,
 }
 
 const GIT: &str = "Microsoft.TeamFoundation.Git.Server";
@@ -44,7 +44,7 @@ impl Refusal {
         let mut body = Map::new();
         body.insert("$id".into(), json!("1"));
         if let Some(custom) = &self.custom {
-            body.insert("customProperties".into(), custom.clone());
+            body.insert("customProperties".into(), (**custom).clone());
         }
         body.insert("innerException".into(), Value::Null);
         body.insert("message".into(), json!(self.message));
@@ -275,10 +275,10 @@ impl Refusal {
     pub fn rule(field: &str, name: &str, code: &'static str, flags: &str) -> Self {
         let message = format!("TF401320: Rule Error for field {name}. Error code: {flags}.");
         let mut refusal = Self::of(WIT, 400, "RuleValidationException", message.clone());
-        refusal.custom = Some(json!({"RuleValidationErrors": [{
+        refusal.custom = Some(Box::new(json!({"RuleValidationErrors": [{
             "fieldReferenceName": field, "fieldStatusFlags": flags, "errorMessage": message,
             "fieldStatusCode": code, "ruleValidationErrors": null,
-        }]}));
+        }]})));
         refusal
     }
 
@@ -323,7 +323,7 @@ impl Refusal {
             "WorkItemFieldInvalidException",
             format!("The identity value '{value}' for field '{name}' is an unknown identity."),
         );
-        refusal.custom = Some(json!({"ReferenceName": field}));
+        refusal.custom = Some(Box::new(json!({"ReferenceName": field})));
         refusal
     }
 

@@ -25,8 +25,7 @@ async fn bench(webhook: Option<Webhook>) -> Bench {
     let running = start(settings(folder.path().to_owned(), webhook)).await.unwrap();
     let claims = json!({"aud": AUDIENCE_AZURE_DEVOPS, "oid": AGENT_USER_ID, "upn": AGENT_USER_UPN});
     let token = running.authority.mint(claims.as_object().unwrap().clone(), 3600);
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap();
+    let client = client();
     Bench { running, client, token, _folder: folder }
 }
 
@@ -43,6 +42,25 @@ fn settings(data: std::path::PathBuf, webhook: Option<Webhook>) -> Settings {
         webhook,
         seed: 1,
     }
+}
+
+#[allow(clippy::disallowed_methods, reason = "a test of the simulator builds its own client")]
+fn client() -> reqwest::Client {
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).no_proxy().build().unwrap()
+}
+
+/// Serves on the demo's ports until it is ended, to be driven by other clients.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+#[ignore = "serves until ended; run it by hand"]
+async fn serve_by_hand() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut settings = settings(folder.path().to_owned(), None);
+    (settings.organization_port, settings.sidecar_port, settings.model_port) = (4193, 4195, 4196);
+    let running = start(settings).await.unwrap();
+    println!("serving {}", running.organization_url);
+    tokio::signal::ctrl_c().await.unwrap();
+    running.shutdown().await.unwrap();
 }
 
 impl Bench {
@@ -125,9 +143,11 @@ async fn the_main_job_from_issue_to_merged_pull_request() {
         "description": "Seconds, not milliseconds.", "isDraft": true, "workItemRefs": [{"id": number.to_string()}],
         "reviewers": [{"id": crate::simulator::azure_devops::state::seed::ALICE}],
     });
-    let made = bench.ok("agent", Method::POST, &format!("{REPOSITORY}/pullrequests"), Some(new.clone())).await;
+    let made =
+        bench.ok("agent", Method::POST, &format!("{REPOSITORY}/pullrequests"), Some(new.clone())).await;
     assert_eq!((made["mergeStatus"].as_str(), made["isDraft"].as_bool()), (Some("queued"), Some(true)));
-    let (status, again) = bench.ask("agent", Method::POST, &format!("{REPOSITORY}/pullrequests"), Some(new)).await;
+    let (status, again) =
+        bench.ask("agent", Method::POST, &format!("{REPOSITORY}/pullrequests"), Some(new)).await;
     assert_eq!((status.as_u16(), again["typeKey"].as_str()), (409, Some("GitPullRequestExistsException")));
 
     let id = made["pullRequestId"].as_u64().unwrap();
@@ -135,7 +155,10 @@ async fn the_main_job_from_issue_to_merged_pull_request() {
     let merged = bench.until(&path, |p| p["mergeStatus"] == "succeeded").await;
     assert!(merged["lastMergeCommit"]["commitId"].is_string());
     assert_eq!(bench.get(&format!("{path}/workitems")).await["value"][0]["id"], number.to_string());
-    assert_eq!(bench.get(&format!("{path}/iterations/1/changes")).await["changeEntries"][0]["item"]["path"], "/src/fix.ts");
+    assert_eq!(
+        bench.get(&format!("{path}/iterations/1/changes")).await["changeEntries"][0]["item"]["path"],
+        "/src/fix.ts"
+    );
 
     let thread = json!({"comments": [{"content": "make the timeout configurable", "commentType": 1}], "status": 1,
         "threadContext": {"filePath": "/src/fix.ts", "rightFileStart": {"line": 1, "offset": 1}, "rightFileEnd": {"line": 1, "offset": 5}}});
@@ -147,7 +170,8 @@ async fn the_main_job_from_issue_to_merged_pull_request() {
     assert_eq!(fixed["status"], "fixed");
 
     let alice = merged["reviewers"][0]["id"].as_str().unwrap();
-    let vote = bench.ok("alice", Method::PUT, &format!("{path}/reviewers/{alice}"), Some(json!({"vote": 10}))).await;
+    let vote =
+        bench.ok("alice", Method::PUT, &format!("{path}/reviewers/{alice}"), Some(json!({"vote": 10}))).await;
     assert_eq!(vote["vote"], 10);
     let complete = json!({"status": "completed", "isDraft": false, "lastMergeSourceCommit": merged["lastMergeSourceCommit"],
         "completionOptions": {"mergeStrategy": "squash", "deleteSourceBranch": true, "transitionWorkItems": true}});
@@ -156,7 +180,8 @@ async fn the_main_job_from_issue_to_merged_pull_request() {
     bench.until(&path, |p| p["status"] == "completed").await;
     let item = bench.get(&format!("_apis/wit/workitems/{number}")).await;
     assert_eq!(item["fields"]["System.State"], "Done");
-    let item = bench.get(&format!("{REPOSITORY}/items?path=/src/fix.ts&includeContent=true&$format=json")).await;
+    let item =
+        bench.get(&format!("{REPOSITORY}/items?path=/src/fix.ts&includeContent=true&$format=json")).await;
     assert_eq!(item["content"], "let x = 1;\n");
     let branches = bench.get(&format!("{REPOSITORY}/refs?filter=heads/agent")).await;
     assert_eq!(branches["count"], 0);
@@ -167,31 +192,125 @@ async fn the_main_job_from_issue_to_merged_pull_request() {
 async fn refusals_have_the_service_s_status_and_type_key() {
     let bench = bench(None).await;
     let changes = json!([{"changeType": "edit", "item": {"path": "/no.txt"}, "newContent": {"content": "x", "contentType": "rawtext"}}]);
-    let push = |name: &str, old: String, changes: &Value| {
-        json!({"refUpdates": [{"name": name, "oldObjectId": old}], "commits": [{"comment": "c", "changes": changes}]})
-    };
+    let push = |name: &str, old: String, changes: &Value| json!({"refUpdates": [{"name": name, "oldObjectId": old}], "commits": [{"comment": "c", "changes": changes}]});
     let add = json!([{"changeType": "add", "item": {"path": "/n.txt"}, "newContent": {"content": "x", "contentType": "rawtext"}}]);
     let cases = [
         ("agent", Method::GET, "_apis/nothing".to_owned(), None, 404, ""),
-        ("agent", Method::GET, "Nowhere/_apis/git/repositories".into(), None, 404, "ProjectDoesNotExistWithNameException"),
-        ("bob", Method::GET, "Northwind/_apis/git/repositories".into(), None, 404, "ProjectDoesNotExistWithNameException"),
-        ("agent", Method::GET, "Fabrikam/_apis/git/repositories/none".into(), None, 404, "GitRepositoryNotFoundException"),
-        ("agent", Method::GET, format!("{REPOSITORY}/items?path=/none"), None, 404, "GitItemNotFoundException"),
-        ("agent", Method::GET, format!("{REPOSITORY}/items?path=/README.md&versionDescriptor.version=none"), None, 404, "GitUnresolvableToCommitException"),
-        ("agent", Method::GET, "_apis/git/pullrequests/99".into(), None, 404, "GitPullRequestNotFoundException"),
-        ("agent", Method::GET, "_apis/wit/workitems/9999".into(), None, 404, "WorkItemUnauthorizedAccessException"),
-        ("agent", Method::PATCH, "_apis/wit/workitems/1".into(), Some(json!([{"op": "test", "path": "/rev", "value": 77}])), 412, "TestPatchOperationFailedException"),
-        ("agent", Method::PATCH, "_apis/wit/workitems/1".into(), Some(json!([{"op": "add", "path": "/fields/System.State", "value": "Nope"}])), 400, "RuleValidationException"),
-        ("agent", Method::PATCH, "_apis/wit/workitems/1".into(), Some(json!([{"op": "add", "path": "/fields/No.Such", "value": 1}])), 400, "WorkItemTrackingFieldDefinitionNotFoundException"),
-        ("agent", Method::POST, format!("{REPOSITORY}/pushes"), Some(push("refs/heads/main", "a".repeat(40), &add)), 409, "GitReferenceStaleException"),
-        ("agent", Method::POST, format!("{REPOSITORY}/pushes"), Some(push("refs/heads/x..y", "0".repeat(40), &add)), 400, "InvalidGitRefNameException"),
-        ("agent", Method::POST, "_apis/wit/wiql".into(), Some(json!({"query": "SELECT"})), 400, "WorkItemTrackingQueryException"),
+        (
+            "agent",
+            Method::GET,
+            "Nowhere/_apis/git/repositories".into(),
+            None,
+            404,
+            "ProjectDoesNotExistWithNameException",
+        ),
+        (
+            "bob",
+            Method::GET,
+            "Northwind/_apis/git/repositories".into(),
+            None,
+            404,
+            "ProjectDoesNotExistWithNameException",
+        ),
+        (
+            "agent",
+            Method::GET,
+            "Fabrikam/_apis/git/repositories/none".into(),
+            None,
+            404,
+            "GitRepositoryNotFoundException",
+        ),
+        (
+            "agent",
+            Method::GET,
+            format!("{REPOSITORY}/items?path=/none"),
+            None,
+            404,
+            "GitItemNotFoundException",
+        ),
+        (
+            "agent",
+            Method::GET,
+            format!("{REPOSITORY}/items?path=/README.md&versionDescriptor.version=none"),
+            None,
+            404,
+            "GitUnresolvableToCommitException",
+        ),
+        (
+            "agent",
+            Method::GET,
+            "_apis/git/pullrequests/99".into(),
+            None,
+            404,
+            "GitPullRequestNotFoundException",
+        ),
+        (
+            "agent",
+            Method::GET,
+            "_apis/wit/workitems/9999".into(),
+            None,
+            404,
+            "WorkItemUnauthorizedAccessException",
+        ),
+        (
+            "agent",
+            Method::PATCH,
+            "_apis/wit/workitems/1".into(),
+            Some(json!([{"op": "test", "path": "/rev", "value": 77}])),
+            412,
+            "TestPatchOperationFailedException",
+        ),
+        (
+            "agent",
+            Method::PATCH,
+            "_apis/wit/workitems/1".into(),
+            Some(json!([{"op": "add", "path": "/fields/System.State", "value": "Nope"}])),
+            400,
+            "RuleValidationException",
+        ),
+        (
+            "agent",
+            Method::PATCH,
+            "_apis/wit/workitems/1".into(),
+            Some(json!([{"op": "add", "path": "/fields/No.Such", "value": 1}])),
+            400,
+            "WorkItemTrackingFieldDefinitionNotFoundException",
+        ),
+        (
+            "agent",
+            Method::POST,
+            format!("{REPOSITORY}/pushes"),
+            Some(push("refs/heads/main", "a".repeat(40), &add)),
+            409,
+            "GitReferenceStaleException",
+        ),
+        (
+            "agent",
+            Method::POST,
+            format!("{REPOSITORY}/pushes"),
+            Some(push("refs/heads/x..y", "0".repeat(40), &add)),
+            400,
+            "InvalidGitRefNameException",
+        ),
+        (
+            "agent",
+            Method::POST,
+            "_apis/wit/wiql".into(),
+            Some(json!({"query": "SELECT"})),
+            400,
+            "WorkItemTrackingQueryException",
+        ),
     ];
     for (who, method, path, body, status, key) in cases {
         let (got, value) = bench.ask(who, method, &path, body).await;
-        assert_eq!((got.as_u16(), value["typeKey"].as_str().unwrap_or_default()), (status, key), "{path}: {value}");
+        assert_eq!(
+            (got.as_u16(), value["typeKey"].as_str().unwrap_or_default()),
+            (status, key),
+            "{path}: {value}"
+        );
     }
-    let tip = bench.get(&format!("{REPOSITORY}/refs?filter=heads/main")).await["value"][0]["objectId"].clone();
+    let tip =
+        bench.get(&format!("{REPOSITORY}/refs?filter=heads/main")).await["value"][0]["objectId"].clone();
     let body = push("refs/heads/main", tip.as_str().unwrap().into(), &changes);
     assert_eq!(bench.ask("agent", Method::POST, &format!("{REPOSITORY}/pushes"), Some(body)).await.0, 400);
     bench.running.shutdown().await.unwrap();
@@ -227,13 +346,15 @@ async fn a_comment_reaches_the_receiver_with_credentials_and_is_listed() {
     let bench = bench(Some(Webhook { url, username: "hook".into(), password: "secret".into() })).await;
     let changes = json!([{"changeType": "add", "item": {"path": "/a.txt"}, "newContent": {"content": "YQ==", "contentType": "base64encoded"}}]);
     bench.push_branch("agent/a", changes).await;
-    let new = json!({"sourceRefName": "refs/heads/agent/a", "targetRefName": "refs/heads/main", "title": "A"});
+    let new =
+        json!({"sourceRefName": "refs/heads/agent/a", "targetRefName": "refs/heads/main", "title": "A"});
     let id = bench.ok("agent", Method::POST, &format!("{REPOSITORY}/pullrequests"), Some(new)).await["pullRequestId"].clone();
     let thread = json!({"comments": [{"content": "please"}]});
     bench.ok("alice", Method::POST, &format!("{REPOSITORY}/pullrequests/{id}/threads"), Some(thread)).await;
     let mut kinds = Vec::new();
     let event: Value = loop {
-        let (authorization, body) = tokio::time::timeout(Duration::from_secs(10), received.recv()).await.unwrap().unwrap();
+        let (authorization, body) =
+            tokio::time::timeout(Duration::from_secs(10), received.recv()).await.unwrap().unwrap();
         assert_eq!(authorization.unwrap(), "Basic aG9vazpzZWNyZXQ=");
         let event: Value = serde_json::from_str(&body).unwrap();
         kinds.push(event["eventType"].as_str().unwrap().to_owned());
@@ -244,8 +365,11 @@ async fn a_comment_reaches_the_receiver_with_credentials_and_is_listed() {
     assert_eq!(event["resource"]["comment"]["content"], "please");
     assert_eq!(event["resource"]["pullRequest"]["pullRequestId"], id);
     assert_eq!(event["resourceVersion"], "2.0");
-    assert!(event["resource"]["comment"]["_links"]["threads"]["href"].as_str().unwrap().contains("/threads/"));
-    let path = format!("_apis/hooks/subscriptions/{}/notifications", event["subscriptionId"].as_str().unwrap());
+    assert!(
+        event["resource"]["comment"]["_links"]["threads"]["href"].as_str().unwrap().contains("/threads/")
+    );
+    let path =
+        format!("_apis/hooks/subscriptions/{}/notifications", event["subscriptionId"].as_str().unwrap());
     let list = bench.until(&path, |l| l["value"][0]["result"] == "succeeded").await;
     assert!(list["value"][0]["details"]["response"].as_str().unwrap().contains("runs/1"));
     bench.running.shutdown().await.unwrap();

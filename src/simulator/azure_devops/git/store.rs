@@ -87,10 +87,10 @@ impl Store {
         for reference in self.git.references()? {
             let reference = reference?;
             let name = reference.name()?;
-            if name.starts_with("refs/heads/") || name.starts_with("refs/tags/") {
-                if let Some(target) = reference.target() {
-                    all.insert(name.to_owned(), target.to_string());
-                }
+            if (name.starts_with("refs/heads/") || name.starts_with("refs/tags/"))
+                && let Some(target) = reference.target()
+            {
+                all.insert(name.to_owned(), target.to_string());
             }
         }
         Ok(all)

@@ -17,10 +17,10 @@ pub fn found<'w>(call: &Call<'_>, world: &'w World) -> Outcome<&'w PullRequest> 
     if call.optional("repositoryId").is_some() && call.repository(world)?.id != found.repository {
         return Err(Refusal::pull_request());
     }
-    if let Some(project) = call.optional_project(world)? {
-        if world.repositories.get(&found.repository).is_none_or(|r| r.project != project.id) {
-            return Err(Refusal::pull_request());
-        }
+    if let Some(project) = call.optional_project(world)?
+        && world.repositories.get(&found.repository).is_none_or(|r| r.project != project.id)
+    {
+        return Err(Refusal::pull_request());
     }
     Ok(found)
 }

@@ -74,10 +74,11 @@ pub fn refs(call: &Call<'_>) -> Outcome<Reply> {
             continue;
         }
         let mut value = call.view(&world).reference(repository, name, reference);
-        if peel && name.starts_with("refs/tags/") {
-            if let Some(commit) = store.peel(&reference.sha).filter(|c| *c != reference.sha) {
-                value["peeledObjectId"] = json!(commit);
-            }
+        if peel
+            && name.starts_with("refs/tags/")
+            && let Some(commit) = store.peel(&reference.sha).filter(|c| *c != reference.sha)
+        {
+            value["peeledObjectId"] = json!(commit);
         }
         found.push(value);
     }

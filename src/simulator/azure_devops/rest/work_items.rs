@@ -282,14 +282,14 @@ pub fn wiql(call: &Call<'_>) -> Outcome<Reply> {
     let query = wiql::parse(text).map_err(Refusal::query)?;
     let world = call.organisation.lock();
     let project = call.optional_project(&world)?.map(|p| p.id);
-    if let Some(team) = call.optional("team") {
-        if world.find_team(team).is_none_or(|p| Some(p.id) != project) {
-            return Err(Refusal::new(
-                404,
-                "TeamNotFoundException",
-                format!("The team with id '{team}' does not exist."),
-            ));
-        }
+    if let Some(team) = call.optional("team")
+        && world.find_team(team).is_none_or(|p| Some(p.id) != project)
+    {
+        return Err(Refusal::new(
+            404,
+            "TeamNotFoundException",
+            format!("The team with id '{team}' does not exist."),
+        ));
     }
     let top = call.query.count("top")?;
     let ids = world.query_work_items(call.actor, &query, project, call.query.flag("timePrecision"), top)?;

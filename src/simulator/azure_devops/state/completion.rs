@@ -79,7 +79,8 @@ impl World {
         let repository = self.repository(found.repository)?.clone();
         let exempt = self.may(by, repository.project, Some(repository.id), Permission::PolicyExempt);
         let blocking = self.blocking_policies(id);
-        if !blocking.is_empty() && !(options.bypass && exempt) {
+        let bypassed = options.bypass && exempt;
+        if !blocking.is_empty() && !bypassed {
             let text = format!("The pull request is blocked by: {}.", blocking.join(", "));
             return self.completion_failed(actor, id, MergeStatus::RejectedByPolicy, text);
         }

@@ -7,6 +7,9 @@ use super::pull_requests::short;
 use super::{Actor, Push, World, ZERO_SHA};
 use crate::simulator::azure_devops::render::View;
 
+/// Facts that filters look at.
+type Facts = Vec<(&'static str, String)>;
+
 impl World {
     fn name_of(&self, id: uuid::Uuid) -> String {
         self.person(id).map(|p| p.display_name.clone()).unwrap_or_default()
@@ -58,7 +61,7 @@ impl World {
         self.emit(Event { kind, project, text, resource, facts });
     }
 
-    fn pull_request_event(&self, id: u32) -> Option<(Value, uuid::Uuid, Vec<(&'static str, String)>)> {
+    fn pull_request_event(&self, id: u32) -> Option<(Value, uuid::Uuid, Facts)> {
         let found = self.pull_requests.get(&id)?;
         let project = self.repositories.get(&found.repository)?.project;
         let mut facts = vec![

@@ -146,7 +146,7 @@ impl World {
     /// 404 for an unknown one, 403 without permission.
     pub fn delete_policy(&mut self, actor: Actor, project: Uuid, id: u32) -> Outcome<()> {
         self.require_policies(actor, project)?;
-        if !self.policies.get(&id).is_some_and(|p| p.project == project) {
+        if self.policies.get(&id).is_none_or(|p| p.project != project) {
             return Err(unknown_policy(id));
         }
         self.data.policies.remove(&id);

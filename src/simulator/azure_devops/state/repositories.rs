@@ -114,10 +114,10 @@ impl World {
         let repository = self.repository(id)?;
         self.require_git(actor, repository, Permission::ManagePolicies)?;
         let (project, label) = (repository.project, repository.name.clone());
-        if let Some(branch) = default_branch {
-            if !repository.refs.contains_key(branch) {
-                return Err(Refusal::version(&format!("Branch: {branch}"), &label));
-            }
+        if let Some(branch) = default_branch
+            && !repository.refs.contains_key(branch)
+        {
+            return Err(Refusal::version(&format!("Branch: {branch}"), &label));
         }
         if let Some(name) = name {
             let taken =

@@ -298,15 +298,15 @@ impl World {
         if !known(&home.iterations, item.text("System.IterationPath")) {
             return Err(Refusal::tree_path(shown_id, "System.IterationPath"));
         }
-        if let Some(FieldValue::Integer(priority)) = item.fields.get("Microsoft.VSTS.Common.Priority") {
-            if !(1..=4).contains(priority) {
-                return Err(Refusal::rule(
-                    "Microsoft.VSTS.Common.Priority",
-                    "Priority",
-                    "limitedToValues",
-                    "HasValues, LimitedToValues, AllowsOldValue, InvalidListValue",
-                ));
-            }
+        if let Some(FieldValue::Integer(priority)) = item.fields.get("Microsoft.VSTS.Common.Priority")
+            && !(1..=4).contains(priority)
+        {
+            return Err(Refusal::rule(
+                "Microsoft.VSTS.Common.Priority",
+                "Priority",
+                "limitedToValues",
+                "HasValues, LimitedToValues, AllowsOldValue, InvalidListValue",
+            ));
         }
         for name in item.fields.keys() {
             if !kind.has(name) {
