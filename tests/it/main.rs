@@ -1,1 +1,3 @@
-fn main(){}
+//! Integration tests: real servers, real HTTP.
+
+mod clients;
