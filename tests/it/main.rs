@@ -1,5 +1,5 @@
-//! Integration tests: the real binary over real HTTP.
-#![allow(missing_docs, reason = "tests are named by what they say")]
+//! Integration tests: the real binary over real HTTP, and the house itself.
+#![allow(missing_docs, clippy::unwrap_used, clippy::expect_used, reason = "tests are named by what they say, and fail by panicking")]
 
 mod bad_input;
 mod harness;
