@@ -1,1 +1,5 @@
-fn main(){}
+//! The integration tests, in one binary.
+#![allow(missing_docs)]
+
+mod files;
+mod house;
