@@ -375,6 +375,27 @@ fn the_import_test_finds_what_is_planted() {
     good("journal/log.rs", "use super::web; mod tests { use super::super::web; }");
 }
 
+#[test]
+fn every_test_that_the_map_names_is_there() {
+    let mut code: String = sources().into_iter().map(|(_, text)| text).collect();
+    code.extend(["tests/it/house.rs", "tests/it/files.rs"].map(read));
+    let architecture = read("ARCHITECTURE.md");
+    let invariants = architecture.split("## Invariants").nth(1).expect("it has a section on invariants");
+    let cells =
+        invariants.lines().filter(|line| line.starts_with("| ")).filter_map(|line| line.split('|').nth(3));
+    let named: Vec<&str> = cells
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .filter(|name| name.contains('_') && !name.contains(['/', '.']))
+        .collect();
+    assert!(named.len() > 10, "the table of invariants was not understood: {named:?}");
+    for name in named {
+        assert!(
+            code.contains(&format!("fn {name}(")),
+            "ARCHITECTURE.md names a test {name}, which is not there"
+        );
+    }
+}
+
 // ---------------------------------------------------------------------------------------------
 // Files, processes, dependencies, settings.
 
