@@ -7,6 +7,7 @@
 
 pub mod action;
 pub mod agent;
+pub mod app;
 pub mod azure_devops;
 pub mod clock;
 pub mod config;
@@ -18,4 +19,7 @@ pub mod journal;
 pub mod model;
 pub mod policy;
 pub mod simulator;
+pub mod telemetry;
 pub mod tools;
+pub mod web;
+pub mod worker;

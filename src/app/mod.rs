@@ -189,7 +189,7 @@ impl App {
     /// When the listener fails.
     pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
         let state = self.web_state(stop.child_token());
-        state.ready.set_worker(true);
+        state.ready.up("worker");
         let tasks = TaskTracker::new();
         tasks.spawn(self.worker.clone().work(stop.clone()));
         tasks.spawn(verify_identity(self.identity.clone(), stop.clone()));

@@ -393,3 +393,18 @@ pub struct Logged {
     /// What it says.
     pub entry: Entry,
 }
+
+/// An entry as it stands in the record, with its place in the chain of hashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Sequence number in the run, from 1.
+    pub seq: i64,
+    /// When, microseconds since 1970, UTC.
+    pub ts: i64,
+    /// The JSON text as stored and hashed.
+    pub body: String,
+    /// Hash of the entry before; empty for the first.
+    pub prev: String,
+    /// Hash of this entry: of `prev`, run, sequence number, time and body.
+    pub hash: String,
+}

@@ -18,7 +18,9 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use tokio::sync::{Notify, broadcast};
 
 use crate::clock::Clock;
@@ -26,9 +28,9 @@ use crate::event::OutsideEvent;
 
 pub use feed::Notice;
 pub use log::{
-    Call, Entry, Link, Logged, Outcome, Person, RunId, Source, Status, Usage, WaitingFor,
+    Call, Entry, Link, Logged, Outcome, Person, Recorded, RunId, Source, Status, Usage, WaitingFor,
 };
-pub use view::{RunView, Step, StepKind, StepStatus};
+pub use view::{RunView, Step, StepKind, StepStatus, Write};
 
 /// Connections that read.
 const READERS: u32 = 4;
@@ -187,15 +189,54 @@ pub struct Received {
 
 /// What the writer can be asked to do.
 enum Command {
-    Create { id: RunId, run: NewRun, ts: i64 },
-    Append { run: RunId, fence: Option<i64>, known: i64, entries: Vec<Entry>, ts: i64 },
-    Claim { run: Option<RunId>, holder: String, ts: i64, until: i64 },
-    Renew { claim: Claim, until: i64 },
-    Release { claim: Claim },
-    Receive { id: String, key: String, summary: String, event: OutsideEvent, refused: Option<String>, ts: i64 },
-    ClaimIntake { ts: i64, until: i64 },
-    Settle { id: String, status: IntakeStatus, reason: Option<String>, run: Option<RunId>, ts: i64 },
-    Redeliver { id: String, ts: i64 },
+    Create {
+        id: RunId,
+        run: NewRun,
+        ts: i64,
+    },
+    Append {
+        run: RunId,
+        fence: Option<i64>,
+        known: i64,
+        entries: Vec<Entry>,
+        ts: i64,
+    },
+    Claim {
+        run: Option<RunId>,
+        holder: String,
+        ts: i64,
+        until: i64,
+    },
+    Renew {
+        claim: Claim,
+        until: i64,
+    },
+    Release {
+        claim: Claim,
+    },
+    Receive {
+        id: String,
+        key: String,
+        summary: String,
+        event: OutsideEvent,
+        refused: Option<String>,
+        ts: i64,
+    },
+    ClaimIntake {
+        ts: i64,
+        until: i64,
+    },
+    Settle {
+        id: String,
+        status: IntakeStatus,
+        reason: Option<String>,
+        run: Option<RunId>,
+        ts: i64,
+    },
+    Redeliver {
+        id: String,
+        ts: i64,
+    },
 }
 
 /// What the writer answers.
@@ -305,7 +346,8 @@ impl Journal {
         let command = Command::Append { run: run.clone(), fence, known, entries, ts: self.now() };
         let Answer::Log(log) = self.writer.write(command).await? else { return Err(JournalError::Closed) };
         if let Some(last) = log.last() {
-            let complete = log.iter().any(|l| matches!(l.entry, Entry::Replied { .. } | Entry::Finished { .. }));
+            let complete =
+                log.iter().any(|l| matches!(l.entry, Entry::Replied { .. } | Entry::Finished { .. }));
             self.feed.appended(&run, last.seq, complete);
         }
         self.told(&run);
@@ -486,6 +528,15 @@ impl Journal {
     /// When the store fails or an entry does not read back.
     pub async fn log(&self, run: &RunId, after: i64) -> Result<Vec<Logged>, JournalError> {
         sqlite::log(&self.readers, run, after, PAGE).await
+    }
+
+    /// The record of a run as stored and hashed, entries after `after`, at most [`PAGE`]. Unlike
+    /// [`Journal::log`] it gives entries that no longer read back, too.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn record(&self, run: &RunId, after: i64) -> Result<Vec<Recorded>, JournalError> {
+        sqlite::record(&self.readers, run, after, PAGE).await
     }
 
     /// The whole log of a run.
