@@ -107,7 +107,7 @@ pub fn unknown(method: &Method, segments: &[String], path: &str) -> Reply {
 /// Matches a template, in which `{project}` and trailing placeholders may be missing.
 fn matches(location: &'static Location, segments: &[String]) -> Option<(usize, Vec<(&'static str, String)>)> {
     let parts: Vec<&'static str> = location.template.split('/').filter(|p| !p.is_empty()).collect();
-    let skips: &[&[&str]] = &[&[], &["{project}"], &["{team}"], &["{project}", "{team}"]];
+    let skips: &[&[&str]] = &[&[], &["{team}"], &["{project}"], &["{project}", "{team}"]];
     for skip in skips {
         if skip.iter().any(|s| !parts.contains(s)) {
             continue;
@@ -283,6 +283,7 @@ mod tests {
         );
         assert_eq!(route("POST", "Fabrikam/Fabrikam Team/_apis/wit/wiql").unwrap().0, "wiql");
         assert_eq!(route("POST", "_apis/wit/wiql").unwrap().0, "wiql");
+        assert_eq!(route("POST", "Fabrikam/_apis/wit/wiql").unwrap().1, [("project", "Fabrikam".into())]);
         assert_eq!(route("PATCH", "_apis/wit/$batch").unwrap().0, "batch");
         assert_eq!(
             route("GET", "p/_apis/git/repositories/r/stats/branches/feature/x").unwrap().1[2],
