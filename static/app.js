@@ -68,6 +68,9 @@ function keepFresh(place) {
 class RunPage {
   constructor(root) {
     this.id = root.dataset.run;
+    this.replied = 0;
+    this.force = false;
+    this.told = byId("run-status").dataset.words;
     this.timeline = byId("timeline");
     this.streaming = byId("streaming");
     this.words = this.streaming.querySelector(".words");
@@ -149,7 +152,7 @@ class RunPage {
   // Fetches what changed; requests that come while one is under way share the next.
   async update(seq, repliedTurn, force = false) {
     this.wanted = Math.max(this.wanted, seq);
-    this.replied = Math.max(this.replied ?? 0, repliedTurn);
+    this.replied = Math.max(this.replied, repliedTurn);
     this.force ||= force;
     if (this.fetching) return;
     this.fetching = true;
@@ -162,6 +165,8 @@ class RunPage {
         this.put(fragment(await answer.text()), replied);
         failures = 0;
         this.connection("");
+        // The next look would find the same.
+        if (this.wanted > this.seq()) await wait(RETRY_MS[0]);
       } catch {
         this.connection("What happened cannot be loaded right now. Trying again…");
         this.force = true;
@@ -199,11 +204,11 @@ class RunPage {
   }
 
   headline(status) {
-    const { words, live } = status.dataset;
+    const { words, prompt } = status.dataset;
     if (words !== this.told) announce(words);
     this.told = words;
-    const box = byId("text");
-    box.placeholder = live === "true" ? "Steer it while it works" : "Follow up: the run goes on with your words";
+    document.title = `${words} · ${status.querySelector("h1").textContent} · ado-coworker`;
+    byId("text").placeholder = prompt;
     this.tick();
   }
 

@@ -22,14 +22,11 @@ type Applied = Result<Result<Answer, JournalError>, sqlx::Error>;
 pub(super) async fn apply(db: &mut SqliteConnection, command: Command) -> Applied {
     match command {
         Command::Create { id, run, ts } => create(db, &id, run, ts).await,
-        Command::Append { run, fence, known, entries, ts } => {
-            append(db, run, fence, known, entries, ts).await
-        }
+        Command::Append { run, fence, known, entries, ts } => append(db, run, fence, known, entries, ts).await,
         Command::Claim { holder, ts, until } => claim(db, &holder, ts, until).await,
         Command::Renew { claim, until } => {
             let sql = "UPDATE runs SET lease_until = ?1 WHERE id = ?2 AND fence = ?3 AND holder IS NOT NULL";
-            let done =
-                sqlx::query(sql).bind(until).bind(claim.run.as_str()).bind(claim.fence).execute(db).await?;
+            let done = sqlx::query(sql).bind(until).bind(claim.run.as_str()).bind(claim.fence).execute(db).await?;
             Ok(Ok(Answer::Done(done.rows_affected() == 1)))
         }
         Command::Release { claim } => {
@@ -197,8 +194,7 @@ async fn project(
 }
 
 async fn chain_head(db: &mut SqliteConnection, run: &RunId, seq: i64, head: &str) -> Result<(), sqlx::Error> {
-    let last =
-        sqlx::query("SELECT n, hash FROM heads ORDER BY n DESC LIMIT 1").fetch_optional(&mut *db).await?;
+    let last = sqlx::query("SELECT n, hash FROM heads ORDER BY n DESC LIMIT 1").fetch_optional(&mut *db).await?;
     let (n, prev): (i64, String) = match last {
         Some(row) => (row.try_get(0)?, row.try_get(1)?),
         None => (0, String::new()),
@@ -385,8 +381,7 @@ pub(super) async fn record(
     after: i64,
     limit: i64,
 ) -> Result<Vec<Recorded>, JournalError> {
-    let sql =
-        "SELECT seq, ts, body, prev, hash FROM log WHERE run_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+    let sql = "SELECT seq, ts, body, prev, hash FROM log WHERE run_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
     let query = sqlx::query(sql).bind(run.as_str()).bind(after).bind(limit);
     let rows = query.fetch_all(db).await.map_err(store)?;
     let read = |row: &SqliteRow| {

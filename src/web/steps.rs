@@ -30,6 +30,8 @@ pub(super) struct StepShown {
     pub(super) moment: Moment,
     pub(super) duration: String,
     pub(super) remedy: Option<String>,
+    /// The run ended with it.
+    pub(super) ends: bool,
     pub(super) tool: Option<ToolShown>,
 }
 
@@ -99,6 +101,7 @@ impl From<&Step> for StepShown {
             moment: Moment::of(step.ts),
             duration: step.duration_ms.map(duration).unwrap_or_default(),
             remedy: step.remedy.clone(),
+            ends: false,
             tool: step.tool.as_ref().map(|name| tool(name, step)),
         }
     }
@@ -222,6 +225,10 @@ fn result_fields(result: &str) -> Vec<Field> {
 fn fields(value: &Value) -> Vec<Field> {
     let words = |value: &Value| match value {
         Value::String(text) => text.clone(),
+        Value::Array(items) if items.iter().all(|item| !item.is_array() && !item.is_object()) => {
+            let plain = |item: &Value| item.as_str().map_or_else(|| item.to_string(), str::to_owned);
+            items.iter().map(plain).collect::<Vec<_>>().join("\n")
+        }
         // Cannot fail: the value came from JSON.
         Value::Array(_) | Value::Object(_) => serde_json::to_string_pretty(value).unwrap_or_default(),
         other => other.to_string(),
