@@ -39,6 +39,16 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// A form that goes to another page is sent once; coming back, it can be sent again.
+document.addEventListener("submit", (event) => {
+  if (event.defaultPrevented) return;
+  for (const button of event.target.querySelectorAll("button")) button.disabled = true;
+});
+addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  for (const button of document.querySelectorAll("form button")) button.disabled = false;
+});
+
 function fragment(html) {
   const template = document.createElement("template");
   template.innerHTML = html;
@@ -84,7 +94,10 @@ class RunPage {
       if (event.target.matches("[data-stop]")) this.stop(event);
     });
     setInterval(() => this.tick(), 1000);
-    if (this.status().dataset.live === "true") this.connect();
+    if (this.status().dataset.live === "true") {
+      if (!location.hash) this.toEnd();
+      this.connect();
+    }
   }
 
   status() { return byId("run-status"); }
@@ -217,7 +230,9 @@ class RunPage {
     const place = document.querySelector("[data-counts-from]");
     if (!place) return;
     const seconds = Math.max(0, Math.round((Date.now() - new Date(place.dataset.countsFrom)) / 1000));
-    place.textContent = seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+    const minutes = Math.floor(seconds / 60);
+    place.textContent = minutes >= 60 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+      : minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
   }
 
   nearEnd() {
@@ -226,8 +241,7 @@ class RunPage {
   }
 
   toEnd() {
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    scrollTo({ top: document.documentElement.scrollHeight, behavior: calm ? "instant" : "smooth" });
+    scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
   }
 
   async post(path, body) {

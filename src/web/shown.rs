@@ -152,7 +152,7 @@ impl RunShown {
             prompt: match (row.status, row.waiting_for) {
                 (Status::Waiting, Some(WaitingFor::Person)) => "Answer here",
                 _ if live => "Steer it while it works",
-                _ => "Follow up: it goes on with your words",
+                _ => "Follow up here",
             },
             stopping: live && work.stop_asked,
             last_seq: view.last_seq,

@@ -198,3 +198,29 @@ fn the_timeline_of_a_run_that_failed() {
     let end = finished(Status::Failed, "Azure DevOps did not answer.", Some("Say 'go on' when it does."));
     snapshot("failed", &shown(Status::Failed, vec![message("bob", "x"), end], 0));
 }
+
+#[test]
+fn what_tools_and_models_say_stays_text() {
+    let nasty = r#"<img src=x onerror=alert(1)> "quoted" \u{202e}"#;
+    let outcome = Outcome {
+        ok: true,
+        content: json!({"text": nasty}).to_string(),
+        summary: nasty.into(),
+        target_url: Some("javascript:alert(1)".into()),
+        links: vec![Link { kind: nasty.into(), title: nasty.into(), url: "data:text/html,x".into() }],
+        diff: Some(format!("--- a/{nasty}\n+++ b/{nasty}\n@@ -0,0 +1 @@\n+{nasty}\n")),
+    };
+    let entries = vec![
+        message(nasty, nasty),
+        started(1, nasty, json!({nasty: nasty, "deep": [{"x": nasty}]})),
+        denied(1, nasty),
+        tool_done(1, nasty, outcome),
+        replied(1, nasty),
+        Entry::Trouble { what: nasty.into(), remedy: Some(nasty.into()) },
+        finished(Status::Failed, nasty, Some(nasty)),
+    ];
+    let html = shown(Status::Failed, entries, 0);
+    for bad in ["<img", "javascript:", "data:text", "=\"\"quoted"] {
+        assert!(!html.contains(bad), "{bad} is in {html}");
+    }
+}
