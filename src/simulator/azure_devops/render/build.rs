@@ -4,7 +4,9 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{View, put, stamp};
-use crate::simulator::azure_devops::state::build::{Build, BuildResult, BuildStatus, Definition, Step, StepResult};
+use crate::simulator::azure_devops::state::build::{
+    Build, BuildReason, BuildResult, BuildStatus, Definition, Step, StepResult,
+};
 
 /// Ids inside a timeline, made from the build and a position.
 fn record_id(build: u32, position: usize) -> Uuid {
@@ -13,7 +15,10 @@ fn record_id(build: u32, position: usize) -> Uuid {
 
 impl View<'_> {
     fn definition_url(&self, definition: &Definition) -> String {
-        format!("{}/{}/_apis/build/Definitions/{}?revision={}", self.base, definition.project, definition.id, definition.revision)
+        format!(
+            "{}/{}/_apis/build/Definitions/{}?revision={}",
+            self.base, definition.project, definition.id, definition.revision
+        )
     }
 
     /// DefinitionReference.
@@ -45,7 +50,10 @@ impl View<'_> {
         map.insert("quality".into(), json!("definition"));
         map.insert("authoredBy".into(), self.identity(definition.author));
         map.insert("drafts".into(), json!([]));
-        map.insert("queue".into(), self.queue());
+        let mut queue = self.queue();
+        queue["_links"] = json!({"self": {"href": format!("{}/_apis/build/Queues/1", self.base)}});
+        queue["url"] = json!(format!("{}/_apis/build/Queues/1", self.base));
+        map.insert("queue".into(), queue);
         if let Value::Object(reference) = self.definition_ref(definition) {
             map.extend(reference);
         }
@@ -59,10 +67,18 @@ impl View<'_> {
                     "clean": null, "checkoutSubmodules": false,
                 }));
             }
-            map.insert("triggers".into(), json!([{"branchFilters": definition.branches, "triggerType": "continuousIntegration"}]));
+            map.insert(
+                "triggers".into(),
+                json!([{"branchFilters": definition.branches, "triggerType": "continuousIntegration"}]),
+            );
             map.insert("simulatorChecks".into(), json!(definition.checks));
         }
         Value::Object(map)
+    }
+
+    fn commit_title(&self, definition: &Definition, build: &Build) -> String {
+        let commit = self.world.store(definition.repository).and_then(|s| s.commit(&build.commit));
+        commit.map(|c| c.message.lines().next().unwrap_or_default().to_owned()).unwrap_or_default()
     }
 
     fn queue(&self) -> Value {
@@ -98,6 +114,10 @@ impl View<'_> {
                 "pr.sourceBranch": self.world.pull_requests.get(number).map(|p| p.source_ref.clone()),
                 "pr.isFork": "False", "pr.triggerRepository.Type": "TfsGit",
             }),
+            None if build.reason == BuildReason::IndividualCi => json!({
+                "ci.sourceBranch": build.branch, "ci.sourceSha": build.commit, "ci.message": self.commit_title(definition, build),
+                "ci.triggerRepository": definition.repository,
+            }),
             None => json!({}),
         };
         map.insert("triggerInfo".into(), trigger);
@@ -121,17 +141,24 @@ impl View<'_> {
         map.insert("reason".into(), json!(build.reason));
         map.insert("requestedFor".into(), self.identity(build.requested_by));
         map.insert("requestedBy".into(), self.identity(build.requested_by));
-        map.insert("lastChangedDate".into(), json!(stamp(build.finished.or(build.started).unwrap_or(build.queued))));
+        map.insert(
+            "lastChangedDate".into(),
+            json!(stamp(build.finished.or(build.started).unwrap_or(build.queued))),
+        );
         map.insert("lastChangedBy".into(), self.identity(build.requested_by));
         put(&mut map, "parameters", build.parameters.clone());
         map.insert("orchestrationPlan".into(), json!({"planId": record_id(build.id, 0)}));
         map.insert("logs".into(), json!({"id": 0, "type": "Container", "url": format!("{lower}/logs")}));
         if let Some(repository) = self.world.repositories.get(&definition.repository) {
-            map.insert("repository".into(), json!({
-                "id": repository.id, "type": "TfsGit", "name": repository.name,
-                "url": self.repository_web_url(repository), "clean": null, "checkoutSubmodules": false,
-            }));
+            map.insert(
+                "repository".into(),
+                json!({
+                    "id": repository.id, "type": "TfsGit", "name": repository.name,
+                    "url": self.repository_web_url(repository), "clean": null, "checkoutSubmodules": false,
+                }),
+            );
         }
+        map.insert("keepForever".into(), json!(false));
         map.insert("retainedByRelease".into(), json!(false));
         map.insert("triggeredByBuild".into(), Value::Null);
         map.insert("appendCommitMessageToRunName".into(), json!(true));
@@ -246,8 +273,11 @@ impl View<'_> {
                 map.insert("testRun".into(), json!({"id": build.id.to_string(), "name": build.number}));
                 map.insert("build".into(), json!({"id": build.id.to_string(), "name": build.number}));
                 if failed {
-                    let texts: Vec<String> =
-                        finding.problems.iter().map(|p| format!("{}:{}: {}", p.path, p.line, p.message)).collect();
+                    let texts: Vec<String> = finding
+                        .problems
+                        .iter()
+                        .map(|p| format!("{}:{}: {}", p.path, p.line, p.message))
+                        .collect();
                     map.insert("errorMessage".into(), json!(texts.join("\n")));
                     map.insert("stackTrace".into(), json!(""));
                 }
@@ -258,8 +288,12 @@ impl View<'_> {
 
     /// Pipeline.
     pub fn pipeline(&self, definition: &Definition) -> Value {
-        let url = format!("{}/{}/_apis/pipelines/{}?revision={}", self.base, definition.project, definition.id, definition.revision);
-        let web = format!("{}/{}/_build/definition?definitionId={}", self.base, definition.project, definition.id);
+        let url = format!(
+            "{}/{}/_apis/pipelines/{}?revision={}",
+            self.base, definition.project, definition.id, definition.revision
+        );
+        let web =
+            format!("{}/{}/_build/definition?definitionId={}", self.base, definition.project, definition.id);
         json!({
             "_links": {"self": {"href": url}, "web": {"href": web}},
             "url": url, "id": definition.id, "revision": definition.revision, "name": definition.name, "folder": "\\",
@@ -269,7 +303,10 @@ impl View<'_> {
     /// Run of a pipeline.
     pub fn pipeline_run(&self, build: &Build) -> Value {
         let Some(definition) = self.world.definitions.get(&build.definition) else { return Value::Null };
-        let url = format!("{}/{}/_apis/pipelines/{}/runs/{}", self.base, definition.project, definition.id, build.id);
+        let url = format!(
+            "{}/{}/_apis/pipelines/{}/runs/{}",
+            self.base, definition.project, definition.id, build.id
+        );
         let state = match build.status {
             BuildStatus::Completed => "completed",
             BuildStatus::Cancelling => "canceling",

@@ -80,11 +80,10 @@ impl Check {
         for (path, content) in files.iter().filter(|(path, _)| glob.is_match(path)) {
             finding.files += 1;
             let text = String::from_utf8_lossy(content);
-            if let Some((line, message)) = self.problem(&text) {
-                if finding.problems.len() < PROBLEMS {
+            if let Some((line, message)) = self.problem(&text)
+                && finding.problems.len() < PROBLEMS {
                     finding.problems.push(Problem { path: path.clone(), line, message });
                 }
-            }
         }
         if finding.files == 0 && matches!(self.kind, CheckKind::Exists | CheckKind::Contains) {
             let message = format!("no file matches {}", self.files);
@@ -224,7 +223,11 @@ mod tests {
     #[test]
     fn brackets_are_counted_outside_of_strings_comments_and_templates() {
         let fine = "const a = `x ${f({ b: \"}\" })} y`; // )\n/* ( */ if (a) { g('\\''); }\nconst r = /\\(/;\nlet t = `a\n${`b${1}`}`;";
-        assert!(run(CheckKind::Brackets, "", fine).problems.is_empty(), "{:?}", run(CheckKind::Brackets, "", fine));
+        assert!(
+            run(CheckKind::Brackets, "", fine).problems.is_empty(),
+            "{:?}",
+            run(CheckKind::Brackets, "", fine)
+        );
         assert_eq!(run(CheckKind::Brackets, "", "f(\n{\n]").problems[0].line, 3);
         assert_eq!(run(CheckKind::Brackets, "", "a\nf(").problems[0].message, "'(' is never closed");
         assert_eq!(run(CheckKind::Brackets, "", "`${a").problems.len(), 1);
