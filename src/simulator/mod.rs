@@ -17,6 +17,9 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 pub mod azure_devops;
+pub mod model;
+pub mod seed;
+pub mod sidecar;
 pub mod tokens;
 
 pub use azure_devops::Webhook;
@@ -87,7 +90,7 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         clock: settings.clock.clone(),
         seed: settings.seed,
         webhook: settings.webhook,
-        files: seed_files(),
+        files: seed::web_shop(),
     };
     let organisation = tokio::task::spawn_blocking(move || azure_devops::open(opening)).await??;
     let host = azure_devops::host(organisation.clone(), authority.clone(), origin.clone());
@@ -95,12 +98,14 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let organization_url = Url::parse(&format!("{origin}/{}", organisation.lock().organization))?;
     let sidecar_url = Url::parse(&format!("http://{}", reachable(sidecar.local_addr()?)))?;
     let model_url = Url::parse(&format!("http://{}", reachable(model.local_addr()?)))?;
+    let sidecar_routes = sidecar::router(authority.clone(), sidecar::Settings::new(settings.clock.clone()));
+    let model_routes = model::router(settings.pace, settings.clock.clone(), authority.clone());
     let faults = host.faults.clone();
     let work = organisation.clone();
     let tasks = vec![
         tokio::spawn(serve_organisation(organization, azure_devops::router(host), stopped.clone())),
-        tokio::spawn(serve(sidecar, sidecar_router(), stopped.clone())),
-        tokio::spawn(serve(model, model_router(), stopped.clone())),
+        tokio::spawn(serve(sidecar, sidecar_routes, stopped.clone())),
+        tokio::spawn(serve(model, model_routes, stopped.clone())),
         tokio::spawn(until_stopped(stopped.clone(), async move {
             if let Err(error) = azure_devops::run(work, faults).await {
                 tracing::error!(%error, "the simulated organisation's worker ended");
@@ -136,18 +141,6 @@ impl Running {
     pub fn save_to(&self, folder: &std::path::Path) -> anyhow::Result<()> {
         azure_devops::storage::save_to(&self.organisation, folder)
     }
-}
-
-fn seed_files() -> Vec<(&'static str, &'static [u8])> {
-    vec![("/README.md", b"# web-shop\n\nA small web shop.\n")]
-}
-
-fn sidecar_router() -> Router {
-    Router::new()
-}
-
-fn model_router() -> Router {
-    Router::new()
 }
 
 async fn bind(listen: IpAddr, port: u16, who: &str) -> anyhow::Result<TcpListener> {

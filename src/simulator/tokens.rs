@@ -3,7 +3,7 @@
 //! One [`Authority`] is shared by the servers of one simulation, as one Entra tenant is shared by
 //! the real ones. Tokens are JWTs signed with a key made at start; nothing is ever committed.
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -27,9 +27,13 @@ pub const AUDIENCE_AZURE_DEVOPS: &str = "499b84ac-1321-427f-aa17-267ca6975798";
 /// Resource (audience) of Azure OpenAI.
 pub const AUDIENCE_COGNITIVE_SERVICES: &str = "https://cognitiveservices.azure.com";
 
+/// How many signing keys are kept, so that a token of an old one is known to have expired.
+const MAX_KEYS: usize = 64;
+
 /// Signs tokens and says whether one is good.
 pub struct Authority {
-    key: hmac::Key,
+    /// Oldest first; the last one signs.
+    keys: RwLock<Vec<hmac::Key>>,
     clock: Clock,
 }
 
@@ -56,9 +60,36 @@ impl Authority {
     /// # Errors
     /// When the machine's random source fails.
     pub fn new(clock: Clock) -> anyhow::Result<Arc<Self>> {
-        let key = hmac::Key::generate(hmac::HMAC_SHA256, &ring::rand::SystemRandom::new())
-            .map_err(|_| anyhow::anyhow!("the machine's random source failed"))?;
-        Ok(Arc::new(Self { key, clock }))
+        Ok(Arc::new(Self { keys: RwLock::new(vec![fresh_key()?]), clock }))
+    }
+
+    /// Makes every token signed so far count as expired, whatever its `exp` says.
+    ///
+    /// # Errors
+    /// When the machine's random source fails.
+    pub fn expire_all(&self) -> anyhow::Result<()> {
+        let key = fresh_key()?;
+        let mut keys = self.keys.write().unwrap_or_else(PoisonError::into_inner);
+        keys.push(key);
+        let surplus = keys.len().saturating_sub(MAX_KEYS);
+        keys.drain(..surplus);
+        Ok(())
+    }
+
+    fn sign(&self, text: &str) -> Vec<u8> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        keys.last().map(|key| hmac::sign(key, text.as_bytes()).as_ref().to_vec()).unwrap_or_default()
+    }
+
+    /// Whether the key that signed is the current one.
+    fn check(&self, text: &str, signature: &[u8]) -> Result<(), Refused> {
+        let keys = self.keys.read().unwrap_or_else(PoisonError::into_inner);
+        let signed = |key: &&hmac::Key| hmac::verify(key, text.as_bytes(), signature).is_ok();
+        match keys.iter().rev().position(|key| signed(&key)) {
+            Some(0) => Ok(()),
+            Some(_) => Err(Refused::Expired),
+            None => Err(Refused::Signature),
+        }
     }
 
     /// A signed token with these claims; `iat`, `nbf`, `exp` (now + `lifetime_seconds`), `iss`,
@@ -75,8 +106,8 @@ impl Authority {
         body.extend(claims);
         let head = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256","typ":"JWT"}"#);
         let text = format!("{head}.{}", URL_SAFE_NO_PAD.encode(Value::Object(body).to_string()));
-        let signature = hmac::sign(&self.key, text.as_bytes());
-        format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature.as_ref()))
+        let signature = self.sign(&text);
+        format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature))
     }
 
     /// The claims of `token` when it is ours, current and for `audience`.
@@ -86,7 +117,7 @@ impl Authority {
     pub fn verify(&self, token: &str, audience: &str) -> Result<Map<String, Value>, Refused> {
         let (text, signature) = token.rsplit_once('.').ok_or(Refused::Malformed)?;
         let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| Refused::Malformed)?;
-        hmac::verify(&self.key, text.as_bytes(), &signature).map_err(|_| Refused::Signature)?;
+        self.check(text, &signature)?;
         let (_, body) = text.split_once('.').ok_or(Refused::Malformed)?;
         let body = URL_SAFE_NO_PAD.decode(body).map_err(|_| Refused::Malformed)?;
         let claims: Map<String, Value> = serde_json::from_slice(&body).map_err(|_| Refused::Malformed)?;
@@ -99,5 +130,48 @@ impl Authority {
             return Err(Refused::Expired);
         }
         Ok(claims)
+    }
+}
+
+fn fresh_key() -> anyhow::Result<hmac::Key> {
+    hmac::Key::generate(hmac::HMAC_SHA256, &ring::rand::SystemRandom::new())
+        .map_err(|_| anyhow::anyhow!("the machine's random source failed"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    fn claims(audience: &str) -> Map<String, Value> {
+        Map::from_iter([("aud".to_owned(), json!(audience))])
+    }
+
+    #[test]
+    fn a_token_is_good_for_its_audience_until_it_expires() {
+        let clock = Clock::stepped(jiff::Timestamp::UNIX_EPOCH);
+        let authority = Authority::new(clock.clone()).unwrap();
+        let token = authority.mint(claims("a"), 60);
+        assert_eq!(authority.verify(&token, "a").unwrap()["tid"], json!(TENANT_ID));
+        assert_eq!(authority.verify(&token, "b"), Err(Refused::Audience("a".into())));
+        clock.advance(Duration::from_secs(60));
+        assert_eq!(authority.verify(&token, "a"), Err(Refused::Expired));
+    }
+
+    #[test]
+    fn strangers_and_changed_tokens_are_refused() {
+        let authority = Authority::new(Clock::Real).unwrap();
+        let other = Authority::new(Clock::Real).unwrap().mint(claims("a"), 60);
+        assert_eq!(authority.verify(&other, "a"), Err(Refused::Signature));
+        assert_eq!(authority.verify("x", "a"), Err(Refused::Malformed));
+    }
+
+    #[test]
+    fn expire_all_ends_old_tokens_and_not_new_ones() {
+        let authority = Authority::new(Clock::Real).unwrap();
+        let old = authority.mint(claims("a"), 60);
+        authority.expire_all().unwrap();
+        assert_eq!(authority.verify(&old, "a"), Err(Refused::Expired));
+        assert!(authority.verify(&authority.mint(claims("a"), 60), "a").is_ok());
     }
 }

@@ -3,17 +3,19 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::Router;
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
 use axum::http::header::{HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
-use futures_util::{StreamExt, stream};
+use axum::{Extension, Router};
+use futures_util::{StreamExt as _, stream};
 use percent_encoding::percent_decode_str;
+use tower::ServiceExt as _;
 use uuid::Uuid;
 
 use super::control;
+use super::face;
 use super::faults::{Fault, FaultKind, Faults};
 use super::git::http::{self, GitRequest};
 use super::refusal::Refusal;
@@ -48,7 +50,8 @@ pub struct Host {
 
 /// All routes of the host; requests that no other route takes come to [`dispatch`].
 pub fn router(host: Host) -> Router {
-    Router::new().fallback(dispatch).with_state(host)
+    let pages = face::router(host.organisation.clone());
+    Router::new().fallback(dispatch).layer(Extension(pages)).with_state(host)
 }
 
 /// What a path is about.
@@ -62,6 +65,7 @@ enum Place {
 async fn dispatch(
     State(host): State<Host>,
     ConnectInfo(connection): ConnectInfo<Connection>,
+    Extension(pages): Extension<Router>,
     request: Request,
 ) -> Response {
     let activity = host.organisation.lock().new_id();
@@ -70,6 +74,9 @@ async fn dispatch(
     let place = host.place(&path);
     if let Place::Control(command) = place {
         return finish(control::answer(&host, &parts, &command, body).await, &host, activity, &parts.headers);
+    }
+    if matches!(place, Place::Elsewhere) && parts.method != Method::HEAD && path != "/_signin" {
+        return pages.oneshot(Request::from_parts(parts, body)).await.unwrap_or_else(|never| match never {});
     }
     let resource = match &place {
         Place::Rest(segments, ..) => rest::route_name(&parts.method, segments),

@@ -7,6 +7,7 @@
 //! [`state::World`], whoever asks. It must never know the product it is used by.
 
 mod control;
+pub mod face;
 mod faults;
 pub mod git;
 pub mod host;
