@@ -1,7 +1,6 @@
 //! The pages over a seeded organisation in which the agent has opened a pull request.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use axum::body::Body;
 use axum::http::request::Builder;
@@ -321,25 +320,27 @@ async fn choosing_a_person_sets_a_cookie_and_leads_back_here_only() {
     assert_eq!(post("person=mallory&back=%2F").await.0, StatusCode::BAD_REQUEST);
 }
 
-/// For eyes: `cargo test --lib face -- --ignored` serves the pages on port 4593 until it is stopped.
+/// For eyes: `cargo test --lib face -- --ignored` serves everything from port 4593 on until it is
+/// stopped, with a receiver at 4597 told of comments when there is one.
 #[tokio::test]
 #[ignore = "serves until stopped"]
 async fn serve_for_looking() {
-    let bench = bench();
-    let address: SocketAddr = "127.0.0.1:4593".parse().unwrap();
-    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-    let organisation = bench.organisation.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-            let due = organisation.lock().run_due();
-            tokio::time::sleep(std::time::Duration::from_secs(u64::from(!due.is_empty()))).await;
-            for delivery in due {
-                let answer =
-                    answered("{\"status\": \"recorded\", \"url\": \"http://127.0.0.1:4192/runs/7\"}");
-                organisation.lock().delivery_answered(delivery.subscription, delivery.notification, answer);
-            }
-        }
-    });
-    axum::serve(listener, bench.router).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let url = "http://127.0.0.1:4597/webhooks/azure-devops".parse().unwrap();
+    let (username, password) = ("hooks".to_owned(), "demo".to_owned());
+    let settings = crate::simulator::Settings {
+        listen: std::net::Ipv4Addr::LOCALHOST.into(),
+        organization_port: 4593,
+        sidecar_port: 4595,
+        model_port: 4596,
+        data: folder.path().to_owned(),
+        load: None,
+        clock: Clock::Real,
+        pace: std::time::Duration::from_millis(5),
+        webhook: Some(crate::simulator::Webhook { url, username, password }),
+        seed: 7,
+    };
+    let running = crate::simulator::start(settings).await.unwrap();
+    println!("serving {}", running.organization_url);
+    std::future::pending::<()>().await;
 }
