@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::state::{Person, World};
 
+mod build;
 mod git;
 mod policy;
 mod pull_request;
