@@ -41,7 +41,7 @@ fn repaired() -> Vec<FileChange> {
 
 fn bench() -> Bench {
     let folder = tempfile::tempdir().unwrap();
-    let clock = Clock::Real;
+    let clock = Clock::stepped("2026-11-21T10:00:00Z".parse().unwrap());
     let data = seed::data(clock.now(), 7);
     let agent = data.find_person("ado-coworker@contoso.example").unwrap().id;
     let base = "http://127.0.0.1:4193/contoso".to_owned();
@@ -132,7 +132,7 @@ async fn every_page_is_there() {
         ("/contoso/Fabrikam/_git/web-shop/branches", "agent/3-fix-login-timeout"),
         ("/contoso/Fabrikam/_git/web-shop/pullrequests", "Fix login timeout"),
         (PULL, "LOGIN_TIMEOUT"),
-        ("/contoso/Fabrikam/_build", "No build has run"),
+        ("/contoso/Fabrikam/_build", "for pull request 1"),
         ("/contoso/_settings/serviceHooks", "Pull request commented on"),
         ("/_static/simulator.css", "--paper"),
         ("/_static/simulator.js", "mostLooks"),
@@ -273,6 +273,27 @@ async fn votes_and_fates_go_through_the_same_rules() {
     let late =
         Request::post(format!("{PULL}/vote")).header("content-type", "application/x-www-form-urlencoded");
     assert!(bench.send(late, "vote=10").await.0.is_client_error(), "an abandoned one takes no votes");
+}
+
+#[tokio::test]
+async fn a_person_runs_a_build_and_reads_its_log() {
+    let bench = bench();
+    let there = bench.post("/contoso/Fabrikam/_build", "bob", "definition=1&branch=main").await;
+    assert!(bench.page(&there).await.contains("It has not started yet"));
+    for _ in 0..100 {
+        let mut world = bench.organisation.lock();
+        world.clock().advance(std::time::Duration::from_secs(1));
+        world.run_due();
+    }
+    let page = bench.page(&there).await;
+    assert!(
+        page.contains("by hand")
+            && page.contains("pill done\">Succeeded")
+            && page.contains("Compile")
+            && page.contains("joblog"),
+        "{page}"
+    );
+    assert!(!page.contains("simulator.js"), "a finished build is not looked at again");
 }
 
 #[tokio::test]

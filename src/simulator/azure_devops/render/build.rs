@@ -4,7 +4,9 @@ use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
 use super::{View, put, stamp};
-use crate::simulator::azure_devops::state::build::{Build, BuildResult, BuildStatus, Definition, Step, StepResult};
+use crate::simulator::azure_devops::state::build::{
+    Build, BuildResult, BuildStatus, Definition, Step, StepResult,
+};
 
 /// Ids inside a timeline, made from the build and a position.
 fn record_id(build: u32, position: usize) -> Uuid {
@@ -13,7 +15,10 @@ fn record_id(build: u32, position: usize) -> Uuid {
 
 impl View<'_> {
     fn definition_url(&self, definition: &Definition) -> String {
-        format!("{}/{}/_apis/build/Definitions/{}?revision={}", self.base, definition.project, definition.id, definition.revision)
+        format!(
+            "{}/{}/_apis/build/Definitions/{}?revision={}",
+            self.base, definition.project, definition.id, definition.revision
+        )
     }
 
     /// DefinitionReference.
@@ -59,7 +64,10 @@ impl View<'_> {
                     "clean": null, "checkoutSubmodules": false,
                 }));
             }
-            map.insert("triggers".into(), json!([{"branchFilters": definition.branches, "triggerType": "continuousIntegration"}]));
+            map.insert(
+                "triggers".into(),
+                json!([{"branchFilters": definition.branches, "triggerType": "continuousIntegration"}]),
+            );
             map.insert("simulatorChecks".into(), json!(definition.checks));
         }
         Value::Object(map)
@@ -121,16 +129,22 @@ impl View<'_> {
         map.insert("reason".into(), json!(build.reason));
         map.insert("requestedFor".into(), self.identity(build.requested_by));
         map.insert("requestedBy".into(), self.identity(build.requested_by));
-        map.insert("lastChangedDate".into(), json!(stamp(build.finished.or(build.started).unwrap_or(build.queued))));
+        map.insert(
+            "lastChangedDate".into(),
+            json!(stamp(build.finished.or(build.started).unwrap_or(build.queued))),
+        );
         map.insert("lastChangedBy".into(), self.identity(build.requested_by));
         put(&mut map, "parameters", build.parameters.clone());
         map.insert("orchestrationPlan".into(), json!({"planId": record_id(build.id, 0)}));
         map.insert("logs".into(), json!({"id": 0, "type": "Container", "url": format!("{lower}/logs")}));
         if let Some(repository) = self.world.repositories.get(&definition.repository) {
-            map.insert("repository".into(), json!({
-                "id": repository.id, "type": "TfsGit", "name": repository.name,
-                "url": self.repository_web_url(repository), "clean": null, "checkoutSubmodules": false,
-            }));
+            map.insert(
+                "repository".into(),
+                json!({
+                    "id": repository.id, "type": "TfsGit", "name": repository.name,
+                    "url": self.repository_web_url(repository), "clean": null, "checkoutSubmodules": false,
+                }),
+            );
         }
         map.insert("retainedByRelease".into(), json!(false));
         map.insert("triggeredByBuild".into(), Value::Null);
@@ -246,8 +260,11 @@ impl View<'_> {
                 map.insert("testRun".into(), json!({"id": build.id.to_string(), "name": build.number}));
                 map.insert("build".into(), json!({"id": build.id.to_string(), "name": build.number}));
                 if failed {
-                    let texts: Vec<String> =
-                        finding.problems.iter().map(|p| format!("{}:{}: {}", p.path, p.line, p.message)).collect();
+                    let texts: Vec<String> = finding
+                        .problems
+                        .iter()
+                        .map(|p| format!("{}:{}: {}", p.path, p.line, p.message))
+                        .collect();
                     map.insert("errorMessage".into(), json!(texts.join("\n")));
                     map.insert("stackTrace".into(), json!(""));
                 }
@@ -258,8 +275,12 @@ impl View<'_> {
 
     /// Pipeline.
     pub fn pipeline(&self, definition: &Definition) -> Value {
-        let url = format!("{}/{}/_apis/pipelines/{}?revision={}", self.base, definition.project, definition.id, definition.revision);
-        let web = format!("{}/{}/_build/definition?definitionId={}", self.base, definition.project, definition.id);
+        let url = format!(
+            "{}/{}/_apis/pipelines/{}?revision={}",
+            self.base, definition.project, definition.id, definition.revision
+        );
+        let web =
+            format!("{}/{}/_build/definition?definitionId={}", self.base, definition.project, definition.id);
         json!({
             "_links": {"self": {"href": url}, "web": {"href": web}},
             "url": url, "id": definition.id, "revision": definition.revision, "name": definition.name, "folder": "\\",
@@ -269,7 +290,10 @@ impl View<'_> {
     /// Run of a pipeline.
     pub fn pipeline_run(&self, build: &Build) -> Value {
         let Some(definition) = self.world.definitions.get(&build.definition) else { return Value::Null };
-        let url = format!("{}/{}/_apis/pipelines/{}/runs/{}", self.base, definition.project, definition.id, build.id);
+        let url = format!(
+            "{}/{}/_apis/pipelines/{}/runs/{}",
+            self.base, definition.project, definition.id, build.id
+        );
         let state = match build.status {
             BuildStatus::Completed => "completed",
             BuildStatus::Cancelling => "canceling",

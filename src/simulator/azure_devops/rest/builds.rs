@@ -15,7 +15,9 @@ pub fn definitions(call: &Call<'_>) -> Outcome<Reply> {
     let project = call.project(&world)?.id;
     let view = call.view(&world);
     if call.optional("definitionId").is_some() {
-        return Ok(Reply::ok(view.definition(world.definition(project, call.number("definitionId")?)?, true)));
+        return Ok(Reply::ok(
+            view.definition(world.definition(project, call.number("definitionId")?)?, true),
+        ));
     }
     let name = call.query.get("name").map(|n| n.trim_matches('*').to_lowercase());
     let repository = call.query.get("repositoryId").and_then(|t| Uuid::try_parse(t).ok());
@@ -32,11 +34,13 @@ pub fn create_definition(call: &Call<'_>) -> Outcome<Reply> {
     let body = call.json()?;
     let checks = match &body["simulatorChecks"] {
         Value::Null => Vec::new(),
-        given => serde_json::from_value(given.clone()).map_err(|e| Refusal::invalid(format!("simulatorChecks ({e})")))?,
+        given => serde_json::from_value(given.clone())
+            .map_err(|e| Refusal::invalid(format!("simulatorChecks ({e})")))?,
     };
     let mut world = call.organisation.lock();
     let project = call.project(&world)?.id;
-    let wanted = body["repository"]["id"].as_str().or(body["repository"]["name"].as_str()).unwrap_or_default();
+    let wanted =
+        body["repository"]["id"].as_str().or(body["repository"]["name"].as_str()).unwrap_or_default();
     let repository = world.visible_repository(call.actor, call.optional("project"), wanted)?.id;
     let name = body["name"].as_str().unwrap_or_default();
     let yaml = body["process"]["yamlFilename"].as_str().unwrap_or("/azure-pipelines.yml");
@@ -56,9 +60,14 @@ pub fn get(call: &Call<'_>) -> Outcome<Reply> {
         call.query.get(name).unwrap_or_default().split(',').filter_map(|n| n.trim().parse().ok()).collect()
     };
     let (ids, definitions) = (numbers("buildIds"), numbers("definitions"));
-    let status = call.query.get("statusFilter").and_then(BuildStatus::from_text).filter(|s| *s != BuildStatus::All);
+    let status =
+        call.query.get("statusFilter").and_then(BuildStatus::from_text).filter(|s| *s != BuildStatus::All);
     let result = call.query.get("resultFilter").and_then(BuildResult::from_text);
-    let reason = call.query.get("reasonFilter").filter(|r| !r.eq_ignore_ascii_case("all")).and_then(BuildReason::from_text);
+    let reason = call
+        .query
+        .get("reasonFilter")
+        .filter(|r| !r.eq_ignore_ascii_case("all"))
+        .and_then(BuildReason::from_text);
     let branch = call.query.get("branchName");
     let fits = |b: &&Build| {
         world.definitions.get(&b.definition).is_some_and(|d| d.project == project)
@@ -84,7 +93,14 @@ pub fn queue(call: &Call<'_>) -> Outcome<Reply> {
     let mut world = call.organisation.lock();
     let project = call.project(&world)?.id;
     let (branch, version) = (text("sourceBranch"), text("sourceVersion"));
-    let id = world.queue_build(call.actor, project, definition, branch.as_deref(), version.as_deref(), text("parameters"))?;
+    let id = world.queue_build(
+        call.actor,
+        project,
+        definition,
+        branch.as_deref(),
+        version.as_deref(),
+        text("parameters"),
+    )?;
     Ok(Reply::ok(call.view(&world).build(world.build(project, id)?)))
 }
 
@@ -114,12 +130,19 @@ pub fn timeline(call: &Call<'_>) -> Outcome<Reply> {
 pub fn logs(call: &Call<'_>) -> Outcome<Reply> {
     let world = call.organisation.lock();
     let build = found(call, &world)?;
-    let written = || build.steps.iter().zip(1usize..).filter(|(s, _)| s.finished.is_some() && !s.log.is_empty());
+    let written =
+        || build.steps.iter().zip(1usize..).filter(|(s, _)| s.finished.is_some() && !s.log.is_empty());
     if call.optional("logId").is_none() {
         return Ok(Reply::list(written().map(|(s, at)| call.view(&world).build_log(build, s, at)).collect()));
     }
     let id = call.number("logId")? as usize;
-    let missing = || Refusal::new(404, "BuildLogNotFoundException", format!("The log {id} of build {} was not found.", build.id));
+    let missing = || {
+        Refusal::new(
+            404,
+            "BuildLogNotFoundException",
+            format!("The log {id} of build {} was not found.", build.id),
+        )
+    };
     let (step, _) = written().find(|(_, at)| *at == id).ok_or_else(missing)?;
     let line = |name: &str| call.query.get(name).and_then(|n| n.parse::<usize>().ok());
     let start = line("startLine").unwrap_or(1).max(1) - 1;
@@ -137,7 +160,8 @@ pub fn changes(call: &Call<'_>) -> Outcome<Reply> {
     let world = call.organisation.lock();
     let build = found(call, &world)?;
     let definition = world.definitions.get(&build.definition).ok_or_else(|| Refusal::invalid("buildId"))?;
-    let repository = world.repositories.get(&definition.repository).ok_or_else(|| Refusal::invalid("buildId"))?;
+    let repository =
+        world.repositories.get(&definition.repository).ok_or_else(|| Refusal::invalid("buildId"))?;
     let store = world.store(repository.id)?;
     let view = call.view(&world);
     let commits = if build.commit.is_empty() { Vec::new() } else { store.history(&build.commit, &[], 10)? };
@@ -177,9 +201,14 @@ pub fn test_runs(call: &Call<'_>) -> Outcome<Reply> {
         let build = world.build(project, call.number("runId")?)?;
         return Ok(Reply::ok(view.test_run(build, &view.test_results(build))));
     }
-    let wanted = call.query.get("buildUri").or(call.query.get("buildIds")).and_then(|t| t.rsplit('/').next()?.parse::<u32>().ok());
+    let wanted = call
+        .query
+        .get("buildUri")
+        .or(call.query.get("buildIds"))
+        .and_then(|t| t.rsplit('/').next()?.parse::<u32>().ok());
     let mine = world.builds.values().filter(|b| {
-        wanted.is_none_or(|w| w == b.id) && world.definitions.get(&b.definition).is_some_and(|d| d.project == project)
+        wanted.is_none_or(|w| w == b.id)
+            && world.definitions.get(&b.definition).is_some_and(|d| d.project == project)
     });
     let runs = mine.map(|b| (b, view.test_results(b))).filter(|(_, cases)| !cases.is_empty());
     Ok(Reply::list(call.page(runs.map(|(b, cases)| view.test_run(b, &cases)).collect(), PAGE)?))
@@ -193,7 +222,9 @@ pub fn test_results(call: &Call<'_>) -> Outcome<Reply> {
     if call.optional("testCaseResultId").is_some() {
         let id = call.number("testCaseResultId")?;
         let found = cases.into_iter().find(|c| c["id"] == id);
-        return found.map(Reply::ok).ok_or_else(|| Refusal::new(404, "TestObjectNotFoundException", format!("The test result {id} was not found.")));
+        return found.map(Reply::ok).ok_or_else(|| {
+            Refusal::new(404, "TestObjectNotFoundException", format!("The test result {id} was not found."))
+        });
     }
     let outcomes = call.query.get("outcomes").map(str::to_lowercase);
     let fits = |c: &Value| {
@@ -224,7 +255,15 @@ pub fn runs(call: &Call<'_>) -> Outcome<Reply> {
     if call.optional("runId").is_some() {
         return Ok(Reply::ok(view.pipeline_run(world.build(project, call.number("runId")?)?)));
     }
-    Ok(Reply::list(world.builds.values().rev().filter(|b| b.definition == pipeline).map(|b| view.pipeline_run(b)).collect()))
+    Ok(Reply::list(
+        world
+            .builds
+            .values()
+            .rev()
+            .filter(|b| b.definition == pipeline)
+            .map(|b| view.pipeline_run(b))
+            .collect(),
+    ))
 }
 
 /// `POST pipelines/{id}/runs`.
@@ -234,6 +273,13 @@ pub fn run(call: &Call<'_>) -> Outcome<Reply> {
     let mut world = call.organisation.lock();
     let project = call.project(&world)?.id;
     let pipeline = call.number("pipelineId")?;
-    let id = world.queue_build(call.actor, project, pipeline, own["refName"].as_str(), own["version"].as_str(), None)?;
+    let id = world.queue_build(
+        call.actor,
+        project,
+        pipeline,
+        own["refName"].as_str(),
+        own["version"].as_str(),
+        None,
+    )?;
     Ok(Reply::ok(call.view(&world).pipeline_run(world.build(project, id)?)))
 }

@@ -70,7 +70,11 @@ impl World {
     pub fn definition(&self, project: Uuid, id: u32) -> Outcome<&Definition> {
         let found = self.definitions.get(&id).filter(|d| d.project == project);
         found.ok_or_else(|| {
-            Refusal::new(404, "DefinitionNotFoundException", format!("TF1530010: The build definition {id} could not be found."))
+            Refusal::new(
+                404,
+                "DefinitionNotFoundException",
+                format!("TF1530010: The build definition {id} could not be found."),
+            )
         })
     }
 
@@ -79,7 +83,13 @@ impl World {
     /// # Errors
     /// 404 otherwise.
     pub fn build(&self, project: Uuid, id: u32) -> Outcome<&Build> {
-        let missing = || Refusal::new(404, "BuildNotFoundException", format!("The requested build {id} could not be found."));
+        let missing = || {
+            Refusal::new(
+                404,
+                "BuildNotFoundException",
+                format!("The requested build {id} could not be found."),
+            )
+        };
         let found = self.builds.get(&id).ok_or_else(missing)?;
         let here = self.definitions.get(&found.definition).is_some_and(|d| d.project == project);
         if here { Ok(found) } else { Err(missing()) }
@@ -113,12 +123,21 @@ impl World {
             None => repository.default_branch.clone().unwrap_or_default(),
         };
         let missing = || {
-            let text = format!("Could not queue the build because the version or branch {branch} was not found.");
+            let text =
+                format!("Could not queue the build because the version or branch {branch} was not found.");
             Refusal::new(400, "BuildRequestValidationFailedException", text)
         };
-        let number = branch.strip_prefix("refs/pull/").and_then(|rest| rest.split('/').next()?.parse::<u32>().ok());
+        let number =
+            branch.strip_prefix("refs/pull/").and_then(|rest| rest.split('/').next()?.parse::<u32>().ok());
         if let Some(found) = number.and_then(|n| self.pull_requests.get(&n)).cloned() {
-            return self.start_build(actor, &definition, BuildReason::PullRequest, branch, String::new(), Some(&found));
+            return self.start_build(
+                actor,
+                &definition,
+                BuildReason::PullRequest,
+                branch,
+                String::new(),
+                Some(&found),
+            );
         }
         let store = self.store(repository.id)?;
         let tip = repository.refs.get(&branch).map(|r| r.sha.clone()).ok_or_else(missing)?;
@@ -145,7 +164,11 @@ impl World {
         let id = Counters::next(&mut self.data.next.build);
         let now = self.now();
         let day = now.strftime("%Y%m%d").to_string();
-        let today = self.builds.values().filter(|b| b.definition == definition.id && b.number.starts_with(&day)).count();
+        let today = self
+            .builds
+            .values()
+            .filter(|b| b.definition == definition.id && b.number.starts_with(&day))
+            .count();
         let build = Build {
             id,
             number: format!("{day}.{}", today + 1),
@@ -188,7 +211,8 @@ impl World {
     /// Starts the builds that a push asks for.
     pub(super) fn builds_after_push(&mut self, actor: Actor, push: &Push) -> Outcome<()> {
         for update in push.updates.iter().filter(|u| u.new != ZERO_SHA) {
-            let wanted = |d: &&Definition| d.repository == push.repository && d.branches.contains(&update.name);
+            let wanted =
+                |d: &&Definition| d.repository == push.repository && d.branches.contains(&update.name);
             let definitions: Vec<Definition> = self.definitions.values().filter(wanted).cloned().collect();
             for definition in definitions {
                 let (branch, sha) = (update.name.clone(), update.new.clone());
@@ -212,14 +236,23 @@ impl World {
         for (_, definition) in self.validations(&found) {
             let Some(definition) = self.definitions.get(&definition).cloned() else { continue };
             let old = |b: &&Build| {
-                b.definition == definition.id && !b.is_done() && b.pull_request.as_ref().is_some_and(|(p, _)| *p == id)
+                b.definition == definition.id
+                    && !b.is_done()
+                    && b.pull_request.as_ref().is_some_and(|(p, _)| *p == id)
             };
             let old: Vec<u32> = self.builds.values().filter(old).map(|b| b.id).collect();
             for build in old {
                 self.finish_build(build, BuildResult::Canceled);
             }
             let branch = format!("refs/pull/{id}/merge");
-            self.start_build(actor, &definition, BuildReason::PullRequest, branch, String::new(), Some(&found))?;
+            self.start_build(
+                actor,
+                &definition,
+                BuildReason::PullRequest,
+                branch,
+                String::new(),
+                Some(&found),
+            )?;
         }
         Ok(())
     }
@@ -314,7 +347,10 @@ impl World {
             self.schedule(STEP_TIME, JobKind::Build { build: build.id });
             return;
         }
-        self.finish_build(build.id, if broken || failed { BuildResult::Failed } else { BuildResult::Succeeded });
+        self.finish_build(
+            build.id,
+            if broken || failed { BuildResult::Failed } else { BuildResult::Succeeded },
+        );
     }
 
     fn finish_build(&mut self, id: u32, result: BuildResult) {
@@ -343,9 +379,12 @@ impl World {
     /// How a build policy stands: by the newest build of the pull request's current source.
     pub(super) fn evaluate_build(&self, policy: &Policy, found: &PullRequest) -> (&'static str, Option<u32>) {
         let definition = policy.settings["buildDefinitionId"].as_u64().and_then(|n| u32::try_from(n).ok());
-        let Some(definition) = definition.filter(|d| self.definitions.contains_key(d)) else { return ("broken", None) };
+        let Some(definition) = definition.filter(|d| self.definitions.contains_key(d)) else {
+            return ("broken", None);
+        };
         let current = |b: &&Build| {
-            b.definition == definition && b.pull_request.as_ref().is_some_and(|(p, s)| *p == found.id && *s == found.source_commit)
+            b.definition == definition
+                && b.pull_request.as_ref().is_some_and(|(p, s)| *p == found.id && *s == found.source_commit)
         };
         let Some(build) = self.builds.values().rev().find(current) else { return ("queued", None) };
         let status = match (build.status, build.result) {
@@ -374,8 +413,16 @@ fn plan(
         format!("HEAD is now at {}", commit.get(..7).unwrap_or_default()),
     ];
     let mut steps = vec![
-        step("Initialize job", vec!["Agent name: 'Simulator 1'".into(), "Preparing the working folder".into()], Vec::new()),
-        step(&format!("Checkout {repository}@{} to s", super::pull_requests::short(branch)), checkout, Vec::new()),
+        step(
+            "Initialize job",
+            vec!["Agent name: 'Simulator 1'".into(), "Preparing the working folder".into()],
+            Vec::new(),
+        ),
+        step(
+            &format!("Checkout {repository}@{} to s", super::pull_requests::short(branch)),
+            checkout,
+            Vec::new(),
+        ),
     ];
     if conflict {
         let message = "The pull request has conflicts with its target and cannot be built".to_owned();
@@ -400,7 +447,11 @@ fn plan(
             .collect();
         steps.push(step(name, lines, findings));
     }
-    steps.push(step("Finalize Job", vec!["Cleaning up task key".into(), "Start cleaning up orphan processes.".into()], Vec::new()));
+    steps.push(step(
+        "Finalize Job",
+        vec!["Cleaning up task key".into(), "Start cleaning up orphan processes.".into()],
+        Vec::new(),
+    ));
     for step in &mut steps {
         for problem in step.findings.iter().flat_map(|f| f.problems.iter().map(move |p| (f, p))) {
             let (finding, problem) = problem;

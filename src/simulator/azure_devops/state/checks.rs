@@ -224,7 +224,11 @@ mod tests {
     #[test]
     fn brackets_are_counted_outside_of_strings_comments_and_templates() {
         let fine = "const a = `x ${f({ b: \"}\" })} y`; // )\n/* ( */ if (a) { g('\\''); }\nconst r = /\\(/;\nlet t = `a\n${`b${1}`}`;";
-        assert!(run(CheckKind::Brackets, "", fine).problems.is_empty(), "{:?}", run(CheckKind::Brackets, "", fine));
+        assert!(
+            run(CheckKind::Brackets, "", fine).problems.is_empty(),
+            "{:?}",
+            run(CheckKind::Brackets, "", fine)
+        );
         assert_eq!(run(CheckKind::Brackets, "", "f(\n{\n]").problems[0].line, 3);
         assert_eq!(run(CheckKind::Brackets, "", "a\nf(").problems[0].message, "'(' is never closed");
         assert_eq!(run(CheckKind::Brackets, "", "`${a").problems.len(), 1);

@@ -213,7 +213,8 @@ impl World {
                 }
             }
             if outcome.is_ok() && update.old != ZERO_SHA && update.new != ZERO_SHA {
-                let forced = update.name.starts_with("refs/heads/") && !store.contains(&update.new, &update.old);
+                let forced =
+                    update.name.starts_with("refs/heads/") && !store.contains(&update.new, &update.old);
                 if forced && !self.may_force(actor, repository, &update.name) {
                     let account = self.account(actor.id);
                     outcome = Err(Refusal::git_permission("ForcePush", &account, "branch"));

@@ -147,8 +147,13 @@ impl World {
         };
         self.push(alice, WEB_SHOP, "refs/heads/main", ZERO_SHA, vec![commit])?;
         self.create_repository(alice, NORTHWIND, "ledger", None)?;
-        let definition =
-            self.set_definition(alice, WEB_SHOP, "web-shop CI", "/azure-pipelines.yml", super::checks::web_shop())?;
+        let definition = self.set_definition(
+            alice,
+            WEB_SHOP,
+            "web-shop CI",
+            "/azure-pipelines.yml",
+            super::checks::web_shop(),
+        )?;
         // Shown on every pull request, refusing none: whoever wants it to refuse makes it blocking.
         let settings = json!({
             "buildDefinitionId": definition, "queueOnSourceUpdateOnly": true, "manualQueueOnly": false,
