@@ -127,6 +127,7 @@ const steps = {
     assert.ok(await main.getByText("ado-coworker").first().isVisible());
     assert.equal(await main.getByText("Nobody was asked.").count(), 0, "no reviewer was asked");
     assert.ok(await main.getByRole("link", { name: /^\d+: Fix login timeout$/ }).isVisible(), "no work item is linked");
+    await isAccessible(page, "pull request");
     await fitsAPhone(page, "pull request");
     await pictures(page, "pull-request");
   },
