@@ -3,6 +3,7 @@
 //! The same log gives the same state and the same next move, so a run goes on after a crash where
 //! it was, and a recorded run replays to the same decisions.
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::journal::{Call, Entry, Logged, Person, Status, Usage, WaitingFor};
@@ -162,7 +163,13 @@ impl RunState {
             }
             Entry::Intended { write, action, .. } => {
                 self.writes.retain(|earlier| earlier.write != *write);
-                self.writes.push(EarlierWrite { write: *write, action: action.clone(), effect: None });
+                let intended = Timestamp::from_microsecond(logged.ts).unwrap_or(Timestamp::MIN);
+                self.writes.push(EarlierWrite {
+                    write: *write,
+                    action: action.clone(),
+                    intended,
+                    effect: None,
+                });
             }
             Entry::Performed { write, effect, .. } => match effect {
                 Some(effect) => {

@@ -8,6 +8,7 @@
 
 mod bad_input;
 mod clients;
+mod effects;
 mod files;
 mod harness;
 mod house;
