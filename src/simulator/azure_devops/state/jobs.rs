@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::World;
-use super::hooks::Delivery;
+use super::deliveries::Delivery;
 use crate::clock;
 
 /// Jobs that run before somebody else may have the state.
