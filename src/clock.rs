@@ -91,6 +91,8 @@ mod tests {
         let clock = Clock::stepped(Timestamp::UNIX_EPOCH);
         let other = clock.clone();
         let sleeper = tokio::spawn(async move { other.sleep(Duration::from_secs(10)).await });
+        // The sleeper must have asked for the time before it is moved.
+        tokio::task::yield_now().await;
         clock.advance(Duration::from_secs(9));
         tokio::task::yield_now().await;
         assert!(!sleeper.is_finished());

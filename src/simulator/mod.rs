@@ -98,14 +98,14 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let organization_url = Url::parse(&format!("{origin}/{}", organisation.lock().organization))?;
     let sidecar_url = Url::parse(&format!("http://{}", reachable(sidecar.local_addr()?)))?;
     let model_url = Url::parse(&format!("http://{}", reachable(model.local_addr()?)))?;
+    let sidecar_routes = sidecar::router(authority.clone(), sidecar::Settings::new(settings.clock.clone()));
+    let model_routes = model::router(settings.pace, settings.clock.clone(), authority.clone());
     let faults = host.faults.clone();
     let work = organisation.clone();
-    let sidecar_router = sidecar::router(authority.clone(), sidecar::Settings::new(settings.clock.clone()));
-    let model_router = model::router(settings.pace, settings.clock.clone(), authority.clone());
     let tasks = vec![
         tokio::spawn(serve_organisation(organization, azure_devops::router(host), stopped.clone())),
-        tokio::spawn(serve(sidecar, sidecar_router, stopped.clone())),
-        tokio::spawn(serve(model, model_router, stopped.clone())),
+        tokio::spawn(serve(sidecar, sidecar_routes, stopped.clone())),
+        tokio::spawn(serve(model, model_routes, stopped.clone())),
         tokio::spawn(until_stopped(stopped.clone(), async move {
             if let Err(error) = azure_devops::run(work, faults).await {
                 tracing::error!(%error, "the simulated organisation's worker ended");

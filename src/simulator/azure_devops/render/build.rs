@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::{View, put, stamp};
 use crate::simulator::azure_devops::state::build::{
-    Build, BuildResult, BuildStatus, Definition, Step, StepResult,
+    Build, BuildReason, BuildResult, BuildStatus, Definition, Step, StepResult,
 };
 
 /// Ids inside a timeline, made from the build and a position.
@@ -50,7 +50,10 @@ impl View<'_> {
         map.insert("quality".into(), json!("definition"));
         map.insert("authoredBy".into(), self.identity(definition.author));
         map.insert("drafts".into(), json!([]));
-        map.insert("queue".into(), self.queue());
+        let mut queue = self.queue();
+        queue["_links"] = json!({"self": {"href": format!("{}/_apis/build/Queues/1", self.base)}});
+        queue["url"] = json!(format!("{}/_apis/build/Queues/1", self.base));
+        map.insert("queue".into(), queue);
         if let Value::Object(reference) = self.definition_ref(definition) {
             map.extend(reference);
         }
@@ -71,6 +74,11 @@ impl View<'_> {
             map.insert("simulatorChecks".into(), json!(definition.checks));
         }
         Value::Object(map)
+    }
+
+    fn commit_title(&self, definition: &Definition, build: &Build) -> String {
+        let commit = self.world.store(definition.repository).and_then(|s| s.commit(&build.commit));
+        commit.map(|c| c.message.lines().next().unwrap_or_default().to_owned()).unwrap_or_default()
     }
 
     fn queue(&self) -> Value {
@@ -105,6 +113,10 @@ impl View<'_> {
                 "pr.number": number.to_string(), "pr.sourceSha": source,
                 "pr.sourceBranch": self.world.pull_requests.get(number).map(|p| p.source_ref.clone()),
                 "pr.isFork": "False", "pr.triggerRepository.Type": "TfsGit",
+            }),
+            None if build.reason == BuildReason::IndividualCi => json!({
+                "ci.sourceBranch": build.branch, "ci.sourceSha": build.commit, "ci.message": self.commit_title(definition, build),
+                "ci.triggerRepository": definition.repository,
             }),
             None => json!({}),
         };
@@ -146,6 +158,7 @@ impl View<'_> {
                 }),
             );
         }
+        map.insert("keepForever".into(), json!(false));
         map.insert("retainedByRelease".into(), json!(false));
         map.insert("triggeredByBuild".into(), Value::Null);
         map.insert("appendCommitMessageToRunName".into(), json!(true));

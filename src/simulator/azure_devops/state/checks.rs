@@ -80,10 +80,10 @@ impl Check {
         for (path, content) in files.iter().filter(|(path, _)| glob.is_match(path)) {
             finding.files += 1;
             let text = String::from_utf8_lossy(content);
-            if let Some((line, message)) = self.problem(&text) {
-                if finding.problems.len() < PROBLEMS {
-                    finding.problems.push(Problem { path: path.clone(), line, message });
-                }
+            if let Some((line, message)) = self.problem(&text)
+                && finding.problems.len() < PROBLEMS
+            {
+                finding.problems.push(Problem { path: path.clone(), line, message });
             }
         }
         if finding.files == 0 && matches!(self.kind, CheckKind::Exists | CheckKind::Contains) {

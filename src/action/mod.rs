@@ -1,0 +1,345 @@
+//! One typed outside action, and its canonical digest.
+//!
+//! An [`Action`] says exactly what will be written to Azure DevOps: the judge decides on it, a
+//! person approves it, the journal records it, and the client performs it. Its parts are typed so
+//! that text from a model cannot become a route, a reference or a path it should not be:
+//! [`BranchName`], [`CommitId`] and [`ItemPath`] refuse instead of repairing.
+
+mod parts;
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::{self, Digest};
+
+pub use parts::{BranchName, CommitId, ItemPath, MAX_BRANCH_BYTES, MAX_PATH_BYTES, Unacceptable, is_hidden};
+
+/// A repository, by the names the service knows.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct RepositoryRef {
+    /// Project name or id.
+    pub project: String,
+    /// Repository name or id.
+    pub repository: String,
+}
+
+/// One file of a push, with the bytes it will have afterwards.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum FileChange {
+    /// A new file.
+    Add {
+        /// Where.
+        path: ItemPath,
+        /// Its bytes, base64.
+        content: Content,
+    },
+    /// New bytes for a file that exists.
+    Edit {
+        /// Which.
+        path: ItemPath,
+        /// All of its new bytes.
+        content: Content,
+    },
+    /// The file goes away.
+    Delete {
+        /// Which.
+        path: ItemPath,
+    },
+    /// The file moves, unchanged.
+    Rename {
+        /// From where.
+        path: ItemPath,
+        /// To where.
+        new_path: ItemPath,
+    },
+}
+
+impl FileChange {
+    /// Every path this change touches.
+    pub fn paths(&self) -> Vec<&ItemPath> {
+        match self {
+            FileChange::Add { path, .. } | FileChange::Edit { path, .. } | FileChange::Delete { path } => {
+                vec![path]
+            }
+            FileChange::Rename { path, new_path } => vec![path, new_path],
+        }
+    }
+}
+
+/// Bytes of a file; in JSON as text where they are UTF-8, else as base64.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Content {
+    /// UTF-8 text, exactly as stored (line endings and byte-order mark included).
+    Text(String),
+    /// Other bytes, base64.
+    Base64(String),
+}
+
+impl fmt::Debug for Content {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Content::Text(text) => write!(f, "Text({} bytes)", text.len()),
+            Content::Base64(text) => write!(f, "Base64({} characters)", text.len()),
+        }
+    }
+}
+
+/// A link between two work items.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WorkItemLink {
+    /// `parent`, `child` or `related`, seen from the item that is changed.
+    pub relation: Relation,
+    /// The other item.
+    pub target_id: u32,
+}
+
+/// How one work item relates to another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Relation {
+    /// The target is the parent.
+    Parent,
+    /// The target is a child.
+    Child,
+    /// Related, without order.
+    Related,
+}
+
+/// The status of a comment thread, as Azure DevOps names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ThreadStatus {
+    /// Open.
+    Active,
+    /// Waits for something.
+    Pending,
+    /// Repaired by a change.
+    Fixed,
+    /// Will not be changed.
+    WontFix,
+    /// Closed without saying why.
+    Closed,
+    /// Meant to be so.
+    ByDesign,
+}
+
+impl ThreadStatus {
+    /// The name in the REST API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Pending => "pending",
+            Self::Fixed => "fixed",
+            Self::WontFix => "wontFix",
+            Self::Closed => "closed",
+            Self::ByDesign => "byDesign",
+        }
+    }
+}
+
+/// One write to Azure DevOps. The tag is the name that policy rules use.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "action")]
+pub enum Action {
+    /// A new work item.
+    #[serde(rename = "work_item.create")]
+    CreateWorkItem {
+        /// Project name or id.
+        project: String,
+        /// Work item type, for example `Issue`.
+        work_item_type: String,
+        /// Title, at most 255 characters.
+        title: String,
+        /// Description, Markdown.
+        description: String,
+        /// Account of the person it is assigned to.
+        assigned_to: Option<String>,
+        /// Parent work item.
+        parent_id: Option<u32>,
+        /// Where the run can be seen; kept as a hyperlink so that a crash can find the item again.
+        run_url: Option<String>,
+    },
+    /// Changed fields or links of a work item.
+    #[serde(rename = "work_item.update")]
+    UpdateWorkItem {
+        /// Project name or id.
+        project: String,
+        /// Which item.
+        id: u32,
+        /// The revision it was read at; the write fails when it moved on.
+        rev: u32,
+        /// Field reference name to new value.
+        fields: BTreeMap<String, String>,
+        /// A link to add.
+        link: Option<WorkItemLink>,
+    },
+    /// A comment in a work item's discussion.
+    #[serde(rename = "work_item.comment")]
+    CommentOnWorkItem {
+        /// Project name or id.
+        project: String,
+        /// Which item.
+        id: u32,
+        /// Markdown.
+        text: String,
+    },
+    /// A new branch at an existing commit.
+    #[serde(rename = "git.create_branch")]
+    CreateBranch {
+        /// Where.
+        #[serde(flatten)]
+        repository: RepositoryRef,
+        /// The new branch.
+        branch: BranchName,
+        /// Its first tip.
+        commit: CommitId,
+    },
+    /// One commit of some files onto a branch that stands at `old_commit`.
+    #[serde(rename = "git.push")]
+    Push {
+        /// Where.
+        #[serde(flatten)]
+        repository: RepositoryRef,
+        /// The branch that moves.
+        branch: BranchName,
+        /// Its tip before; the write fails when it moved on.
+        old_commit: CommitId,
+        /// Commit message with the trailers.
+        message: String,
+        /// Name and mail address of the agent user: author and committer.
+        author: Author,
+        /// The files.
+        changes: Vec<FileChange>,
+    },
+    /// A new draft pull request.
+    #[serde(rename = "pull_request.create")]
+    CreatePullRequest {
+        /// Where.
+        #[serde(flatten)]
+        repository: RepositoryRef,
+        /// From.
+        source: BranchName,
+        /// Into.
+        target: BranchName,
+        /// At most 400 characters.
+        title: String,
+        /// Markdown, at most 4,000 characters.
+        description: String,
+        /// Identity ids of reviewers.
+        reviewer_ids: Vec<String>,
+        /// Linked work items.
+        work_item_ids: Vec<u32>,
+    },
+    /// A reply in a thread of a pull request.
+    #[serde(rename = "thread.reply")]
+    ReplyToThread {
+        /// Where.
+        #[serde(flatten)]
+        repository: RepositoryRef,
+        /// Which pull request.
+        pull_request_id: u32,
+        /// Which thread.
+        thread_id: u32,
+        /// Markdown.
+        text: String,
+    },
+    /// A new status of a thread.
+    #[serde(rename = "thread.set_status")]
+    SetThreadStatus {
+        /// Where.
+        #[serde(flatten)]
+        repository: RepositoryRef,
+        /// Which pull request.
+        pull_request_id: u32,
+        /// Which thread.
+        thread_id: u32,
+        /// The new status.
+        status: ThreadStatus,
+    },
+}
+
+/// Name and mail address on a commit.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Author {
+    /// Display name.
+    pub name: String,
+    /// Mail address.
+    pub email: String,
+}
+
+impl Action {
+    /// The name that policy rules use, for example `git.push`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::CreateWorkItem { .. } => "work_item.create",
+            Self::UpdateWorkItem { .. } => "work_item.update",
+            Self::CommentOnWorkItem { .. } => "work_item.comment",
+            Self::CreateBranch { .. } => "git.create_branch",
+            Self::Push { .. } => "git.push",
+            Self::CreatePullRequest { .. } => "pull_request.create",
+            Self::ReplyToThread { .. } => "thread.reply",
+            Self::SetThreadStatus { .. } => "thread.set_status",
+        }
+    }
+
+    /// The project it writes to.
+    pub fn project(&self) -> &str {
+        match self {
+            Self::CreateWorkItem { project, .. }
+            | Self::UpdateWorkItem { project, .. }
+            | Self::CommentOnWorkItem { project, .. } => project,
+            Self::CreateBranch { repository, .. }
+            | Self::Push { repository, .. }
+            | Self::CreatePullRequest { repository, .. }
+            | Self::ReplyToThread { repository, .. }
+            | Self::SetThreadStatus { repository, .. } => &repository.project,
+        }
+    }
+
+    /// The repository it writes to, where it writes to one.
+    pub fn repository(&self) -> Option<&str> {
+        match self {
+            Self::CreateWorkItem { .. } | Self::UpdateWorkItem { .. } | Self::CommentOnWorkItem { .. } => {
+                None
+            }
+            Self::CreateBranch { repository, .. }
+            | Self::Push { repository, .. }
+            | Self::CreatePullRequest { repository, .. }
+            | Self::ReplyToThread { repository, .. }
+            | Self::SetThreadStatus { repository, .. } => Some(&repository.repository),
+        }
+    }
+
+    /// The canonical digest of exactly this action: what a permit and an approval are bound to.
+    ///
+    /// # Errors
+    /// Never for the values that this type can hold; the signature keeps callers honest.
+    pub fn digest(&self) -> Result<Digest, serde_json::Error> {
+        Ok(Digest::of("ado-coworker action v1", digest::canonical(self)?.as_bytes()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_digest_depends_on_every_part() {
+        let reply = |text: &str, thread_id| Action::ReplyToThread {
+            repository: RepositoryRef { project: "P".into(), repository: "r".into() },
+            pull_request_id: 1,
+            thread_id,
+            text: text.into(),
+        };
+        let digest = reply("a", 1).digest().unwrap();
+        assert_eq!(digest, reply("a", 1).digest().unwrap());
+        assert_ne!(digest, reply("b", 1).digest().unwrap());
+        assert_ne!(digest, reply("a", 2).digest().unwrap());
+        let text = serde_json::to_string(&reply("a", 1)).unwrap();
+        assert_eq!(serde_json::from_str::<Action>(&text).unwrap(), reply("a", 1));
+    }
+}

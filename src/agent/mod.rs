@@ -1,0 +1,342 @@
+//! One run, one step at a time; and what an event from outside means.
+//!
+//! Purpose: [`Agent::advance`] carries a run on until it ends, waits, or the process stops;
+//! [`Agent::triage`] says what becomes of an event.
+//! Invariant: everything that happened is in the journal before the next thing is done; the core
+//! ([`state`]) does no input or output.
+//! Must never know: HTTP, SQL, who is watching.
+
+mod prompts;
+mod state;
+#[cfg(test)]
+mod tests;
+mod triage;
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use crate::clock::{self, Clock};
+use crate::journal::{
+    Call, Claim, Entry, Holder, Journal, JournalError, Notice, RunId, Status, Usage, WaitingFor,
+};
+use crate::model::{Finish, Model, ModelError, Piece, Reply, ToolSchemas};
+use crate::tools::{self, Interrupted, Toolbox};
+
+pub use prompts::Facts as PromptFacts;
+use state::{Next, RunState};
+pub use triage::{Fate, TriageError};
+
+/// Pause after the first failure of an outside system; doubled with each further one.
+const FIRST_PAUSE: Duration = Duration::from_secs(2);
+/// Longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+
+/// Works runs of one co-worker.
+pub struct Agent {
+    journal: Journal,
+    model: Model,
+    toolbox: Toolbox,
+    schemas: ToolSchemas,
+    clock: Clock,
+    facts: PromptFacts,
+}
+
+/// How work on a run ended for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// The run ended or waits.
+    Settled,
+    /// The process is stopping; the run goes on elsewhere or later.
+    Stopped,
+    /// Another worker holds the run.
+    Lost,
+}
+
+impl Agent {
+    /// An agent over these rooms.
+    ///
+    /// # Errors
+    /// When the tool schemas are not fit to be sent; a fault of ours.
+    pub fn new(
+        journal: Journal,
+        model: Model,
+        toolbox: Toolbox,
+        clock: Clock,
+        facts: PromptFacts,
+    ) -> anyhow::Result<Self> {
+        Ok(Self { journal, model, toolbox, schemas: Toolbox::schemas()?, clock, facts })
+    }
+
+    /// Carries a claimed run on. `stop` is heeded between steps and ends a model call at once.
+    ///
+    /// # Errors
+    /// When the journal cannot be read or written: then nothing more is done.
+    pub async fn advance(&self, claim: Claim, stop: &CancellationToken) -> Result<Left, JournalError> {
+        let mut holder = Holder::new(self.journal.clone(), claim, 0);
+        let mut state = RunState::default();
+        holder.read_on().await?;
+        let cancel = stop.child_token();
+        let listener = tokio::spawn(hear_cancel(self.journal.clone(), holder.run().clone(), cancel.clone()));
+        let left = loop {
+            for logged in holder.take_unseen() {
+                state.apply(&logged);
+            }
+            if stop.is_cancelled() {
+                break Ok(Left::Stopped);
+            }
+            match self.step(&mut holder, &mut state, &cancel).await {
+                Ok(true) => {}
+                Ok(false) => break Ok(Left::Settled),
+                Err(JournalError::Fenced(_)) => break Ok(Left::Lost),
+                Err(error) => break Err(error),
+            }
+        };
+        listener.abort();
+        left
+    }
+
+    /// Does the next thing. False: there is nothing more to do for now.
+    async fn step(
+        &self,
+        holder: &mut Holder,
+        state: &mut RunState,
+        cancel: &CancellationToken,
+    ) -> Result<bool, JournalError> {
+        match state.next() {
+            Next::Nothing => Ok(false),
+            Next::Prepare => {
+                let order = state.order.as_ref();
+                let entry = Entry::Prepared {
+                    system: prompts::system(&self.facts, order),
+                    prompts: prompts::hash().to_string(),
+                    tools: self.schemas.hash().to_string(),
+                    policy: self.toolbox.policy().hash().to_string(),
+                };
+                holder.record(vec![entry]).await?;
+                Ok(true)
+            }
+            Next::AskModel { turn } => self.ask_model(holder, state, turn, cancel).await,
+            Next::RunTool { step, call, started, earlier } => {
+                self.run_tool(holder, state, Step { step, call, started, earlier }, cancel).await
+            }
+            Next::Wait { waiting_for, reason } => {
+                let entry = Entry::Waiting { waiting_for, reason, wake_at: None };
+                Ok(!holder.record(vec![entry]).await?)
+            }
+            Next::Finish { status, answer, remedy } => {
+                Ok(!holder.record(vec![Entry::Finished { status, answer, remedy }]).await?)
+            }
+        }
+    }
+
+    async fn ask_model(
+        &self,
+        holder: &mut Holder,
+        state: &RunState,
+        turn: u32,
+        cancel: &CancellationToken,
+    ) -> Result<bool, JournalError> {
+        // Words that came since the last entry belong into this request.
+        holder.read_on().await?;
+        let unseen = holder.take_unseen();
+        if !unseen.is_empty() {
+            holder.give_back(unseen);
+            return Ok(true);
+        }
+        let (journal, run) = (self.journal.clone(), holder.run().clone());
+        let mut begun = false;
+        let mut on_piece = |piece: Piece<'_>| match piece {
+            Piece::Text(text) => {
+                journal.words(&run, turn, !begun, text);
+                begun = true;
+            }
+            Piece::Restart => journal.words(&run, turn, true, ""),
+        };
+        let since = Instant::now();
+        match self.model.reply(&state.conversation, &self.schemas, &mut on_piece, cancel).await {
+            Ok(reply) => {
+                holder.record(vec![replied(turn, reply, since.elapsed())]).await?;
+                Ok(true)
+            }
+            Err(error) => {
+                self.journal.words(holder.run(), turn, true, "");
+                self.model_failed(holder, state, &error).await
+            }
+        }
+    }
+
+    async fn model_failed(
+        &self,
+        holder: &mut Holder,
+        state: &RunState,
+        error: &ModelError,
+    ) -> Result<bool, JournalError> {
+        match error {
+            // Stopped by a person: the request is in the log. Stopped by the process: nothing to say.
+            ModelError::Cancelled => {
+                holder.read_on().await?;
+                Ok(true)
+            }
+            ModelError::Throttled { after, .. } => {
+                self.pause(holder, state, error.to_string(), error.remedy(), Some(*after)).await
+            }
+            error if error.may_pass() => {
+                self.pause(holder, state, error.to_string(), error.remedy(), None).await
+            }
+            error => {
+                let entry = Entry::Finished {
+                    status: Status::Failed,
+                    answer: sentence(&error.to_string()),
+                    remedy: Some(error.remedy()),
+                };
+                Ok(!holder.record(vec![entry]).await?)
+            }
+        }
+    }
+
+    /// Lays the run aside until an outside system may be well again.
+    async fn pause(
+        &self,
+        holder: &mut Holder,
+        state: &RunState,
+        what: String,
+        remedy: String,
+        after: Option<Duration>,
+    ) -> Result<bool, JournalError> {
+        let pause = FIRST_PAUSE.saturating_mul(1 << state.outages.min(6)).min(LONGEST_PAUSE);
+        let pause = after.map_or(pause, |after| after.max(pause));
+        let wake_at = clock::add(self.clock.now(), pause).as_microsecond();
+        let reason = format!("{} It is tried again in {} s.", sentence(&what), pause.as_secs().max(1));
+        tracing::warn!(run = %holder.run(), %what, pause_s = pause.as_secs(), "laid aside");
+        let trouble = Entry::Trouble { what: reason.clone(), remedy: Some(remedy) };
+        let waiting = Entry::Waiting { waiting_for: WaitingFor::RateLimit, reason, wake_at: Some(wake_at) };
+        Ok(!holder.record(vec![trouble, waiting]).await?)
+    }
+
+    async fn run_tool(
+        &self,
+        holder: &mut Holder,
+        state: &RunState,
+        step: Step,
+        cancel: &CancellationToken,
+    ) -> Result<bool, JournalError> {
+        let Step { step, call, started, earlier } = step;
+        let Some(order) = state.order.as_ref() else { return Ok(false) };
+        if !started {
+            let entry = Entry::ToolStarted {
+                step,
+                call_id: call.id.clone(),
+                tool: call.name.clone(),
+                arguments: shown_arguments(&call.arguments),
+            };
+            holder.record(vec![entry]).await?;
+        }
+        let since = Instant::now();
+        let request = tools::Call {
+            step,
+            name: &call.name,
+            arguments: &call.arguments,
+            requested_by: &order.requested_by,
+            earlier,
+            cancel,
+        };
+        match self.toolbox.run(holder, request).await {
+            Ok(outcome) => {
+                let duration_ms = millis(since.elapsed());
+                let entry =
+                    Entry::ToolFinished { step, call_id: call.id, tool: call.name, outcome, duration_ms };
+                holder.record(vec![entry]).await?;
+                Ok(true)
+            }
+            Err(Interrupted::Later { after, what, remedy }) => {
+                self.pause(holder, state, what, remedy, Some(after)).await
+            }
+            Err(Interrupted::Cancelled) => {
+                holder.read_on().await?;
+                Ok(true)
+            }
+            Err(Interrupted::Unclear(what)) => {
+                let remedy = "Look in Azure DevOps whether it is there, then send the run on with a message.";
+                let entry = Entry::Finished {
+                    status: Status::Parked,
+                    answer: sentence(&what),
+                    remedy: Some(remedy.into()),
+                };
+                Ok(!holder.record(vec![entry]).await?)
+            }
+            Err(Interrupted::Journal(error)) => Err(error),
+        }
+    }
+}
+
+struct Step {
+    step: u32,
+    call: Call,
+    started: bool,
+    earlier: Vec<tools::EarlierWrite>,
+}
+
+fn replied(turn: u32, reply: Reply, took: Duration) -> Entry {
+    let finish = match &reply.finish {
+        Finish::Stop => "stop",
+        Finish::ToolCalls => "tool_calls",
+        Finish::Length => "length",
+        Finish::ContentFilter => "content_filter",
+        Finish::Other(other) => other,
+    };
+    let finish = finish.to_owned();
+    // With another reason the last call may be cut off: none is made (model::Reply).
+    let calls = match reply.finish {
+        Finish::ToolCalls => reply.tool_calls,
+        _ => Vec::new(),
+    };
+    Entry::Replied {
+        turn,
+        text: reply.text,
+        calls: calls.into_iter().map(|c| Call { id: c.id, name: c.name, arguments: c.arguments }).collect(),
+        finish,
+        usage: Usage { input: reply.usage.input, cached: reply.usage.cached, output: reply.usage.output },
+        model: reply.model,
+        request_id: reply.request_id,
+        duration_ms: millis(took),
+    }
+}
+
+fn shown_arguments(arguments: &str) -> Value {
+    serde_json::from_str(arguments).unwrap_or_else(|_| Value::String(arguments.to_owned()))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// With a capital first letter and a full stop.
+fn sentence(text: &str) -> String {
+    let text = text.trim().trim_end_matches('.');
+    let mut chars = text.chars();
+    let first = chars.next().map(|c| c.to_uppercase().collect::<String>()).unwrap_or_default();
+    format!("{first}{}.", chars.as_str())
+}
+
+/// Trips `cancel` when somebody asks this run to stop.
+async fn hear_cancel(journal: Journal, run: RunId, cancel: CancellationToken) {
+    let (_, mut notices) = journal.watch(&run);
+    let mut read = journal.run(&run).await.ok().flatten().map_or(0, |row| row.last_seq);
+    loop {
+        match notices.recv().await {
+            Ok(Notice::Appended(_)) | Err(RecvError::Lagged(_)) => {
+                let Ok(log) = journal.log(&run, read).await else { continue };
+                if log.iter().any(|logged| matches!(logged.entry, Entry::CancelRequested { .. })) {
+                    cancel.cancel();
+                    return;
+                }
+                read = log.last().map_or(read, |logged| logged.seq);
+            }
+            Ok(Notice::Delta { .. }) => {}
+            Err(RecvError::Closed) => return,
+        }
+    }
+}

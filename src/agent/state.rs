@@ -1,0 +1,362 @@
+//! The core of a run, without input or output: what has happened goes in, what to do next comes out.
+//!
+//! The same log gives the same state and the same next move, so a run goes on after a crash where
+//! it was, and a recorded run replays to the same decisions.
+
+use serde_json::json;
+
+use crate::journal::{Call, Entry, Logged, Person, Status, Usage, WaitingFor};
+use crate::model::{Conversation, ConversationError, Message, ToolCall};
+use crate::tools::{ASK_PERSON, EarlierWrite};
+
+/// Most model turns of one run.
+pub const MAX_TURNS: u32 = 60;
+/// Most tool calls of one run.
+pub const MAX_STEPS: u32 = 120;
+/// Most tokens of one run, read and written.
+pub const MAX_TOKENS: u64 = 2_000_000;
+/// Replies in a row that hold nothing to act on before the run ends.
+pub const MAX_EMPTY_REPLIES: u32 = 3;
+/// The same call with the same failing result this often in a row ends the run.
+pub const MAX_SAME_FAILURES: u32 = 3;
+/// Waits in a row for an outside system that is down before the run ends.
+pub const MAX_OUTAGES: u32 = 8;
+
+/// What to do next.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Next {
+    /// Write down prompts, tools and rules.
+    Prepare,
+    /// Ask the model for this turn.
+    AskModel {
+        /// Number of the turn, from 1.
+        turn: u32,
+    },
+    /// Work on a tool call.
+    RunTool {
+        /// Number of the call in the run, from 1.
+        step: u32,
+        /// The call.
+        call: Call,
+        /// Whether its start is in the log already.
+        started: bool,
+        /// Writes of this step that the log knows.
+        earlier: Vec<EarlierWrite>,
+    },
+    /// Lay the run aside until something happens.
+    Wait {
+        /// For what.
+        waiting_for: WaitingFor,
+        /// In words.
+        reason: String,
+    },
+    /// End the run.
+    Finish {
+        /// How.
+        status: Status,
+        /// Answer or fault.
+        answer: String,
+        /// What a person can do.
+        remedy: Option<String>,
+    },
+    /// It has ended.
+    Nothing,
+}
+
+/// Who asked for the run and what it is about.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Order {
+    /// Who.
+    pub requested_by: Person,
+    /// Project served.
+    pub project: String,
+    /// Repository served.
+    pub repository: String,
+    /// What it is about.
+    pub subject: Option<String>,
+}
+
+/// A run, folded from its log.
+pub struct RunState {
+    /// Who asked and for what; none until the first entry is read.
+    pub order: Option<Order>,
+    /// What the model is given.
+    pub conversation: Conversation,
+    /// Waits in a row for a system that is down.
+    pub outages: u32,
+    prepared: bool,
+    unread: Vec<String>,
+    pending: Vec<Call>,
+    begun: Option<Call>,
+    writes: Vec<EarlierWrite>,
+    question: Option<String>,
+    answer: Option<String>,
+    cancelled_by: Option<String>,
+    unknown_entry: bool,
+    ended: bool,
+    turn: u32,
+    step: u32,
+    usage: Usage,
+    empty_replies: u32,
+    same_failures: u32,
+    last_failure: Option<(String, String, String)>,
+    fault: Option<ConversationError>,
+}
+
+impl Default for RunState {
+    fn default() -> Self {
+        Self {
+            order: None,
+            conversation: Conversation::new(),
+            outages: 0,
+            prepared: false,
+            unread: Vec::new(),
+            pending: Vec::new(),
+            begun: None,
+            writes: Vec::new(),
+            question: None,
+            answer: None,
+            cancelled_by: None,
+            unknown_entry: false,
+            ended: false,
+            turn: 0,
+            step: 0,
+            usage: Usage::default(),
+            empty_replies: 0,
+            same_failures: 0,
+            last_failure: None,
+            fault: None,
+        }
+    }
+}
+
+impl RunState {
+    /// Takes the next entry of the log.
+    pub fn apply(&mut self, logged: &Logged) {
+        match &logged.entry {
+            Entry::Created { requested_by, project, repository, subject, .. } => {
+                self.order = Some(Order {
+                    requested_by: requested_by.clone(),
+                    project: project.clone(),
+                    repository: repository.clone(),
+                    subject: subject.clone(),
+                });
+            }
+            Entry::Message { text, .. } => self.message(text),
+            Entry::Prepared { system, .. } => {
+                self.say(&Message::System { text: system.clone() });
+                self.prepared = true;
+                self.hand_over();
+            }
+            Entry::Replied { turn, text, calls, usage, .. } => self.replied(*turn, text, calls, *usage),
+            Entry::ToolStarted { step, call_id, .. } => {
+                self.step = *step;
+                self.begun = self.pending.iter().find(|call| call.id == *call_id).cloned();
+                self.writes.clear();
+            }
+            Entry::Intended { write, action, .. } => {
+                self.writes.retain(|earlier| earlier.write != *write);
+                self.writes.push(EarlierWrite { write: *write, action: action.clone(), effect: None });
+            }
+            Entry::Performed { write, effect, .. } => match effect {
+                Some(effect) => {
+                    for earlier in self.writes.iter_mut().filter(|earlier| earlier.write == *write) {
+                        earlier.effect = Some(effect.clone());
+                    }
+                }
+                // It certainly did not happen: it may be tried again.
+                None => self.writes.retain(|earlier| earlier.write != *write),
+            },
+            Entry::ToolFinished { call_id, tool, outcome, .. } => {
+                self.tool_finished(call_id, tool, outcome.ok, &outcome.content);
+            }
+            Entry::Waiting { waiting_for: WaitingFor::RateLimit, .. } => self.outages += 1,
+            Entry::CancelRequested { by } => self.cancelled_by = Some(by.name.clone()),
+            Entry::Finished { .. } => self.finished(),
+            Entry::Unknown => self.unknown_entry = true,
+            Entry::Decided { .. } | Entry::Trouble { .. } | Entry::Waiting { .. } | Entry::Resumed {} => {}
+        }
+    }
+
+    fn say(&mut self, message: &Message) {
+        if let Err(fault) = self.conversation.push(message) {
+            self.fault.get_or_insert(fault);
+        }
+    }
+
+    fn message(&mut self, text: &str) {
+        self.unread.push(text.to_owned());
+        self.ended = false;
+        self.cancelled_by = None;
+        self.question = None;
+        self.answer = None;
+        self.outages = 0;
+        self.empty_replies = 0;
+        self.same_failures = 0;
+        self.hand_over();
+    }
+
+    /// Gives the model the words it has not seen, where the form of a conversation allows it:
+    /// never between a call and its result.
+    fn hand_over(&mut self) {
+        if self.prepared && self.pending.is_empty() {
+            for text in std::mem::take(&mut self.unread) {
+                self.say(&Message::User { text });
+            }
+        }
+    }
+
+    fn replied(&mut self, turn: u32, text: &str, calls: &[Call], usage: Usage) {
+        self.turn = turn;
+        self.outages = 0;
+        self.usage.input += usage.input;
+        self.usage.output += usage.output;
+        if calls.is_empty() && text.trim().is_empty() {
+            self.empty_replies += 1;
+            let text = "Your last reply was empty or cut off. Call a tool, or answer in words.".to_owned();
+            self.say(&Message::User { text });
+            return;
+        }
+        self.empty_replies = 0;
+        let tool_calls = calls
+            .iter()
+            .map(|c| ToolCall { id: c.id.clone(), name: c.name.clone(), arguments: c.arguments.clone() })
+            .collect();
+        self.say(&Message::Assistant { text: text.to_owned(), tool_calls });
+        self.pending = calls.to_vec();
+        if calls.is_empty() && self.unread.is_empty() {
+            self.answer = Some(text.to_owned());
+        }
+        self.hand_over();
+    }
+
+    fn tool_finished(&mut self, call_id: &str, tool: &str, ok: bool, content: &str) {
+        self.outages = 0;
+        let Some(at) = self.pending.iter().position(|call| call.id == call_id) else { return };
+        let call = self.pending.remove(at);
+        self.say(&Message::Tool { call_id: call_id.to_owned(), content: content.to_owned() });
+        self.begun = None;
+        self.writes.clear();
+        if ok {
+            self.same_failures = 0;
+            self.last_failure = None;
+        } else {
+            let failure = (call.name, call.arguments.clone(), content.to_owned());
+            let same = self.last_failure.as_ref() == Some(&failure);
+            self.same_failures = if same { self.same_failures + 1 } else { 1 };
+            self.last_failure = Some(failure);
+        }
+        if tool == ASK_PERSON && ok {
+            self.question = question_of(&call.arguments);
+        }
+        self.hand_over();
+    }
+
+    fn finished(&mut self) {
+        // Every call has exactly one result, also when the run ended before it was made.
+        for call in std::mem::take(&mut self.pending) {
+            let content = json!({ "error": "The run ended before this call was made." }).to_string();
+            self.say(&Message::Tool { call_id: call.id, content });
+        }
+        self.begun = None;
+        self.writes.clear();
+        self.question = None;
+        self.cancelled_by = None;
+        self.ended = true;
+        self.hand_over();
+    }
+
+    /// What to do next.
+    pub fn next(&self) -> Next {
+        if self.ended {
+            return Next::Nothing;
+        }
+        if let Some(end) = self.end() {
+            return end;
+        }
+        if !self.prepared {
+            return Next::Prepare;
+        }
+        if let Some(call) = self.begun.as_ref().or_else(|| self.pending.first()) {
+            let started = self.begun.is_some();
+            return Next::RunTool {
+                step: if started { self.step } else { self.step + 1 },
+                call: call.clone(),
+                started,
+                earlier: self.writes.clone(),
+            };
+        }
+        if let Some(question) = &self.question {
+            return Next::Wait { waiting_for: WaitingFor::Person, reason: question.clone() };
+        }
+        if let Some(answer) = &self.answer {
+            return Next::Finish { status: Status::Done, answer: answer.clone(), remedy: None };
+        }
+        Next::AskModel { turn: self.turn + 1 }
+    }
+
+    /// The reasons that end a run before its answer.
+    fn end(&self) -> Option<Next> {
+        let fail = |answer: &str, remedy: &str| {
+            Some(Next::Finish {
+                status: Status::Failed,
+                answer: answer.to_owned(),
+                remedy: Some(remedy.to_owned()),
+            })
+        };
+        if self.unknown_entry {
+            return Some(Next::Finish {
+                status: Status::Parked,
+                answer: "This run's log holds an entry of another version of the program.".into(),
+                remedy: Some("Work this run with the version that wrote it, or start it again.".into()),
+            });
+        }
+        if let Some(name) = &self.cancelled_by {
+            return Some(Next::Finish {
+                status: Status::Cancelled,
+                answer: format!("Stopped by {name}."),
+                remedy: None,
+            });
+        }
+        if let Some(fault) = &self.fault {
+            return fail(
+                &format!("The conversation cannot go on: {fault}"),
+                "Start a smaller piece of work.",
+            );
+        }
+        if self.answer.is_some() || self.begun.is_some() {
+            return None;
+        }
+        if self.outages > MAX_OUTAGES {
+            return fail(
+                "An outside system stayed out of reach.",
+                "See the notices above, then send the run on.",
+            );
+        }
+        if self.empty_replies >= MAX_EMPTY_REPLIES {
+            return fail(
+                "The model answered with nothing to act on, three times.",
+                "Try again or use another model.",
+            );
+        }
+        if self.same_failures >= MAX_SAME_FAILURES {
+            return fail(
+                "The same tool call failed the same way three times in a row.",
+                "See the last tool call; give more detail in a message to go on.",
+            );
+        }
+        let tokens = self.usage.input + self.usage.output;
+        if self.turn >= MAX_TURNS || self.step >= MAX_STEPS || tokens >= MAX_TOKENS {
+            return fail(
+                "The budget of one run is spent (60 turns, 120 tool calls, 2,000,000 tokens).",
+                "Split the work into smaller pieces.",
+            );
+        }
+        None
+    }
+}
+
+fn question_of(arguments: &str) -> Option<String> {
+    let value: serde_json::Value = serde_json::from_str(arguments).ok()?;
+    value.get("question")?.as_str().map(str::to_owned)
+}

@@ -1,0 +1,111 @@
+//! What can be typed.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use url::Url;
+
+/// An autonomous co-worker for teams on Azure DevOps.
+#[derive(Parser, Debug)]
+#[command(name = "ado-coworker", version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The commands.
+#[derive(Subcommand, Debug)]
+pub enum Command {
+    /// Show it working on a simulated organisation, on this machine, without any account.
+    #[command(
+        after_help = "Example:\n  ado-coworker demo\n  ado-coworker demo --port 0 --simulator-port 0 --data /tmp/demo"
+    )]
+    Demo(Demo),
+    /// Serve the page, the API and the webhooks, and work the queue.
+    #[command(
+        after_help = "Settings come from the environment or .env; see .env.example.\n\nExample:\n  ado-coworker serve"
+    )]
+    Serve,
+    /// Give one order, work it, print the answer.
+    #[command(
+        after_help = "Exit status: 0 done, 1 failed, 2 settings, 3 waiting for a person, refused or parked.\n\nExample:\n  ado-coworker run \"List the open work items\"\n  ado-coworker run --url http://127.0.0.1:4192 \"List the open work items\""
+    )]
+    Run(Run),
+    /// Only the simulated organisation, sidecar and stand-in model.
+    #[command(after_help = "Example:\n  ado-coworker simulate --save /tmp/organisation")]
+    Simulate(Simulate),
+    /// Say whether a serving process is well; for containers.
+    #[command(after_help = "Example:\n  ado-coworker healthcheck")]
+    Healthcheck,
+}
+
+/// Options of `demo`.
+#[derive(Args, Debug)]
+pub struct Demo {
+    /// Address to listen on, for the page and everything simulated.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub listen: IpAddr,
+    /// Port of the page; 0 takes any free one.
+    #[arg(long, default_value_t = 4192)]
+    pub port: u16,
+    /// Port of the simulated organisation; sidecar and model take the ports after the next one; 0
+    /// takes any free ones.
+    #[arg(long, default_value_t = 4193)]
+    pub simulator_port: u16,
+    /// Where runs and the simulated organisation are kept.
+    #[arg(long, default_value = "data/demo")]
+    pub data: PathBuf,
+    /// Milliseconds between two words of the stand-in model.
+    #[arg(long, default_value_t = 35)]
+    pub pace: u64,
+}
+
+/// Options of `run`.
+#[derive(Args, Debug)]
+pub struct Run {
+    /// The order, in words.
+    pub instruction: String,
+    /// Give it to a server instead of working it here.
+    #[arg(long)]
+    pub url: Option<Url>,
+    /// Print the run as JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `simulate`.
+#[derive(Args, Debug)]
+pub struct Simulate {
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    pub listen: IpAddr,
+    /// Port of the simulated organisation; 0 takes any free ones.
+    #[arg(long, default_value_t = 4193)]
+    pub simulator_port: u16,
+    /// Folder with a saved organisation to begin with.
+    #[arg(long)]
+    pub load: Option<PathBuf>,
+    /// Folder to keep the organisation in; without it, it is gone at the end.
+    #[arg(long)]
+    pub save: Option<PathBuf>,
+    /// Milliseconds between two words of the stand-in model.
+    #[arg(long, default_value_t = 35)]
+    pub pace: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_well_formed_and_every_command_has_an_example() {
+        let command = super::Arguments::command();
+        command.clone().debug_assert();
+        for sub in command.get_subcommands() {
+            let help = sub.get_after_help().map(ToString::to_string).unwrap_or_default();
+            assert!(help.contains("Example:"), "{} has no example", sub.get_name());
+        }
+    }
+}

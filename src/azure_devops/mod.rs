@@ -1,0 +1,79 @@
+//! The typed client of Azure DevOps.
+//!
+//! Purpose: reads give an agent the few fields it needs, in our own types; [`Client::perform`]
+//! writes, and is the only function that does.
+//! Invariant: nothing is written without a [`Permit`](crate::policy::Permit): every writing route
+//! is private to `write`, and the transport sends one only together with the permit. Requests go
+//! to the configured organisation only, along routes built from typed parts, and follow no
+//! redirect, so that no bearer can be led elsewhere.
+//! Must never know: models, prompts, runs, the journal, rules.
+
+mod address;
+mod effect;
+mod error;
+mod git;
+pub mod limits;
+mod people;
+mod pull_requests;
+mod remedies;
+mod retry;
+mod routes;
+mod threads;
+mod transport;
+mod work_items;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::clock::Clock;
+use crate::config;
+use crate::identity::Identity;
+use serde::de::DeserializeOwned;
+use transport::{Answer, Question, Transport};
+
+pub use effect::{Effect, EffectKind};
+pub use error::{Error, Failure};
+pub use git::{Branch, Commit, Item, ItemKind, Push, Recursion, Repository, Version};
+pub use people::{Me, Person};
+pub use pull_requests::{ChangedFile, PullRequest, PullRequestChanges, PullRequestStatus, Reviewer};
+pub use threads::{Comment, Side, Thread, Writer};
+pub use work_items::{
+    LinkKind, State, TextFormat, WorkItem, WorkItemComment, WorkItemRelation, WorkItemSummary, WorkItemType,
+};
+
+/// A client of one organisation, acting as the agent user. Cheap to clone.
+#[derive(Clone)]
+pub struct Client {
+    transport: Arc<Transport>,
+    /// W3C trace context sent along, where the caller works inside a trace.
+    traceparent: Option<Arc<str>>,
+}
+
+impl Client {
+    /// A client for `settings`' organisation. Asks nobody yet.
+    pub fn new(
+        settings: &config::AzureDevOps,
+        identity: Arc<Identity>,
+        http: reqwest::Client,
+        clock: Clock,
+    ) -> Client {
+        let transport = Transport::new(&settings.organization_url, identity, http, clock);
+        Client { transport: Arc::new(transport), traceparent: None }
+    }
+
+    /// The same client, sending `traceparent` (W3C form) with every request.
+    pub fn with_traceparent(&self, traceparent: &str) -> Client {
+        Client { transport: self.transport.clone(), traceparent: Some(traceparent.into()) }
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, question: Question<'_>) -> Result<T, Error> {
+        Ok(self.ask_page(question).await?.value)
+    }
+
+    async fn ask_page<T: DeserializeOwned>(&self, question: Question<'_>) -> Result<Answer<T>, Error> {
+        self.transport.ask(question.traced(self.traceparent.as_deref())).await
+    }
+}

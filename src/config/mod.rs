@@ -1,0 +1,347 @@
+//! Every setting, read once, checked once, all faults reported together.
+//!
+//! Settings come by name from the environment, then from `.env` (which sets nothing in the
+//! process), and secrets also from a file named by `…_FILE`. No other file reads the environment.
+
+mod check;
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use secrecy::SecretString;
+use url::Url;
+
+/// Time to open a connection to an outside system.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest silence on an open connection; a model may think for a while before its first byte.
+const READ_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// All settings of a process that serves or runs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Azure DevOps.
+    pub azure_devops: AzureDevOps,
+    /// The agent's identity.
+    pub identity: Identity,
+    /// The model.
+    pub model: Model,
+    /// The page, the API and the webhooks.
+    pub web: Web,
+    /// The journal, `sqlite:<path>`.
+    pub database_url: String,
+    /// Rule file; none means the rules that ship.
+    pub policy_file: Option<PathBuf>,
+}
+
+/// Where the organisation is and what this co-worker serves in it.
+#[derive(Clone, Debug)]
+pub struct AzureDevOps {
+    /// Organisation or collection URL, without a slash at the end: `https://dev.azure.com/contoso`.
+    pub organization_url: Url,
+    /// The project served.
+    pub project: String,
+    /// The repository served.
+    pub repository: String,
+}
+
+/// Who the agent is and where its tokens come from.
+#[derive(Clone, Debug)]
+pub struct Identity {
+    /// Base URL of the auth sidecar.
+    pub sidecar_url: Url,
+    /// Tenant that tokens must be from.
+    pub tenant_id: Option<String>,
+    /// Application id of the agent identity.
+    pub agent_identity_id: String,
+    /// The agent user.
+    pub agent_user: AgentUser,
+}
+
+/// How the agent user is named to the sidecar.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AgentUser {
+    /// By user principal name.
+    Username(String),
+    /// By object id.
+    ObjectId(uuid::Uuid),
+}
+
+/// Which model, and how it is reached.
+#[derive(Clone, Debug)]
+pub struct Model {
+    /// Endpoint of the resource, `https://….openai.azure.com`.
+    pub endpoint: Url,
+    /// Deployment name; also the model name on the v1 surface.
+    pub deployment: String,
+    /// A dated api-version; none means the v1 surface.
+    pub api_version: Option<String>,
+    /// A key, for development only; none means a token through the sidecar.
+    pub api_key: Option<SecretString>,
+}
+
+/// The page and the webhooks.
+#[derive(Clone, Debug)]
+pub struct Web {
+    /// Where to listen.
+    pub listen_address: SocketAddr,
+    /// How people and Azure DevOps reach this process.
+    pub public_url: Option<Url>,
+    /// Basic credentials that service hooks must bring; none means that no webhook is taken.
+    pub webhook: Option<WebhookCredentials>,
+    /// Banner on the page.
+    pub notice: Option<String>,
+    /// Name of the person at the page who is not signed in.
+    pub local_person: String,
+    /// The sentence that stands in the box at first.
+    pub suggestion: Option<String>,
+}
+
+/// Basic credentials of the service hooks.
+#[derive(Clone, Debug)]
+pub struct WebhookCredentials {
+    /// User name.
+    pub username: String,
+    /// Password.
+    pub password: SecretString,
+}
+
+/// One setting that is missing or wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// Name of the setting.
+    pub name: String,
+    /// What is wrong and what to put there.
+    pub problem: String,
+}
+
+/// Every fault found in the settings, together.
+#[derive(Debug, thiserror::Error)]
+pub struct Faults(pub Vec<Fault>);
+
+impl std::fmt::Display for Faults {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        writeln!(f, "the settings cannot be used:")?;
+        for fault in &self.0 {
+            writeln!(f, "  {}: {}", fault.name, fault.problem)?;
+        }
+        write!(f, "put them in the environment or in .env (see .env.example)")
+    }
+}
+
+/// Every name that is read. Also the list that `.env.example` and README must keep.
+pub const NAMES: [&str; 18] = [
+    "AZURE_DEVOPS_ORGANIZATION_URL",
+    "AZURE_DEVOPS_PROJECT",
+    "AZURE_DEVOPS_REPOSITORY",
+    "SIDECAR_URL",
+    "AZURE_TENANT_ID",
+    "AGENT_IDENTITY_ID",
+    "AGENT_USERNAME",
+    "AGENT_USER_ID",
+    "AZURE_OPENAI_ENDPOINT",
+    "AZURE_OPENAI_DEPLOYMENT",
+    "AZURE_OPENAI_API_VERSION",
+    "AZURE_OPENAI_API_KEY",
+    "DATABASE_URL",
+    "LISTEN_ADDRESS",
+    "PUBLIC_URL",
+    "WEBHOOK_USERNAME",
+    "WEBHOOK_PASSWORD",
+    "POLICY_FILE",
+];
+/// Names read besides those in [`NAMES`]: they change how the process presents itself.
+pub const MORE_NAMES: [&str; 2] = ["NOTICE", "LOG"];
+/// Settings whose value may come from a file named by `<NAME>_FILE`.
+pub const SECRET_NAMES: [&str; 2] = ["AZURE_OPENAI_API_KEY", "WEBHOOK_PASSWORD"];
+/// Beginnings of names that belong to the sidecar and must not be in our environment.
+const FOREIGN_SECRETS: [&str; 2] = ["BLUEPRINT_CLIENT_SECRET", "AzureAd__"];
+
+/// The raw settings by name, before they are checked.
+#[derive(Clone, Default)]
+pub struct Settings {
+    values: BTreeMap<String, String>,
+    foreign: Vec<String>,
+}
+
+impl Settings {
+    /// Reads the environment and then `.env` in the working folder, by name.
+    ///
+    /// # Errors
+    /// When `.env` exists and cannot be read, or a `…_FILE` cannot.
+    pub fn read() -> anyhow::Result<Self> {
+        Self::from_sources(&environment(), Path::new(".env"))
+    }
+
+    fn from_sources(environment: &BTreeMap<String, String>, dotenv: &Path) -> anyhow::Result<Self> {
+        use anyhow::Context as _;
+        let mut file = BTreeMap::new();
+        if dotenv.exists() {
+            let entries = dotenvy::from_path_iter(dotenv).context("reading .env")?;
+            for entry in entries {
+                let (name, value) = entry.context(".env has a line that cannot be read")?;
+                file.insert(name, value);
+            }
+        }
+        let find = |name: &str| {
+            environment.get(name).or_else(|| file.get(name)).filter(|v| !v.trim().is_empty()).cloned()
+        };
+        let mut values = BTreeMap::new();
+        for name in NAMES.into_iter().chain(MORE_NAMES) {
+            if let Some(value) = find(name) {
+                values.insert(name.to_owned(), value.trim().to_owned());
+            }
+        }
+        for name in SECRET_NAMES {
+            if let Some(path) = find(&format!("{name}_FILE")) {
+                let text = std::fs::read_to_string(&path)
+                    .with_context(|| format!("{name}_FILE names {path}, which cannot be read"))?;
+                values.insert(name.to_owned(), text.trim().to_owned());
+            }
+        }
+        let is_foreign = |name: &&String| FOREIGN_SECRETS.iter().any(|prefix| name.starts_with(prefix));
+        let foreign = environment.keys().filter(is_foreign).cloned().collect();
+        Ok(Self { values, foreign })
+    }
+
+    /// The value of `name`, where one is given.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.values.get(name).map(String::as_str)
+    }
+
+    /// Gives `name` a value where it has none.
+    pub fn default_to(&mut self, name: &str, value: &str) {
+        self.values.entry(name.to_owned()).or_insert_with(|| value.to_owned());
+    }
+
+    /// Sets `name` to `value`.
+    pub fn set(&mut self, name: &str, value: &str) {
+        self.values.insert(name.to_owned(), value.to_owned());
+    }
+
+    /// Takes the value of `name` away.
+    pub fn unset(&mut self, name: &str) {
+        self.values.remove(name);
+    }
+
+    /// Checks everything.
+    ///
+    /// # Errors
+    /// [`Faults`], with every fault there is.
+    pub fn check(&self) -> Result<Config, Faults> {
+        let (config, mut faults) = check::check(self);
+        for name in &self.foreign {
+            let problem = "belongs to the auth sidecar; take it out of this process's environment".to_owned();
+            faults.push(Fault { name: name.clone(), problem });
+        }
+        match config {
+            Some(config) if faults.is_empty() => Ok(config),
+            _ => Err(Faults(faults)),
+        }
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+fn environment() -> BTreeMap<String, String> {
+    std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
+        .collect()
+}
+
+/// The one HTTP client for all outside systems: with timeouts, and without redirects, so that no
+/// bearer follows one. The TLS provider is installed on the way.
+///
+/// # Errors
+/// When the system's trust store cannot be read.
+#[allow(clippy::disallowed_methods, reason = "the one place that builds a client")]
+pub fn http_client() -> anyhow::Result<reqwest::Client> {
+    install_tls();
+    Ok(reqwest::Client::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .read_timeout(READ_TIMEOUT)
+        .redirect(reqwest::redirect::Policy::none())
+        .user_agent(concat!("ado-coworker/", env!("CARGO_PKG_VERSION")))
+        .build()?)
+}
+
+/// Makes ring the process's TLS provider. Safe to call again.
+pub fn install_tls() {
+    // An error means that one is installed already, which is what we want.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(pairs: &[(&str, &str)]) -> Settings {
+        let environment = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        Settings::from_sources(&environment, Path::new("/nonexistent/.env")).unwrap()
+    }
+
+    const GOOD: [(&str, &str); 8] = [
+        ("AZURE_DEVOPS_ORGANIZATION_URL", "https://dev.azure.com/contoso/"),
+        ("AZURE_DEVOPS_PROJECT", "Fabrikam"),
+        ("AZURE_DEVOPS_REPOSITORY", "web-shop"),
+        ("SIDECAR_URL", "http://localhost:5000"),
+        ("AGENT_IDENTITY_ID", "44444444-dddd-4ddd-8ddd-444444444444"),
+        ("AGENT_USERNAME", "ado-coworker@contoso.example"),
+        ("AZURE_OPENAI_ENDPOINT", "https://contoso.openai.azure.com"),
+        ("AZURE_OPENAI_DEPLOYMENT", "gpt"),
+    ];
+
+    #[test]
+    fn good_settings_are_taken() {
+        let config = settings(&GOOD).check().unwrap();
+        assert_eq!(config.azure_devops.organization_url.as_str(), "https://dev.azure.com/contoso");
+        assert_eq!(config.web.listen_address.port(), 4192);
+    }
+
+    #[test]
+    fn every_fault_is_reported_at_once() {
+        let faults = settings(&[
+            ("AZURE_DEVOPS_ORGANIZATION_URL", "ftp://x"),
+            ("AGENT_USERNAME", "a"),
+            ("AGENT_USER_ID", "b"),
+            ("LISTEN_ADDRESS", "somewhere"),
+            ("WEBHOOK_USERNAME", "hook"),
+            ("AzureAd__ClientSecret", "s3cret-value"),
+        ])
+        .check()
+        .unwrap_err();
+        let text = faults.to_string();
+        for name in [
+            "AZURE_DEVOPS_ORGANIZATION_URL",
+            "AZURE_DEVOPS_PROJECT",
+            "SIDECAR_URL",
+            "AGENT_USER_ID",
+            "AZURE_OPENAI_ENDPOINT",
+            "LISTEN_ADDRESS",
+            "WEBHOOK_PASSWORD",
+            "AzureAd__ClientSecret",
+        ] {
+            assert!(text.contains(name), "{name} is missing in {text}");
+        }
+        assert!(!text.contains("s3cret-value"));
+    }
+
+    #[test]
+    fn dotenv_is_read_by_name_and_the_environment_wins() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(".env");
+        let secret = folder.path().join("password");
+        std::fs::write(&secret, "from-file\n").unwrap();
+        let text = format!(
+            "LOG=debug\nUNKNOWN=1\nNOTICE=\"from dotenv\"\nWEBHOOK_PASSWORD_FILE={}\n",
+            secret.display()
+        );
+        std::fs::write(&path, text).unwrap();
+        let environment = BTreeMap::from([("LOG".to_owned(), "warn".to_owned())]);
+        let settings = Settings::from_sources(&environment, &path).unwrap();
+        assert_eq!(settings.get("LOG"), Some("warn"));
+        assert_eq!(settings.get("NOTICE"), Some("from dotenv"));
+        assert_eq!(settings.get("WEBHOOK_PASSWORD"), Some("from-file"));
+        assert_eq!(settings.get("UNKNOWN"), None);
+    }
+}

@@ -1,0 +1,259 @@
+//! The sidecar's token route: how it is asked, what its answers mean, when it is asked again.
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use reqwest::header::{HOST, HeaderValue};
+use secrecy::SecretString;
+use serde::Deserialize;
+use url::Url;
+
+use super::{Audience, EntraRefusal, IdentityError};
+use crate::clock::Clock;
+use crate::config::{self, AgentUser};
+use crate::http::{backoff, plain, read_body, reason};
+
+/// Longest time for one answer; a cold sidecar walks three exchanges with Entra.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
+/// First wait between attempts.
+const FIRST_WAIT: Duration = Duration::from_millis(200);
+/// Longest wait between attempts.
+const LONGEST_WAIT: Duration = Duration::from_secs(5);
+/// Largest answer, in bytes; tokens have a few thousand.
+const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// Longest text of a failure that is kept, in characters.
+const MAX_DETAIL_CHARS: usize = 600;
+
+/// One request for a token, with its attempts.
+pub(super) struct Call<'a> {
+    pub(super) settings: &'a config::Identity,
+    pub(super) http: &'a reqwest::Client,
+    pub(super) clock: &'a Clock,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Success {
+    authorization_header: SecretString,
+}
+
+#[derive(Deserialize)]
+struct Problem {
+    detail: Option<String>,
+    title: Option<String>,
+}
+
+impl Call<'_> {
+    /// Asks until there is a token, a failure that waiting cannot heal, or `deadline` is reached.
+    ///
+    /// # Errors
+    /// The last failure.
+    pub(super) async fn token(
+        &self,
+        audience: Audience,
+        force: bool,
+        deadline: Timestamp,
+    ) -> Result<SecretString, IdentityError> {
+        let correlation_id = uuid::Uuid::new_v4().to_string();
+        let url = self.url(audience, force, &correlation_id)?;
+        let started = self.clock.now();
+        let mut attempt = 0;
+        loop {
+            attempt += 1;
+            let mut error = match self.attempt(url.clone(), audience).await {
+                Ok(token) => return Ok(token),
+                Err(error) => error,
+            };
+            if let IdentityError::Unreachable { waited_seconds, .. } = &mut error {
+                *waited_seconds =
+                    u64::try_from(self.clock.now().duration_since(started).as_secs()).unwrap_or(0);
+            }
+            let wait = backoff(attempt, FIRST_WAIT, LONGEST_WAIT);
+            let code = error.aadsts();
+            if !error.is_transient() || crate::clock::add(self.clock.now(), wait) > deadline {
+                tracing::warn!(audience = audience.profile(), correlation_id, attempt, code, %error, "no token");
+                return Err(error);
+            }
+            tracing::debug!(audience = audience.profile(), correlation_id, attempt, code, %error, "asking again");
+            self.clock.sleep(wait).await;
+        }
+    }
+
+    fn url(&self, audience: Audience, force: bool, correlation_id: &str) -> Result<Url, IdentityError> {
+        let mut url = self.settings.sidecar_url.clone();
+        let path = format!(
+            "{}/AuthorizationHeaderUnauthenticated/{}",
+            url.path().trim_end_matches('/'),
+            audience.profile()
+        );
+        url.set_path(&path);
+        let (user, value) = match &self.settings.agent_user {
+            AgentUser::Username(name) => ("AgentUsername", name.clone()),
+            AgentUser::ObjectId(id) => ("AgentUserId", id.to_string()),
+        };
+        // A blank one makes the sidecar sign in as somebody else without a word (SIDECAR.md §4.1).
+        if self.settings.agent_identity_id.trim().is_empty() || value.trim().is_empty() {
+            return Err(IdentityError::ParametersIgnored);
+        }
+        let mut query = url.query_pairs_mut();
+        query.append_pair("AgentIdentity", &self.settings.agent_identity_id).append_pair(user, &value);
+        query.append_pair("optionsOverride.AcquireTokenOptions.CorrelationId", correlation_id);
+        if force {
+            query.append_pair("optionsOverride.AcquireTokenOptions.ForceRefresh", "true");
+        }
+        drop(query);
+        Ok(url)
+    }
+
+    async fn attempt(&self, url: Url, audience: Audience) -> Result<SecretString, IdentityError> {
+        let address = url.origin().ascii_serialization();
+        let unreachable =
+            |cause| IdentityError::Unreachable { address: address.clone(), waited_seconds: 0, cause };
+        let response = self
+            .http
+            .get(url)
+            // Version 1.0.0 takes no other host name (SIDECAR.md §6).
+            .header(HOST, HeaderValue::from_static("localhost"))
+            .timeout(ATTEMPT_TIMEOUT)
+            .send()
+            .await
+            .map_err(|error| unreachable(reason(error)))?;
+        let status = response.status().as_u16();
+        let body =
+            read_body(response, MAX_ANSWER_BYTES).await.map_err(|error| unreachable(error.to_string()))?;
+        if status == 200 { success(&body) } else { Err(refusal(status, &body, audience, &address)) }
+    }
+}
+
+fn success(body: &[u8]) -> Result<SecretString, IdentityError> {
+    use secrecy::ExposeSecret as _;
+    let answer: Success = serde_json::from_slice(body)
+        .map_err(|_| IdentityError::Unreadable("it is not the JSON of an authorization header"))?;
+    let (scheme, token) = answer
+        .authorization_header
+        .expose_secret()
+        .split_once(' ')
+        .ok_or(IdentityError::Unreadable("the authorization header has no scheme"))?;
+    if !scheme.eq_ignore_ascii_case("Bearer") {
+        return Err(IdentityError::Unreadable("the authorization header is not a bearer token"));
+    }
+    if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(IdentityError::Unreadable("the bearer token has characters that no token has"));
+    }
+    Ok(token.to_owned().into())
+}
+
+fn refusal(status: u16, body: &[u8], audience: Audience, address: &str) -> IdentityError {
+    let text = String::from_utf8_lossy(body);
+    let problem = serde_json::from_slice::<Problem>(body).ok();
+    let detail = problem.and_then(|p| p.detail.or(p.title)).unwrap_or_default();
+    if let Some(refusal) = entra(&detail) {
+        return IdentityError::Entra(refusal);
+    }
+    match status {
+        403 if body.is_empty() => IdentityError::NotLoopback,
+        400 if text.contains("Invalid Hostname") => IdentityError::HostRefused,
+        400 if detail.starts_with("No scopes found") => {
+            IdentityError::ProfileMissing { profile: audience.profile() }
+        }
+        401 if detail.starts_with("No account") => IdentityError::ParametersIgnored,
+        404 | 405 => IdentityError::NotASidecar { address: address.to_owned(), status },
+        200..=399 => IdentityError::NotASidecar { address: address.to_owned(), status },
+        _ => {
+            let detail =
+                if detail.is_empty() { "no explanation".into() } else { plain(&detail, MAX_DETAIL_CHARS) };
+            IdentityError::Sidecar { status, detail }
+        }
+    }
+}
+
+/// Reads Entra's code and ids out of a problem's detail: it is all that the sidecar passes on
+/// (SIDECAR.md §7). Separators are line ends in older answers and blanks in newer ones.
+fn entra(detail: &str) -> Option<EntraRefusal> {
+    let start = detail.find("AADSTS")?;
+    let words = &detail[start..];
+    let digits: String = words.chars().skip("AADSTS".len()).take_while(char::is_ascii_digit).collect();
+    let code = digits.parse().ok()?;
+    let id = |label: &str| {
+        let at = words.find(label)? + label.len();
+        let text = words[at..].trim_start().get(..36)?;
+        uuid::Uuid::parse_str(text).ok().map(|id| id.to_string())
+    };
+    Some(EntraRefusal {
+        code,
+        detail: plain(words, MAX_DETAIL_CHARS),
+        trace_id: id("Trace ID:"),
+        correlation_id: id("Correlation ID:"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ADDRESS: &str = "http://localhost:5000";
+
+    fn refused(status: u16, detail: &str) -> IdentityError {
+        let body =
+            serde_json::json!({"type": "t", "title": "T", "status": status, "detail": detail}).to_string();
+        refusal(status, body.as_bytes(), Audience::AzureDevOps, ADDRESS)
+    }
+
+    #[test]
+    fn entra_codes_and_ids_are_read_in_both_forms() {
+        let ids = "0a0a0a0a-0000-0000-0000-000000000001";
+        for separator in [" ", "\r\n"] {
+            let detail = format!(
+                "AADSTS65001: Not consented.{separator}Trace ID: {ids}{separator}Correlation ID: {ids}"
+            );
+            let IdentityError::Entra(refusal) = refused(401, &detail) else { panic!() };
+            assert_eq!(refusal.code, 65001);
+            assert_eq!(refusal.trace_id.as_deref(), Some(ids));
+            assert_eq!(refusal.correlation_id.as_deref(), Some(ids));
+            assert!(!refusal.detail.contains('\n'));
+        }
+        let wrapped = "A configuration issue is preventing authentication. Original exception: AADSTS7000215: Invalid \
+                       client secret provided. Trace ID: none";
+        let IdentityError::Entra(refusal) = refused(401, wrapped) else { panic!() };
+        assert_eq!((refusal.code, refusal.trace_id), (7_000_215, None));
+        assert!(IdentityError::Entra(refusal_of(7_000_215)).remedy().contains("secret"));
+        assert_eq!(entra("AADSTS: nothing"), None);
+    }
+
+    fn refusal_of(code: u32) -> EntraRefusal {
+        EntraRefusal { code, detail: String::new(), trace_id: None, correlation_id: None }
+    }
+
+    #[test]
+    fn the_sidecars_own_refusals_are_told_apart() {
+        assert_eq!(refusal(403, b"", Audience::Model, ADDRESS), IdentityError::NotLoopback);
+        let html = b"<h2>Bad Request - Invalid Hostname</h2>";
+        assert_eq!(refusal(400, html, Audience::Model, ADDRESS), IdentityError::HostRefused);
+        let missing = refused(400, "No scopes found for the API 'ado' or in optionsOverride.");
+        assert_eq!(missing, IdentityError::ProfileMissing { profile: "ado" });
+        let ignored = refused(401, "No account or login hint was passed to the AcquireTokenSilent call.");
+        assert_eq!(ignored, IdentityError::ParametersIgnored);
+        assert!(matches!(refusal(404, b"", Audience::Model, ADDRESS), IdentityError::NotASidecar { .. }));
+        let fault = refused(500, "An unexpected error occurred.");
+        assert!(fault.is_transient(), "{fault}");
+        assert!(!missing.is_transient() && !ignored.is_transient());
+        for error in [missing, ignored, fault, IdentityError::NotLoopback, IdentityError::HostRefused] {
+            assert!(error.remedy().len() > 20, "{error}");
+        }
+    }
+
+    #[test]
+    fn an_answer_must_be_a_bearer_header() {
+        for bad in [
+            "<html>",
+            "{}",
+            r#"{"authorizationHeader":"Bearer"}"#,
+            r#"{"authorizationHeader":"PoP abc"}"#,
+            r#"{"authorizationHeader":"Bearer "}"#,
+            r#"{"authorizationHeader":"Bearer a\nX: y"}"#,
+        ] {
+            assert!(matches!(success(bad.as_bytes()), Err(IdentityError::Unreadable(_))), "{bad}");
+        }
+        assert!(success(br#"{"authorizationHeader":"Bearer a.b.c","more":1}"#).is_ok());
+    }
+}

@@ -1,0 +1,119 @@
+//! The change feed: tells whoever watches a run that its log grew, and carries the words of a
+//! model turn while they are still being written.
+//!
+//! Half-written words are not part of the record and live in memory only; a watcher that comes
+//! later is given the turn from its beginning.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::broadcast;
+
+use super::RunId;
+
+/// Notices held for a slow watcher before it has to read the log again.
+const NOTICES: usize = 256;
+/// Most bytes of an unfinished turn that are kept for late watchers.
+const MAX_LIVE_BYTES: usize = 256 * 1024;
+
+/// What a watcher is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// The log grew to this sequence number.
+    Appended(i64),
+    /// More words of an unfinished turn.
+    Delta {
+        /// Which turn.
+        turn: u32,
+        /// Where they begin, in bytes of the turn's text.
+        offset: usize,
+        /// The words. Offset 0 begins the turn anew.
+        text: String,
+    },
+}
+
+/// The feeds of all runs that are watched or being written.
+#[derive(Default)]
+pub(super) struct Feed {
+    runs: Mutex<HashMap<RunId, Channel>>,
+}
+
+struct Channel {
+    notices: broadcast::Sender<Notice>,
+    turn: u32,
+    text: String,
+}
+
+impl Feed {
+    fn lock(&self) -> MutexGuard<'_, HashMap<RunId, Channel>> {
+        self.runs.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Watches a run. The first value is the unfinished turn so far, where there is one.
+    pub(super) fn watch(&self, run: &RunId) -> (Option<Notice>, broadcast::Receiver<Notice>) {
+        let mut runs = self.lock();
+        let channel = runs.entry(run.clone()).or_insert_with(Channel::new);
+        let so_far = (!channel.text.is_empty()).then(|| Notice::Delta {
+            turn: channel.turn,
+            offset: 0,
+            text: channel.text.clone(),
+        });
+        (so_far, channel.notices.subscribe())
+    }
+
+    /// The log of `run` grew; words of a turn that the log now holds are forgotten.
+    pub(super) fn appended(&self, run: &RunId, seq: i64, turn_is_complete: bool) {
+        let mut runs = self.lock();
+        let Some(channel) = runs.get_mut(run) else { return };
+        if turn_is_complete {
+            channel.text.clear();
+        }
+        // No receiver is no fault: the channel is then dropped.
+        if channel.notices.send(Notice::Appended(seq)).is_err() && channel.text.is_empty() {
+            runs.remove(run);
+        }
+    }
+
+    /// Words of an unfinished turn; `restart` throws away what there was of it.
+    pub(super) fn words(&self, run: &RunId, turn: u32, restart: bool, text: &str) {
+        let mut runs = self.lock();
+        let channel = runs.entry(run.clone()).or_insert_with(Channel::new);
+        if restart || channel.turn != turn {
+            channel.turn = turn;
+            channel.text.clear();
+        }
+        let offset = channel.text.len();
+        if offset + text.len() <= MAX_LIVE_BYTES {
+            channel.text.push_str(text);
+            // Nobody may be watching; the words are kept for who comes later.
+            let _ = channel.notices.send(Notice::Delta { turn, offset, text: text.to_owned() });
+        }
+    }
+}
+
+impl Channel {
+    fn new() -> Self {
+        Self { notices: broadcast::Sender::new(NOTICES), turn: 0, text: String::new() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_late_watcher_gets_the_turn_from_its_beginning() {
+        let (feed, run) = (Feed::default(), RunId::generate());
+        feed.words(&run, 1, false, "Hel");
+        feed.words(&run, 1, false, "lo");
+        let (so_far, mut notices) = feed.watch(&run);
+        assert_eq!(so_far, Some(Notice::Delta { turn: 1, offset: 0, text: "Hello".into() }));
+        feed.words(&run, 1, false, "!");
+        assert_eq!(notices.try_recv().unwrap(), Notice::Delta { turn: 1, offset: 5, text: "!".into() });
+        feed.words(&run, 1, true, "");
+        assert_eq!(notices.try_recv().unwrap(), Notice::Delta { turn: 1, offset: 0, text: String::new() });
+        feed.appended(&run, 3, true);
+        assert_eq!(notices.try_recv().unwrap(), Notice::Appended(3));
+        assert_eq!(feed.watch(&run).0, None);
+    }
+}

@@ -1,0 +1,257 @@
+//! A run as people and the API see it: a fold over its log.
+
+use serde::Serialize;
+use serde_json::Value;
+
+use super::{Entry, Link, Logged, Status, Usage};
+use crate::policy::Outcome as Judged;
+
+/// Everything that can be told of a run from its log.
+#[derive(Clone, Debug, Default)]
+pub struct RunView {
+    /// What happened, in order.
+    pub steps: Vec<Step>,
+    /// What was made, in order, each thing once.
+    pub links: Vec<Link>,
+    /// Tokens of all turns.
+    pub usage: Usage,
+    /// The newest answer.
+    pub answer: Option<String>,
+    /// What a person can do, where the run did not end well.
+    pub remedy: Option<String>,
+    /// Why it waits, where it does.
+    pub waiting_reason: Option<String>,
+    /// The model that answered last, as it named itself.
+    pub model: Option<String>,
+    /// Model turns so far.
+    pub turns: u32,
+    /// Sequence number of the newest entry.
+    pub last_seq: i64,
+}
+
+/// What kind of thing a step is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepKind {
+    /// A person said something.
+    Message,
+    /// The model said something.
+    Reply,
+    /// A tool call.
+    Tool,
+    /// Something the run tells of itself: trouble, waiting, the end.
+    Notice,
+}
+
+/// How a step stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StepStatus {
+    /// Under way.
+    Running,
+    /// Did what was asked.
+    Ok,
+    /// Did not.
+    Failed,
+    /// Was not allowed.
+    Refused,
+}
+
+/// One thing in the timeline.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Sequence number of the entry that began it.
+    pub seq: i64,
+    /// Sequence number of the newest entry that changed it.
+    pub changed: i64,
+    /// When it began, microseconds since 1970.
+    pub ts: i64,
+    /// What it is.
+    pub kind: StepKind,
+    /// How it stands.
+    pub status: StepStatus,
+    /// Who said it: a person's or the model's name.
+    pub from: String,
+    /// Words: a message, a reply, a summary.
+    pub text: String,
+    /// Tool name.
+    pub tool: Option<String>,
+    /// Arguments of the tool.
+    pub arguments: Value,
+    /// What the model was given.
+    pub result: String,
+    /// Where the thing can be seen.
+    pub target_url: Option<String>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: Option<u64>,
+    /// Unified diff of a push.
+    pub diff: Option<String>,
+    /// What was written outside, or was not allowed to be.
+    pub writes: Vec<Write>,
+    /// What a person can do, where it did not go well.
+    pub remedy: Option<String>,
+}
+
+/// One outside write of a step, and what the judge said.
+#[derive(Clone, Debug)]
+pub struct Write {
+    /// The action's name.
+    pub action: String,
+    /// Allow, ask or deny.
+    pub outcome: Judged,
+    /// The rules that decided.
+    pub rules: Vec<String>,
+    /// Short form of the action's digest; none where it was not allowed.
+    pub digest: Option<String>,
+}
+
+impl RunView {
+    /// Folds a whole log.
+    pub fn of(log: &[Logged]) -> Self {
+        let mut view = Self::default();
+        for logged in log {
+            view.apply(logged);
+        }
+        view
+    }
+
+    /// Takes the next entry.
+    pub fn apply(&mut self, logged: &Logged) {
+        self.last_seq = logged.seq;
+        match &logged.entry {
+            Entry::Message { from, text } => {
+                let mut step = Step::new(logged, StepKind::Message, text);
+                step.from = from.name.clone();
+                self.waiting_reason = None;
+                self.remedy = None;
+                self.steps.push(step);
+            }
+            Entry::Replied { text, usage, model, duration_ms, .. } => {
+                self.turns += 1;
+                self.model = Some(model.clone());
+                self.usage.input += usage.input;
+                self.usage.cached += usage.cached;
+                self.usage.output += usage.output;
+                if !text.trim().is_empty() {
+                    let mut step = Step::new(logged, StepKind::Reply, text);
+                    step.from = model.clone();
+                    step.duration_ms = Some(*duration_ms);
+                    self.steps.push(step);
+                }
+            }
+            Entry::ToolStarted { tool, arguments, .. } => {
+                let mut step = Step::new(logged, StepKind::Tool, "");
+                step.status = StepStatus::Running;
+                step.tool = Some(tool.clone());
+                step.arguments = arguments.clone();
+                self.steps.push(step);
+            }
+            Entry::Decided { .. } | Entry::Intended { .. } | Entry::ToolFinished { .. } => {
+                self.in_step(logged)
+            }
+            Entry::Trouble { what, remedy } => {
+                let mut step = Step::new(logged, StepKind::Notice, what);
+                step.status = StepStatus::Failed;
+                step.remedy = remedy.clone();
+                self.steps.push(step);
+            }
+            Entry::Waiting { reason, .. } => self.waiting_reason = Some(reason.clone()),
+            Entry::Resumed {} => self.waiting_reason = None,
+            Entry::CancelRequested { by } => {
+                let text = format!("{} asked to stop.", by.name);
+                self.steps.push(Step::new(logged, StepKind::Notice, &text));
+            }
+            Entry::Finished { status, answer, remedy } => {
+                self.finish(logged, *status, answer, remedy.as_deref())
+            }
+            Entry::Unknown => {
+                let text = "This entry was written by another version of the program.";
+                self.steps.push(Step::new(logged, StepKind::Notice, text));
+            }
+            Entry::Created { .. } | Entry::Prepared { .. } | Entry::Performed { .. } => {}
+        }
+    }
+
+    fn in_step(&mut self, logged: &Logged) {
+        // Tool calls are worked one at a time, so the newest running one is meant.
+        let running = |step: &&mut Step| step.kind == StepKind::Tool && step.status == StepStatus::Running;
+        let Some(step) = self.steps.iter_mut().rev().find(running) else { return };
+        step.changed = logged.seq;
+        match &logged.entry {
+            Entry::Decided { action, verdict, .. } => step.writes.push(Write {
+                action: action.clone(),
+                outcome: verdict.outcome,
+                rules: verdict.rules.clone(),
+                digest: None,
+            }),
+            Entry::Intended { action, digest, verdict, .. } => step.writes.push(Write {
+                action: action.kind().to_owned(),
+                outcome: verdict.outcome,
+                rules: verdict.rules.clone(),
+                digest: Some(digest.short().to_owned()),
+            }),
+            Entry::ToolFinished { outcome, duration_ms, .. } => {
+                let refused = step.writes.iter().any(|write| write.outcome != Judged::Allow);
+                step.status = match (outcome.ok, refused) {
+                    (true, _) => StepStatus::Ok,
+                    (false, true) => StepStatus::Refused,
+                    (false, false) => StepStatus::Failed,
+                };
+                step.text = outcome.summary.clone();
+                step.result = outcome.content.clone();
+                step.target_url = outcome.target_url.clone();
+                step.duration_ms = Some(*duration_ms);
+                step.diff = outcome.diff.clone();
+                for link in &outcome.links {
+                    if !self.links.iter().any(|known| known.url == link.url) {
+                        self.links.push(link.clone());
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn finish(&mut self, logged: &Logged, status: Status, answer: &str, remedy: Option<&str>) {
+        self.answer = Some(answer.to_owned());
+        self.remedy = remedy.map(str::to_owned);
+        self.waiting_reason = None;
+        // A call that was under way when the run ended is not under way any more.
+        for step in self.steps.iter_mut().filter(|step| step.status == StepStatus::Running) {
+            step.status = StepStatus::Failed;
+            step.changed = logged.seq;
+        }
+        if status != Status::Done {
+            let mut step = Step::new(logged, StepKind::Notice, answer);
+            step.status = match status {
+                Status::Cancelled => StepStatus::Ok,
+                Status::Refused => StepStatus::Refused,
+                _ => StepStatus::Failed,
+            };
+            step.remedy = remedy.map(str::to_owned);
+            self.steps.push(step);
+        }
+    }
+}
+
+impl Step {
+    fn new(logged: &Logged, kind: StepKind, text: &str) -> Self {
+        Self {
+            seq: logged.seq,
+            changed: logged.seq,
+            ts: logged.ts,
+            kind,
+            status: StepStatus::Ok,
+            from: String::new(),
+            text: text.to_owned(),
+            tool: None,
+            arguments: Value::Null,
+            result: String::new(),
+            target_url: None,
+            duration_ms: None,
+            diff: None,
+            writes: Vec::new(),
+            remedy: None,
+        }
+    }
+}

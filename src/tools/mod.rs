@@ -1,0 +1,335 @@
+//! Everything the model can do, behind one gate.
+//!
+//! Purpose: offers the tools to the model and works on its calls.
+//! Invariant: nothing is read or written outside but through [`gate::Gate`]; every call has
+//! exactly one result; what goes wrong reaches the model as words that say what to do.
+//! Must never know: prompts, turns, who is watching.
+
+mod code;
+mod edit;
+mod gate;
+mod people;
+mod pull_requests;
+mod schema;
+mod work_items;
+
+use std::sync::Arc;
+
+use futures_util::future::BoxFuture;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+use tokio::sync::OnceCell;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::action::{RepositoryRef, Unacceptable};
+use crate::azure_devops::{self, Client, Me, PullRequest, Repository, Thread};
+use crate::journal::{Holder, JournalError, Outcome, Person};
+use crate::model::{ToolSchema, ToolSchemas};
+use crate::policy::{Policy, Verdict};
+
+pub use gate::EarlierWrite;
+use gate::Gate;
+
+/// The tool that asks the person; the run then waits for an answer.
+pub const ASK_PERSON: &str = "ask_person";
+/// Most bytes of a tool's result that the model is given.
+const MAX_RESULT_BYTES: usize = 48 * 1024;
+
+/// The tools of one co-worker: one organisation, one project, one repository.
+pub struct Toolbox {
+    azure: Client,
+    policy: Arc<Policy>,
+    served: RepositoryRef,
+    public_url: Url,
+    me: OnceCell<Me>,
+    repository: OnceCell<Repository>,
+}
+
+/// The call that is worked on.
+pub struct Call<'a> {
+    /// Number of the call in the run, from 1.
+    pub step: u32,
+    /// Tool name, as the model gave it.
+    pub name: &'a str,
+    /// Arguments, as the model gave them.
+    pub arguments: &'a str,
+    /// Who asked for the run.
+    pub requested_by: &'a Person,
+    /// Writes of this step that were written down before, after a crash or a wait.
+    pub earlier: Vec<EarlierWrite>,
+    /// Stops the call between two outside requests.
+    pub cancel: &'a CancellationToken,
+}
+
+/// Why a call has no result now. Everything else is a result, in words.
+#[derive(Debug, thiserror::Error)]
+pub enum Interrupted {
+    /// An outside system asks for patience or is down; the same call can be made later.
+    #[error("{what}")]
+    Later {
+        /// Earliest time, from now.
+        after: std::time::Duration,
+        /// What happened, for people.
+        what: String,
+        /// What a person can do.
+        remedy: String,
+    },
+    /// The run is to stop.
+    #[error("stopped")]
+    Cancelled,
+    /// It cannot be told whether a write happened.
+    #[error("{0}")]
+    Unclear(String),
+    /// The record cannot be written: nothing may be done.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+}
+
+/// What a tool's work can end with besides a result.
+#[derive(Debug, thiserror::Error)]
+enum Fault {
+    #[error("{error}")]
+    Words { error: String, remedy: String },
+    #[error("{}", .0.message)]
+    Refused(Verdict),
+    #[error(transparent)]
+    Azure(#[from] azure_devops::Error),
+    #[error(transparent)]
+    Interrupted(#[from] Interrupted),
+}
+
+impl From<JournalError> for Fault {
+    fn from(error: JournalError) -> Self {
+        Self::Interrupted(Interrupted::Journal(error))
+    }
+}
+
+impl From<Unacceptable> for Fault {
+    fn from(error: Unacceptable) -> Self {
+        words(error.to_string(), "Correct the argument and call the tool again.")
+    }
+}
+
+fn words(error: impl Into<String>, remedy: impl Into<String>) -> Fault {
+    Fault::Words { error: error.into(), remedy: remedy.into() }
+}
+
+/// What a tool works with: the organisation, the gate, and who asked.
+struct Desk<'a> {
+    toolbox: &'a Toolbox,
+    gate: Gate<'a>,
+    requested_by: &'a Person,
+}
+
+type Work<'a> = BoxFuture<'a, Result<Outcome, Fault>>;
+
+struct Tool {
+    name: &'static str,
+    description: &'static str,
+    parameters: fn() -> Value,
+    run: for<'a> fn(&'a mut Desk<'_>, Value) -> Work<'a>,
+}
+
+/// One line per tool; the order is the order in which the model sees them.
+const TOOLS: &[Tool] = &[
+    work_items::QUERY,
+    work_items::GET,
+    work_items::CREATE,
+    work_items::UPDATE,
+    work_items::COMMENT,
+    code::LIST,
+    code::READ,
+    code::PUSH,
+    pull_requests::GET,
+    pull_requests::CREATE,
+    pull_requests::REPLY,
+    people::FIND,
+    people::ASK,
+];
+
+impl Toolbox {
+    /// The tools over `azure`, judged by `policy`, for the repository that is served. Runs are
+    /// seen at `public_url`.
+    pub fn new(azure: Client, policy: Arc<Policy>, served: RepositoryRef, public_url: Url) -> Self {
+        Self { azure, policy, served, public_url, me: OnceCell::new(), repository: OnceCell::new() }
+    }
+
+    /// What the model is told of the tools.
+    ///
+    /// # Errors
+    /// When a schema is not fit for strict mode; a fault of ours that a test finds.
+    pub fn schemas() -> anyhow::Result<ToolSchemas> {
+        let describe = |tool: &Tool| ToolSchema {
+            name: tool.name.to_owned(),
+            description: tool.description.to_owned(),
+            parameters: (tool.parameters)(),
+        };
+        ToolSchemas::new(&TOOLS.iter().map(describe).collect::<Vec<_>>())
+    }
+
+    /// The rules in force.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Who the co-worker is in the organisation; asked once.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn me(&self) -> Result<&Me, azure_devops::Error> {
+        self.me.get_or_try_init(|| self.azure.who_am_i()).await
+    }
+
+    /// The repository that is served; asked once.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn repository(&self) -> Result<&Repository, azure_devops::Error> {
+        self.repository.get_or_try_init(|| self.azure.repository(&self.served)).await
+    }
+
+    /// What is served.
+    pub fn served(&self) -> &RepositoryRef {
+        &self.served
+    }
+
+    /// A pull request of the served repository, for judging an event.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn pull_request(&self, id: u32) -> Result<PullRequest, azure_devops::Error> {
+        self.azure.pull_request(&self.served, id).await
+    }
+
+    /// Its threads, for judging an event.
+    ///
+    /// # Errors
+    /// As every request.
+    pub async fn threads(&self, id: u32) -> Result<Vec<Thread>, azure_devops::Error> {
+        self.azure.threads(&self.served, id).await
+    }
+
+    /// Works on one call. Whatever the model wrote, there is a result.
+    ///
+    /// # Errors
+    /// [`Interrupted`], when the call has to be made again later or the run must stop.
+    pub async fn run(&self, holder: &mut Holder, call: Call<'_>) -> Result<Outcome, Interrupted> {
+        let Some(tool) = TOOLS.iter().find(|tool| tool.name == call.name) else {
+            let names: Vec<&str> = TOOLS.iter().map(|tool| tool.name).collect();
+            let error = format!("There is no tool called '{}'.", call.name);
+            return Ok(failure(&error, &format!("Use one of: {}.", names.join(", "))));
+        };
+        let arguments = match serde_json::from_str::<Value>(call.arguments) {
+            Ok(arguments) => arguments,
+            Err(error) => {
+                let error = format!("The arguments are not JSON: {error}.");
+                return Ok(failure(&error, "Call the tool again with one JSON object as its schema says."));
+            }
+        };
+        let gate = Gate::new(self, holder, call.step, call.earlier, call.cancel);
+        let mut desk = Desk { toolbox: self, gate, requested_by: call.requested_by };
+        match (tool.run)(&mut desk, arguments).await {
+            Ok(outcome) => Ok(limited(outcome)),
+            Err(Fault::Words { error, remedy }) => Ok(failure(&error, &remedy)),
+            Err(Fault::Refused(verdict)) => Ok(refused(&verdict)),
+            Err(Fault::Azure(error)) => gate::settle(error),
+            Err(Fault::Interrupted(interrupted)) => Err(interrupted),
+        }
+    }
+}
+
+/// A result that tells what went wrong and what to do.
+fn failure(error: &str, remedy: &str) -> Outcome {
+    Outcome {
+        ok: false,
+        content: json!({ "error": error, "remedy": remedy }).to_string(),
+        summary: error.to_owned(),
+        ..Outcome::default()
+    }
+}
+
+fn refused(verdict: &Verdict) -> Outcome {
+    let rules = verdict.rules.join(", ");
+    let error = match verdict.rules.is_empty() {
+        true => format!("Not allowed. {}", verdict.message),
+        false => format!("Not allowed by rule {rules}. {}", verdict.message),
+    };
+    failure(
+        error.trim_end(),
+        "Do not try this again. Go on without it, or say in your answer what was not possible.",
+    )
+}
+
+/// Cuts a result to what the model is given, and says so.
+fn limited(mut outcome: Outcome) -> Outcome {
+    if outcome.content.len() > MAX_RESULT_BYTES {
+        let half = MAX_RESULT_BYTES / 2;
+        let head = &outcome.content[..floor(&outcome.content, half)];
+        let tail = &outcome.content[ceil(&outcome.content, outcome.content.len() - half)..];
+        let cut = outcome.content.len() - head.len() - tail.len();
+        outcome.content = json!({
+            "cut": format!("{cut} bytes in the middle were left out. Ask for a smaller part."),
+            "head": head,
+            "tail": tail,
+        })
+        .to_string();
+    }
+    outcome
+}
+
+fn floor(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+fn ceil(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at += 1;
+    }
+    at
+}
+
+/// Reads the arguments of a tool.
+fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, Fault> {
+    serde_json::from_value(arguments).map_err(|error| {
+        words(format!("The arguments do not fit: {error}."), "Call the tool again as its schema says.")
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_schema_is_strict_and_the_whole_is_small() {
+        for tool in TOOLS {
+            schema::check_strict(&(tool.parameters)()).unwrap_or_else(|e| panic!("{}: {e}", tool.name));
+        }
+        let text: usize = TOOLS
+            .iter()
+            .map(|t| t.name.len() + t.description.len() + (t.parameters)().to_string().len())
+            .sum();
+        // CONTRACTS: under 3,000 tokens; about four characters each.
+        assert!(text < 12_000, "the tools take {text} characters");
+        Toolbox::schemas().unwrap();
+    }
+
+    #[test]
+    fn what_the_model_sees_of_the_tools_has_not_changed_unnoticed() {
+        let tools: Vec<Value> = TOOLS
+            .iter()
+            .map(|t| json!({"name": t.name, "description": t.description, "parameters": (t.parameters)()}))
+            .collect();
+        insta::assert_json_snapshot!(tools);
+    }
+
+    #[test]
+    fn a_long_result_is_cut_in_the_middle_and_says_so() {
+        let outcome = Outcome { content: "é".repeat(MAX_RESULT_BYTES), ..Outcome::default() };
+        let content = limited(outcome).content;
+        assert!(content.len() < 2 * MAX_RESULT_BYTES && content.contains("left out"));
+    }
+}

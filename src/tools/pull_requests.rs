@@ -1,0 +1,277 @@
+//! Pull requests: read with their threads, open, answer.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{Desk, Fault, Tool, Work, people, read, schema, words};
+use crate::action::{Action, BranchName, RepositoryRef, ThreadStatus};
+use crate::azure_devops::{self, PullRequest, Thread, Writer, limits};
+use crate::journal::{Link, Outcome};
+use crate::policy::Facts;
+
+/// Most reviewers of one pull request.
+const MAX_REVIEWERS: usize = 10;
+/// Most threads that are shown.
+const MAX_THREADS: usize = 60;
+/// Most changed files that are listed.
+const MAX_FILES: usize = 300;
+
+pub(super) const GET: Tool = Tool {
+    name: "get_pull_request",
+    description: "Reads a pull request: description, reviewers, work items, changed files, and its threads with who \
+                  wrote each comment (you, person, system).",
+    parameters: schema::strict::<Get>,
+    run: |desk, arguments| Box::pin(get(desk, arguments)) as Work<'_>,
+};
+
+pub(super) const CREATE: Tool = Tool {
+    name: "create_pull_request",
+    description: "Opens a draft pull request from a pushed branch. The description (Markdown, at most 3,800 \
+                  characters) says what, why and how it was checked. target_branch null means the default branch; \
+                  reviewers are names or mail addresses, an empty list means the person who gave the order.",
+    parameters: schema::strict::<Create>,
+    run: |desk, arguments| Box::pin(create(desk, arguments)) as Work<'_>,
+};
+
+pub(super) const REPLY: Tool = Tool {
+    name: "reply_to_thread",
+    description: "Answers in a thread of a pull request and, where status is given, sets the thread's status. Use \
+                  fixed only after the fix was pushed.",
+    parameters: schema::strict::<Reply>,
+    run: |desk, arguments| Box::pin(reply(desk, arguments)) as Work<'_>,
+};
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Get {
+    id: u32,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Create {
+    source_branch: String,
+    target_branch: Option<String>,
+    title: String,
+    description: String,
+    work_item_ids: Vec<u32>,
+    reviewers: Vec<String>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+struct Reply {
+    pull_request_id: u32,
+    thread_id: u32,
+    text: String,
+    status: Option<ThreadStatus>,
+}
+
+/// The place of a pull request, when it is in the served repository.
+fn place(desk: &Desk<'_>, found: &PullRequest) -> Result<RepositoryRef, Fault> {
+    let served = &desk.toolbox.served;
+    let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
+    if same(&found.project, &served.project) && same(&found.repository, &served.repository) {
+        return Ok(served.clone());
+    }
+    Err(words(
+        format!(
+            "Pull request {} is in {}/{}, which this co-worker does not serve.",
+            found.id, found.project, found.repository
+        ),
+        format!("Only {}/{} is served.", served.project, served.repository),
+    ))
+}
+
+async fn get(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
+    let Get { id } = read(arguments)?;
+    desk.gate.read("pull_request.read").await?;
+    let azure = &desk.toolbox.azure;
+    let found = azure.pull_request(&desk.toolbox.served, id).await?;
+    let repository = place(desk, &found)?;
+    let threads = azure.threads(&repository, id).await?;
+    let changes = azure.pull_request_changes(&repository, id).await?;
+    let ids = &found.work_item_ids;
+    let work_items = azure.work_items(&repository.project, ids).await?;
+    let me = desk.toolbox.me().await?;
+    let who = |person: &azure_devops::Person| match person.id == me.id {
+        true => "you".to_owned(),
+        false => person.name.clone(),
+    };
+    let reviewers: Vec<Value> =
+        found.reviewers.iter().map(|r| json!({ "name": r.person.name, "vote": vote(r.vote) })).collect();
+    let work_items: Vec<Value> = work_items.iter().map(|w| json!({ "id": w.id, "title": w.title })).collect();
+    let files: Vec<&str> = changes.files.iter().take(MAX_FILES).map(|file| file.path.as_str()).collect();
+    let threads: Vec<Value> =
+        threads.iter().rev().take(MAX_THREADS).rev().map(|t| thread(t, &me.id)).collect();
+    let content = json!({
+        "id": found.id, "title": found.title, "description": found.description, "status": found.status,
+        "is_draft": found.is_draft, "source_branch": found.source_branch, "target_branch": found.target_branch,
+        "created_by": who(&found.created_by), "reviewers": reviewers, "work_items": work_items,
+        "changed_files": files, "threads": threads, "url": found.web_url,
+    });
+    Ok(Outcome {
+        ok: true,
+        content: content.to_string(),
+        summary: format!("Pull request {}: {}", found.id, found.title),
+        target_url: Some(found.web_url),
+        ..Outcome::default()
+    })
+}
+
+fn vote(vote: i32) -> &'static str {
+    match vote {
+        10 => "approved",
+        5 => "approved with suggestions",
+        -5 => "waits for the author",
+        -10 => "rejected",
+        _ => "none",
+    }
+}
+
+fn thread(thread: &Thread, me: &str) -> Value {
+    let comments: Vec<Value> = thread
+        .comments
+        .iter()
+        .map(|comment| {
+            let who = match comment.written_by {
+                Writer::System => "system",
+                Writer::Person if comment.author.id == me => "you",
+                Writer::Person => "person",
+            };
+            json!({ "id": comment.id, "author": comment.author.name, "who": who, "text": comment.text })
+        })
+        .collect();
+    json!({ "id": thread.id, "status": thread.status, "file": thread.file, "line": thread.line, "comments": comments })
+}
+
+async fn create(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
+    let args: Create = read(arguments)?;
+    let source = BranchName::new(&args.source_branch)?;
+    let target = target_branch(desk, args.target_branch.as_deref()).await?;
+    if args.title.trim().is_empty() {
+        return Err(words("The title is empty.", "Give a short title."));
+    }
+    if limits::length(&args.title) > limits::PULL_REQUEST_TITLE {
+        return Err(words("The title is too long.", "Use at most 400 characters."));
+    }
+    let description = described(&args.description, &desk.gate.run_url())?;
+    let served = desk.toolbox.served.clone();
+    let branch = desk.toolbox.azure.branch(&served, &source).await?;
+    let Some(branch) = branch else {
+        let error = format!("There is no branch {source}.");
+        return Err(words(error, "Push the changes first; push_changes tells the branch's name."));
+    };
+    let me = desk.toolbox.me().await?.id.clone();
+    let reviewers = reviewers(desk, &args.reviewers, &me).await?;
+    let names: Vec<String> = reviewers.iter().map(|person| person.name.clone()).collect();
+    let action = Action::CreatePullRequest {
+        repository: served,
+        source: source.clone(),
+        target: target.clone(),
+        title: args.title.trim().to_owned(),
+        description,
+        reviewer_ids: reviewers.into_iter().map(|person| person.id).collect(),
+        work_item_ids: args.work_item_ids.clone(),
+    };
+    let facts = Facts {
+        branch: Some(source.as_str().to_owned()),
+        own_branch: branch.creator.is_some_and(|creator| creator.id == me),
+        own_pull_request: true,
+        ..desk.gate.facts(action.kind())
+    };
+    let effect = desk.gate.write(action, facts).await?;
+    let id = effect.id.clone().unwrap_or_default();
+    let url = effect.web_url.clone().unwrap_or_default();
+    let title = format!("Pull request {id}: {}", args.title.trim());
+    let content = json!({
+        "id": id.parse::<u32>().ok(), "title": args.title.trim(), "is_draft": true, "source_branch": source,
+        "target_branch": target, "reviewers": names, "work_item_ids": args.work_item_ids, "url": url,
+    });
+    Ok(Outcome {
+        ok: true,
+        content: content.to_string(),
+        summary: title.clone(),
+        target_url: effect.web_url,
+        links: vec![Link { kind: "pull_request".into(), title, url }],
+        diff: None,
+    })
+}
+
+async fn target_branch(desk: &Desk<'_>, wanted: Option<&str>) -> Result<BranchName, Fault> {
+    if let Some(wanted) = wanted {
+        return Ok(BranchName::new(wanted)?);
+    }
+    let repository = desk.toolbox.repository().await?;
+    let default = repository.default_branch.clone();
+    default.ok_or_else(|| words("The repository has no default branch.", "Give target_branch."))
+}
+
+/// The description with a line that leads back to the run.
+fn described(description: &str, run_url: &str) -> Result<String, Fault> {
+    let text =
+        format!("{}\n\n---\nOpened by ado-coworker: [what it did]({run_url}).", description.trim_end());
+    match limits::length(&text) <= limits::PULL_REQUEST_DESCRIPTION {
+        true => Ok(text),
+        false => Err(words("The description is too long.", "Use at most 3,800 characters.")),
+    }
+}
+
+async fn reviewers(
+    desk: &mut Desk<'_>,
+    names: &[String],
+    me: &str,
+) -> Result<Vec<azure_devops::Person>, Fault> {
+    if names.len() > MAX_REVIEWERS {
+        return Err(words("There are too many reviewers.", "Give at most 10."));
+    }
+    let mut reviewers: Vec<azure_devops::Person> = Vec::new();
+    for name in names {
+        let person = people::resolve(desk, name).await?;
+        if !reviewers.iter().any(|known| known.id == person.id) {
+            reviewers.push(person);
+        }
+    }
+    if reviewers.is_empty() {
+        // Who gave the order reviews, where the organisation knows them.
+        let account = desk.requested_by.account.clone().unwrap_or_else(|| desk.requested_by.name.clone());
+        reviewers.extend(people::resolve(desk, &account).await.ok());
+    }
+    reviewers.retain(|person| person.id != me);
+    Ok(reviewers)
+}
+
+async fn reply(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
+    let args: Reply = read(arguments)?;
+    if args.text.trim().is_empty() {
+        return Err(words("The reply is empty.", "Give the text of the reply."));
+    }
+    desk.gate.read("pull_request.read").await?;
+    let found = desk.toolbox.azure.pull_request(&desk.toolbox.served, args.pull_request_id).await?;
+    let repository = place(desk, &found)?;
+    let own = found.created_by.id == desk.toolbox.me().await?.id;
+    let (pull_request_id, thread_id) = (args.pull_request_id, args.thread_id);
+    let action =
+        Action::ReplyToThread { repository: repository.clone(), pull_request_id, thread_id, text: args.text };
+    let facts = Facts { own_pull_request: own, ..desk.gate.facts(action.kind()) };
+    let effect = desk.gate.write(action, facts).await?;
+    if let Some(status) = args.status {
+        let action = Action::SetThreadStatus { repository, pull_request_id, thread_id, status };
+        let facts = Facts { own_pull_request: own, ..desk.gate.facts(action.kind()) };
+        desk.gate.write(action, facts).await?;
+    }
+    let url = effect.web_url.clone().unwrap_or_else(|| found.web_url.clone());
+    let status = args.status.map(ThreadStatus::as_str);
+    let content = json!({ "pull_request_id": pull_request_id, "thread_id": thread_id, "comment_id": effect.comment_id,
+        "status": status, "url": url });
+    let set = status.map(|status| format!(" and set it to {status}")).unwrap_or_default();
+    Ok(Outcome {
+        ok: true,
+        content: content.to_string(),
+        summary: format!("Answered in thread {thread_id} of pull request {pull_request_id}{set}"),
+        target_url: Some(url.clone()),
+        links: vec![Link { kind: "thread".into(), title: format!("Thread {thread_id}"), url }],
+        diff: None,
+    })
+}

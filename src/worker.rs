@@ -1,0 +1,139 @@
+//! Claims work from the journal, keeps its leases, and lets go of it when the process stops.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::agent::{Agent, Left, TriageError};
+use crate::journal::{Claim, IntakeStatus, Journal, JournalError, RunId};
+
+/// Runs worked at the same time by one process.
+pub const MAX_CONCURRENT_RUNS: usize = 16;
+/// How long a claim holds without being renewed.
+pub const LEASE: Duration = Duration::from_secs(20);
+/// How often a claim is renewed.
+const RENEW: Duration = Duration::from_secs(5);
+/// Longest time between two looks for work, when nothing announces any.
+const POLL: Duration = Duration::from_millis(500);
+/// How long an event is held while it is judged; a failed judgement is tried again after this.
+const INTAKE_LEASE: Duration = Duration::from_secs(15);
+/// How long steps under way may take after the process was told to stop.
+const DRAIN: Duration = Duration::from_secs(20);
+
+/// Works the queue of one journal.
+#[derive(Clone)]
+pub struct Worker {
+    journal: Journal,
+    agent: Arc<Agent>,
+    holder: String,
+    permits: Arc<Semaphore>,
+    tasks: TaskTracker,
+}
+
+impl Worker {
+    /// A worker with a name of its own.
+    pub fn new(journal: Journal, agent: Arc<Agent>) -> Self {
+        Self {
+            journal,
+            agent,
+            holder: format!("worker-{}", uuid::Uuid::new_v4().simple()),
+            permits: Arc::new(Semaphore::new(MAX_CONCURRENT_RUNS)),
+            tasks: TaskTracker::new(),
+        }
+    }
+
+    /// Works until `stop` is cancelled, then lets steps under way end.
+    pub async fn work(self, stop: CancellationToken) {
+        while !stop.is_cancelled() {
+            if let Err(error) = self.look(&stop).await {
+                tracing::error!(%error, "the queue cannot be read");
+            }
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = self.journal.work_arrives(POLL) => {}
+            }
+        }
+        self.tasks.close();
+        if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
+            tracing::warn!("steps were still under way; their runs go on when the leases end");
+        }
+    }
+
+    /// Takes everything that is due and there is room for.
+    async fn look(&self, stop: &CancellationToken) -> Result<(), JournalError> {
+        while let Some(row) = self.journal.claim_intake(INTAKE_LEASE).await? {
+            self.judge(&row).await?;
+        }
+        while !stop.is_cancelled() {
+            let Ok(permit) = self.permits.clone().try_acquire_owned() else { return Ok(()) };
+            let Some(claim) = self.journal.claim(&self.holder, LEASE).await? else { return Ok(()) };
+            let (worker, stop) = (self.clone(), stop.clone());
+            self.tasks.spawn(async move {
+                worker.hold(claim, stop).await;
+                drop(permit);
+            });
+        }
+        Ok(())
+    }
+
+    async fn judge(&self, row: &crate::journal::IntakeRow) -> Result<(), JournalError> {
+        match self.agent.triage(row).await {
+            Ok(fate) => self.journal.settle(&row.id, fate.status, fate.reason, fate.run).await,
+            // It stays received: its lease ends and it is judged again.
+            Err(TriageError::Later(error)) if error.may_pass() => {
+                tracing::warn!(event = %row.id, %error, "an event cannot be judged now");
+                Ok(())
+            }
+            Err(TriageError::Later(error)) => {
+                let reason = Some(format!("{error} {}", error.remedy()));
+                self.journal.settle(&row.id, IntakeStatus::Failed, reason, None).await
+            }
+            Err(TriageError::Journal(error)) => Err(error),
+        }
+    }
+
+    /// Works one run and keeps its lease.
+    async fn hold(&self, claim: Claim, stop: CancellationToken) {
+        let stop = stop.child_token();
+        let renewal = tokio::spawn(renew(self.journal.clone(), claim.clone(), stop.clone()));
+        let left = self.agent.advance(claim.clone(), &stop).await;
+        renewal.abort();
+        match left {
+            Ok(Left::Settled) => {}
+            Ok(Left::Stopped) => {
+                if let Err(error) = self.journal.release(&claim).await {
+                    tracing::warn!(run = %claim.run, %error, "a run could not be handed back");
+                }
+            }
+            Ok(Left::Lost) => tracing::warn!(run = %claim.run, "another worker holds this run now"),
+            Err(error) => {
+                tracing::error!(run = %claim.run, %error, "the record failed; the run is left alone")
+            }
+        }
+    }
+
+    /// Works this one run until it settles; nothing else is claimed. False: it is held elsewhere.
+    ///
+    /// # Errors
+    /// When the journal fails.
+    pub async fn work_only(&self, run: &RunId, stop: &CancellationToken) -> Result<bool, JournalError> {
+        let Some(claim) = self.journal.claim_run(run, &self.holder, LEASE).await? else { return Ok(false) };
+        self.hold(claim, stop.clone()).await;
+        Ok(true)
+    }
+}
+
+/// Renews a claim until it is lost; then whoever works the run is stopped.
+async fn renew(journal: Journal, claim: Claim, stop: CancellationToken) {
+    loop {
+        tokio::time::sleep(RENEW).await;
+        match journal.renew(&claim, LEASE).await {
+            Ok(true) => {}
+            Ok(false) => return stop.cancel(),
+            Err(error) => tracing::warn!(run = %claim.run, %error, "a lease could not be renewed"),
+        }
+    }
+}

@@ -1,0 +1,283 @@
+//! Starts the real binary as a user would, and asks it over real HTTP.
+
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
+
+/// Longest time for anything a test waits for.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A running `demo`.
+pub struct Demo {
+    child: Child,
+    _lines: Lines<BufReader<ChildStdout>>,
+    /// Base URL of the page.
+    pub page: String,
+    /// URL of the simulated organisation.
+    pub organization: String,
+    /// Where it keeps what it keeps.
+    pub data: std::path::PathBuf,
+    pub http: reqwest::Client,
+}
+
+/// A command of the product, with nothing of this machine's settings.
+#[allow(clippy::disallowed_methods, reason = "the test starts the product as a user does")]
+pub fn command(arguments: &[&str]) -> tokio::process::Command {
+    let mut command = tokio::process::Command::new(env!("CARGO_BIN_EXE_ado-coworker"));
+    // Keeps .env files and settings of the developer out of the test.
+    let folder = std::env::temp_dir();
+    command.args(arguments).env_clear().current_dir(folder).kill_on_drop(true);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::inherit());
+    command
+}
+
+impl Demo {
+    pub async fn start(data: &std::path::Path) -> Self {
+        Self::start_with(data, &[], &[]).await
+    }
+
+    pub async fn start_with(data: &std::path::Path, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
+        let folder = data.to_str().unwrap();
+        let fixed = ["demo", "--port", "0", "--simulator-port", "0", "--pace", "0", "--data", folder];
+        let mut command = command(&[&fixed, arguments].concat());
+        command.envs(settings.iter().copied());
+        let mut child = command.spawn().expect("the binary starts");
+        let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        let mut next = async || {
+            let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("the demo gets ready");
+            line.unwrap().expect("the demo did not end")
+        };
+        let ready = next().await;
+        let page = ready.strip_prefix("ready ").unwrap_or_else(|| panic!("'{ready}'")).to_owned();
+        let organization = next().await;
+        let organization = organization.split(' ').nth(1).unwrap().to_owned();
+        assert!(next().await.starts_with("model "));
+        let http = ado_coworker::config::http_client().unwrap();
+        Self { child, _lines: lines, page, organization, data: data.to_owned(), http }
+    }
+
+    /// Ends it as an operator would, and waits.
+    pub async fn stop(mut self) {
+        let pid = self.child.id().expect("it runs").to_string();
+        signal("TERM", &pid).await;
+        let status = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it stops in time");
+        assert!(status.unwrap().success(), "a stopped demo ends with status 0");
+    }
+
+    /// Kills it without warning.
+    pub async fn kill(mut self) {
+        self.child.kill().await.unwrap();
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        let response = self.http.post(format!("{}{path}", self.page)).json(&body).send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.json().await.unwrap_or(Value::Null))
+    }
+
+    pub async fn get(&self, path: &str) -> Value {
+        let response = self.http.get(format!("{}{path}", self.page)).send().await.unwrap();
+        assert!(response.status().is_success(), "{path} answered {}", response.status());
+        response.json().await.unwrap()
+    }
+
+    /// Gives an order and waits for its end.
+    pub async fn order(&self, instruction: &str) -> Value {
+        let (status, made) = self.post("/api/runs", json!({ "instruction": instruction })).await;
+        assert_eq!(status, 202, "{made}");
+        self.ended(made["id"].as_str().unwrap()).await
+    }
+
+    /// Waits for the end of a run.
+    pub async fn ended(&self, id: &str) -> Value {
+        let path = format!("/api/runs/{id}");
+        eventually(&format!("the end of run {id}"), async || {
+            let run = self.get(&path).await;
+            let status = run["status"].as_str().unwrap();
+            (!["queued", "running"].contains(&status)).then_some(run)
+        })
+        .await
+    }
+
+    /// Asks the organisation as a person.
+    pub async fn as_person(&self, person: &str, path: &str) -> Value {
+        let url = format!("{}{path}", self.organization);
+        let request = self.http.get(&url).basic_auth(person, Some(format!("demo-{person}")));
+        let response = request.send().await.unwrap();
+        assert!(response.status().is_success(), "{url} answered {}", response.status());
+        response.json().await.unwrap()
+    }
+
+    /// Sends something to the organisation as a person.
+    pub async fn send_as(&self, person: &str, method: &str, path: &str, body: Value) -> Value {
+        let url = format!("{}{path}", self.organization);
+        let request = self.http.request(method.parse().unwrap(), &url).json(&body);
+        let request = request.basic_auth(person, Some(format!("demo-{person}")));
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        assert!(status.is_success(), "{url} answered {status}: {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// Sends something to a control address of the simulation.
+    pub async fn control(&self, base: &str, path: &str, body: Value) -> u16 {
+        let request = self.http.post(format!("{base}/_simulator/{path}")).json(&body);
+        request.send().await.unwrap().status().as_u16()
+    }
+
+    /// Origin of the organisation's host.
+    pub fn host(&self) -> String {
+        url::Url::parse(&self.organization).unwrap().origin().ascii_serialization()
+    }
+}
+
+/// Tries until there is something, or panics with `what`.
+pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let end = tokio::time::Instant::now() + PATIENCE;
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(tokio::time::Instant::now() < end, "waited in vain for {what}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "the test stops the product as an operator does")]
+async fn signal(name: &str, pid: &str) {
+    let status = tokio::process::Command::new("kill").args(["-s", name, pid]).status().await.unwrap();
+    assert!(status.success());
+}
+
+/// A simulated world and a serving co-worker, each a process of its own.
+pub struct World {
+    _simulation: Process,
+    _server: Process,
+    pub page: String,
+    pub organization: String,
+    pub sidecar: String,
+    pub model: String,
+    pub http: reqwest::Client,
+    _folder: tempfile::TempDir,
+}
+
+/// A started command, and what it says on standard output.
+pub struct Process {
+    pub child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    pub fn start(mut command: tokio::process::Command) -> Self {
+        let mut child = command.spawn().expect("the binary starts");
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { child, lines }
+    }
+
+    /// The second word of the next line, which begins with `name`.
+    pub async fn told(&mut self, name: &str) -> String {
+        let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await;
+        let line = line.expect("it gets ready").unwrap().expect("it did not end");
+        let (first, rest) = line.split_once(' ').unwrap();
+        assert_eq!(first, name, "{line}");
+        rest.split(' ').next().unwrap().to_owned()
+    }
+}
+
+/// Webhook credentials of a [`World`].
+pub const HOOK: (&str, &str) = ("hook", "hook-password");
+
+/// Settings of a co-worker in a simulated world.
+pub fn settings(
+    organization: &str,
+    sidecar: &str,
+    model: &str,
+    folder: &std::path::Path,
+) -> Vec<(&'static str, String)> {
+    vec![
+        ("AZURE_DEVOPS_ORGANIZATION_URL", organization.to_owned()),
+        ("AZURE_DEVOPS_PROJECT", "Fabrikam".into()),
+        ("AZURE_DEVOPS_REPOSITORY", "web-shop".into()),
+        ("SIDECAR_URL", sidecar.to_owned()),
+        ("AGENT_IDENTITY_ID", "44444444-dddd-4ddd-8ddd-444444444444".into()),
+        ("AGENT_USERNAME", "ado-coworker@contoso.example".into()),
+        ("AZURE_OPENAI_ENDPOINT", model.to_owned()),
+        ("AZURE_OPENAI_DEPLOYMENT", "stand-in".into()),
+        ("DATABASE_URL", format!("sqlite:{}", folder.join("journal.db").display())),
+        ("LISTEN_ADDRESS", "127.0.0.1:0".into()),
+        ("WEBHOOK_USERNAME", HOOK.0.into()),
+        ("WEBHOOK_PASSWORD", HOOK.1.into()),
+    ]
+}
+
+impl World {
+    pub async fn start() -> Self {
+        let mut simulation = Process::start(command(&["simulate", "--simulator-port", "0", "--pace", "0"]));
+        let organization = simulation.told("ready").await;
+        let sidecar = simulation.told("sidecar").await;
+        let model = simulation.told("model").await;
+        let folder = tempfile::tempdir().unwrap();
+        let mut serve = command(&["serve"]);
+        serve.envs(settings(&organization, &sidecar, &model, folder.path()));
+        let mut server = Process::start(serve);
+        let page = server.told("ready").await;
+        let http = ado_coworker::config::http_client().unwrap();
+        let (_simulation, _server, _folder) = (simulation, server, folder);
+        Self { _simulation, _server, page, organization, sidecar, model, http, _folder }
+    }
+
+    /// Has the model do this with its next requests.
+    pub async fn script(&self, behaviours: Value) {
+        let url = format!("{}/_simulator/script", self.model.trim_end_matches('/'));
+        let response = self.http.post(url).json(&behaviours).send().await.unwrap();
+        let status = response.status();
+        assert!(status.is_success(), "{status}: {}", response.text().await.unwrap());
+    }
+
+    /// Puts a fault into the organisation.
+    pub async fn fault(&self, fault: Value) {
+        let host = url::Url::parse(&self.organization).unwrap().origin().ascii_serialization();
+        let response = self.http.post(format!("{host}/_simulator/faults")).json(&fault).send().await.unwrap();
+        let status = response.status();
+        assert!(status.is_success(), "{status}: {}", response.text().await.unwrap());
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        let response = self.http.post(format!("{}{path}", self.page)).json(&body).send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.json().await.unwrap_or(Value::Null))
+    }
+
+    /// The run as it is now.
+    pub async fn run(&self, id: &str) -> Value {
+        self.http.get(format!("{}/api/runs/{id}", self.page)).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Begins a run; its id.
+    pub async fn begin(&self, instruction: &str) -> String {
+        let (status, made) = self.post("/api/runs", json!({ "instruction": instruction })).await;
+        assert_eq!(status, 202, "{made}");
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Gives an order and waits until the run has settled.
+    pub async fn order(&self, instruction: &str) -> Value {
+        let id = self.begin(instruction).await;
+        self.settled(&id).await
+    }
+
+    /// Waits until a run has ended or waits for a person.
+    pub async fn settled(&self, id: &str) -> Value {
+        eventually(&format!("the end of run {id}"), async || {
+            let run = self.run(id).await;
+            let by_itself = ["queued", "running"].contains(&run["status"].as_str().unwrap())
+                || run["waiting_for"] == "rate_limit";
+            (!by_itself).then_some(run)
+        })
+        .await
+    }
+}
