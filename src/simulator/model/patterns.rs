@@ -32,13 +32,12 @@ macro_rules! item {
 const CREATE: &str = r"\b(?:create|open|add|file|make|raise|write)\s+(?:me\s+)?(?:an?|the|one)\s+(?:new\s+)?(issue|task|epic|bug|work item)\b(?:\s+(?:titled|called|named|with (?:the )?title|about|for|to))*:?\s*(<\d+>|[^.,;:\n<]*)";
 const DESCRIBED: &str = r"\bdescri(?:bed?|ption)\b(?:\s+(?:it|as|with|is|of))*:?\s*(<\d+>)";
 const REPLACE: &str = r"\b(?:change|replace|rename|turn|correct)\s+(?:the (?:text|word|line)\s+)?(<\d+>)\s+(?:to|with|by|into)\s+(<\d+>)(?:\s+(?:in|of)\s+(?:the\s+)?(?:file\s+)?(<\d+>|[\w./-]*\w))?";
-const SET: &str = r"\b(?:change|set|update|raise|lower|increase|decrease|reduce|make)\s+(?:the\s+)?(?:value of\s+|default of\s+)?([a-z_][\w .-]*?|<\d+>)\s+(?:from\s+(<\d+>|\S+)\s+)?(?:to|=)\s+(<\d+>|[\w.+-]*\w)(?:\s+(?:in|of)\s+(?:the\s+)?(?:file\s+)?(<\d+>|[\w./-]*\w))?";
+const SET: &str = r"\b(?:change|set|update|raise|lower|increase|decrease|reduce)\s+(?:the\s+)?(?:value of\s+|default of\s+)?([a-z_][\w .-]*?|<\d+>)\s+(?:from\s+(<\d+>|\S+)\s+)?(?:to|=)\s+(<\d+>|[\w.+-]*\w)(?:\s+(?:in|of)\s+(?:the\s+)?(?:file\s+)?(<\d+>|[\w./-]*\w))?";
 const FIX: &str = r"\b(?:push|commit|implement|prepare|write|make)\s+(?:an?|the|your)\s+(?:\w+\s+)?(?:fix|repair|change|solution)|\b(?:push|implement|fix|repair|solve) (?:it|this|the|that)\b|^\W*(?:please\s+)?(?:fix|repair)\b|\bmake\b.*\bconfigurable\b";
 #[rustfmt::skip]
 const WORK_ON: &str = concat!(r"\b(?:fix|repair|solve|implement|resolve|work on|take|handle|start on|do)\b[^.\n]*?\b", item!());
 const OPEN_PR: &str = r"\b(?:open|create|make|raise|submit)\b[^.\n]*?\b(?:pr|pull request)\b";
-const PR_FROM: &str =
-    r"\b(?:pr|pull request)\b[^.\n]*?\b(?:from|of|for)\s+(?:the\s+)?(?:branch\s+)?(<\d+>|\w+/[\w./-]*\w)";
+const PR_FROM: &str = r"\b(?:pr|pull request)\b[^.\n]*?\b(?:branch\s+(<\d+>|[\w./-]*\w)|(agent/[\w./-]*\w))";
 const TITLED: &str = r"\b(?:pr|pull request)\b[^.\n]*?\b(?:titled|called|named)\s+(<\d+>)";
 const ON_BRANCH: &str = r"\bbranch\s+(?:named\s+|called\s+)?(<\d+>|agent/[\w./-]*\w)";
 const ASKED_BY: &str =
@@ -233,6 +232,7 @@ impl Mind<'_> {
         branch: &Value,
         hints: &[String],
     ) -> Result<Found, Reply> {
+        let mut why = "I do not know how to repair that by myself.".to_owned();
         for ask in asks {
             let replace = find(REPLACE, &ask.plain).map(|found| (found, false));
             let set = || find(SET, &ask.plain).map(|found| (found, true));
@@ -241,12 +241,12 @@ impl Mind<'_> {
             let (name, from, to, file) =
                 if named { (get(1), get(2), get(3), get(4)) } else { (get(1), None, get(2), get(3)) };
             let wanted = Wanted::new(name.unwrap_or_default(), from, to.unwrap_or_default(), file, named);
-            return self.edit_one(&wanted, branch, hints);
+            match self.edit_one(&wanted, branch, hints)? {
+                Err(reason) if named => why = reason,
+                found => return Ok(found),
+            }
         }
-        match known(about) {
-            Some(recipe) => self.follow(recipe, branch),
-            None => Ok(Err("I do not know how to repair that by myself.".to_owned())),
-        }
+        known(about).map_or(Ok(Err(why)), |recipe| self.follow(recipe, branch))
     }
 
     /// Looks for the file in which `apply` finds something to change, the likeliest first.

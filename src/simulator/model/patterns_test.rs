@@ -309,6 +309,10 @@ fn a_fault_it_does_not_know_is_said_and_not_invented() {
         .say("Create an issue titled 'Fix cart rounding', push a fix to a new branch, and open a PR for it.");
     assert_eq!(world.names(), ["create_work_item"]);
     assert!(answer.contains("scripted stand-in") && answer.contains("http://o/w/10"), "{answer}");
+    world.say("Fix the colours of the login page and open a PR for src/auth/login.ts");
+    world.say("Create a task titled 'Login help', and make sure to open a PR for it.");
+    world.say("change 'login nowhere timeout' to 'x' in src/auth/login.ts and open a PR");
+    assert!(world.pulls.is_empty() && world.branches.len() == 1, "{:?}", world.names());
 }
 
 #[test]
