@@ -1,0 +1,2 @@
+//! How fast text is masked.
+fn main() {}
