@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     fn read_at<'t>(text: &'t str, word: &str) -> Option<(&'t str, &'t str, Style)> {
-        let at = text.find(word).unwrap();
+        let at = text.to_ascii_lowercase().find(word).unwrap();
         read(text, at, at + word.len()).map(|a| (a.name, &text[a.start..a.end], a.style))
     }
 

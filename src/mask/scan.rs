@@ -213,7 +213,7 @@ fn old_pats(text: &str) -> Vec<Span> {
 
 fn old_pat(value: &str) -> bool {
     let digits = value.bytes().filter(u8::is_ascii_digit).count();
-    digits >= 2 && judge::entropy(value) >= 3.5 && !judge::wordy(value)
+    digits >= 3 && judge::entropy(value) >= 3.5
 }
 
 /// Where values that the process knows stand in `text`, in any disguise that `find` undoes.

@@ -216,7 +216,7 @@ mod tests {
             ("ht\ntps://evil.example", unknown("evil.example")),
             ("https://dev.azure.com.evil.example", unknown("dev.azure.com.evil.example")),
             ("https://dev。azure。com。evil.example", unknown("dev.azure.com.evil.example")),
-            ("https://аzure.example", unknown("xn--zure-53d.example")),
+            ("https://аzure.example", unknown("xn--zure-43d.example")),
             ("http://2130706433/", unknown("127.0.0.1")),
             ("javascript:alert(1)", Target::Dangerous),
             ("JAVASCRIPT:alert(1)", Target::Dangerous),
@@ -231,7 +231,7 @@ mod tests {
     #[test]
     fn addresses_in_files_are_found() {
         let text = "@import url(//evil.example/a.css); // see www.other.example, or <a href='//x.example/'>";
-        assert_eq!(unknown_in(text, &list()), ["evil.example", "other.example", "x.example"]);
+        assert_eq!(unknown_in(text, &list()), ["evil.example", "www.other.example", "x.example"]);
         assert!(unknown_in("let x = 1; // a.b comment\nhttps://dev.azure.com/x", &list()).is_empty());
     }
 

@@ -111,12 +111,14 @@ fn without_commands(text: &str, cleaned: &mut Cleaned) -> String {
         let command = ["vso[", "["].iter().any(|word| {
             after.as_bytes().get(..word.len()).is_some_and(|piece| piece.eq_ignore_ascii_case(word.as_bytes()))
         });
-        out.push_str(rest.get(..at + 2).unwrap_or_default());
+        // Three signs hold two commands: go on behind the first sign only.
+        let taken = if command { at + 2 } else { at + 1 };
+        out.push_str(rest.get(..taken).unwrap_or_default());
         if command {
             out.push(' ');
             count += 1;
         }
-        rest = after;
+        rest = rest.get(taken..).unwrap_or_default();
     }
     out.push_str(rest);
     cleaned.flag(Flag::PipelineCommand, count);
