@@ -25,7 +25,7 @@ pub(super) struct Assignment<'t> {
 
 /// Longest first, so that the longest matches.
 const OPERATORS: &[&str] =
-    &[":::", "===", "!==", "::=", ":=", "=>", "==", "!=", "?=", "||", "->", ":", "=", ",", ">"];
+    &[":::=", ":::", "===", "!==", "::=", ":=", "=>", "==", "!=", "?=", "||", "->", ":", "=", ",", ">"];
 
 struct Reader<'t> {
     text: &'t str,
@@ -135,6 +135,10 @@ fn operator(reader: &mut Reader<'_>) -> Option<bool> {
         annotation(reader);
     }
     reader.skip(blank, 16);
+    // set("token", || x), key, := x
+    if *sign == "," && OPERATORS.iter().any(|sign| reader.take(sign)) {
+        reader.skip(blank, 16);
+    }
     Some(*sign == ">")
 }
 
@@ -240,7 +244,9 @@ mod tests {
 
     #[test]
     fn calls_and_prose_are_no_assignments() {
-        for text in ["password = read(x)", "the password of it", "password", "password = parts[1]", "password:"] {
+        for text in
+            ["password = read(x)", "the password of it", "password", "password = parts[1]", "password:"]
+        {
             assert!(read_at(text, "password").is_none(), "{text}");
         }
     }

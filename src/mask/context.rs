@@ -123,7 +123,8 @@ fn putty_key(text: &str, end: usize) -> Option<Span> {
     let rest = window(text, end, MAX_KEY_BLOCK_BYTES);
     let start = rest.find('\n')? + 1;
     let body = rest.get(start..)?;
-    let length = body.find(|c: char| !(c.is_ascii_alphanumeric() || "+/=\r\n".contains(c))).unwrap_or(body.len());
+    let length =
+        body.find(|c: char| !(c.is_ascii_alphanumeric() || "+/=\r\n".contains(c))).unwrap_or(body.len());
     // The next field's name has been taken with the lines; give it back.
     let length = if body.get(length..).is_some_and(|tail| tail.starts_with(['-', ':'])) {
         body.get(..length)?.rfind('\n').map_or(0, |n| n + 1)
@@ -142,7 +143,8 @@ fn user_info(text: &str, end: usize) -> Option<Span> {
     let colon = authority.get(..at)?.find(':')?;
     let password = authority.get(colon + 1..at)?;
     let plain = password.trim_matches('*').is_empty() || password.starts_with(['$', '{', '<', '%', '[']);
-    let dummy = matches!(password.to_ascii_lowercase().as_str(), "password" | "pass" | "token" | "secret" | "pat");
+    let dummy =
+        matches!(password.to_ascii_lowercase().as_str(), "password" | "pass" | "token" | "secret" | "pat");
     if plain || dummy {
         return None;
     }
@@ -178,7 +180,8 @@ fn header(text: &str, end: usize) -> Option<Span> {
     let length = value_length(text.get(start..)?);
     let value = text.get(start..start + length)?;
     let likely = value.len() >= 8 && value.bytes().any(|byte| byte.is_ascii_digit() || base64_end(byte));
-    let sure = is_scheme && value.len() >= 8 && !judge::wordy(value);
+    let digit = value.bytes().any(|byte| byte.is_ascii_digit());
+    let sure = is_scheme && (value.len() >= 8 || value.len() >= 4 && digit) && !judge::wordy(value);
     ((likely && !judge::wordy(value) || sure) && !judge::reference(value))
         .then(|| span(start, start + length, "authorization-header"))
         .flatten()
@@ -256,7 +259,7 @@ fn curl(text: &str, start: usize, end: usize, found: &mut Vec<Span>) {
         return;
     }
     let command = window(text, end, MAX_COMMAND_BYTES);
-    let command = command.split("\n\n").next().unwrap_or_default();
+    curl_headers(command, end, found);
     for option in ["-u", "--user"] {
         for (at, _) in command.match_indices(option) {
             let lead = command.get(..at).and_then(|t| t.bytes().next_back()).unwrap_or(b'x');
@@ -266,7 +269,8 @@ fn curl(text: &str, start: usize, end: usize, found: &mut Vec<Span>) {
                 continue;
             }
             let value = rest.get(blanks..).unwrap_or_default();
-            let value = value.get(..value.find([' ', '\n', '\r', '\t']).unwrap_or(value.len())).unwrap_or_default();
+            let value =
+                value.get(..value.find([' ', '\n', '\r', '\t']).unwrap_or(value.len())).unwrap_or_default();
             let value = value.trim_end_matches(['"', '\'']);
             let Some(colon) = value.find(':') else { continue };
             let from = end + at + option.len() + blanks;
@@ -274,11 +278,36 @@ fn curl(text: &str, start: usize, end: usize, found: &mut Vec<Span>) {
             for (piece, offset) in [(value.get(..colon), 0), (value.get(colon + 1..), colon + 1)] {
                 let piece = piece.unwrap_or_default();
                 let password = offset > 0 && piece.len() >= 3 && !judge::reference(piece);
-                let token = offset == 0 && piece.len() >= 20 && !judge::wordy(piece) && !judge::reference(piece);
+                let token =
+                    offset == 0 && piece.len() >= 20 && !judge::wordy(piece) && !judge::reference(piece);
                 let token = token || offset == 0 && colon + 1 == value.len() && piece.len() >= 3;
-                if (password || token) && !piece.starts_with(['$', '<', '{', '%', '\'', '"']) || quoted(piece) {
+                if (password || token) && !piece.starts_with(['$', '<', '{', '%', '\'', '"']) || quoted(piece)
+                {
                     found.extend(span(from + offset, from + offset + piece.len(), "curl-password"));
                 }
+            }
+        }
+    }
+}
+
+/// `-H 'X-Api-Key: value'`.
+fn curl_headers(command: &str, from: usize, found: &mut Vec<Span>) {
+    for option in ["-H", "--header"] {
+        for (at, _) in command.match_indices(option) {
+            let at = at + option.len();
+            let rest = command.get(at..).unwrap_or_default();
+            let open = rest.bytes().take(8).take_while(|byte| b" =\t\"'".contains(byte)).count();
+            let header = rest.get(open..).unwrap_or_default();
+            let header =
+                header.get(..header.find(['"', '\'', '\n']).unwrap_or(header.len())).unwrap_or_default();
+            let Some((name, value)) = header.split_once(':') else { continue };
+            let telling =
+                ["key", "token", "auth", "secret", "cookie"].iter().any(|w| find_fold(name, w).is_some());
+            let value = value.trim();
+            let word = value.rsplit(' ').next().unwrap_or_default();
+            if telling && word.len() >= 8 && !judge::reference(word) {
+                let end = from + at + open + header.trim_end().len();
+                found.extend(span(end - word.len(), end, "authorization-header"));
             }
         }
     }
@@ -330,7 +359,8 @@ fn manifest(text: &str, start: usize, end: usize, found: &mut Vec<Span>) {
         } else if inside && !line.starts_with([' ', '\t', '\n', '\r']) && !trimmed.is_empty() {
             inside = false;
         }
-        if inside && value.len() >= 3 && !judge::reference(value) && !matches!(value, "|" | ">" | ">-" | "|-") {
+        if inside && value.len() >= 3 && !judge::reference(value) && !matches!(value, "|" | ">" | ">-" | "|-")
+        {
             let offset = line.rfind(value).unwrap_or_default();
             found.extend(span(at + offset, at + offset + value.len(), "kubernetes-secret"));
         } else if inside && !trimmed.contains(':') && trimmed.len() >= 8 && !judge::reference(trimmed) {
@@ -349,5 +379,7 @@ fn secure_string(text: &str, end: usize) -> Option<Span> {
     let quote = line.get(open..)?.chars().next()?;
     let value = line.get(open + 1..)?;
     let value = value.get(..value.find(quote)?)?;
-    (!judge::reference(value)).then(|| span(end + open + 1, end + open + 1 + value.len(), "password")).flatten()
+    (!judge::reference(value))
+        .then(|| span(end + open + 1, end + open + 1 + value.len(), "password"))
+        .flatten()
 }

@@ -39,7 +39,8 @@ pub(super) fn runs(text: &str) -> Vec<Decoded> {
             found.push(Decoded { start, end: end + pads, text });
         } else {
             // A dash or an underscore may also be punctuation between runs of the other alphabet.
-            let inner = find_runs(run, base64, MIN_RUN_BYTES).into_iter().filter(|(from, to)| to - from < run.len());
+            let inner =
+                find_runs(run, base64, MIN_RUN_BYTES).into_iter().filter(|(from, to)| to - from < run.len());
             for (from, to) in inner {
                 if let Some(text) = run.get(from..to).and_then(base64_text) {
                     found.push(Decoded { start: start + from, end: start + to, text });
@@ -63,7 +64,8 @@ pub(super) fn find_runs(bytes: &[u8], set: Alphabet, least: usize) -> Vec<(usize
             probe += least;
             continue;
         }
-        let before = bytes.get(floor..probe).unwrap_or_default().iter().rev().take_while(|b| set(**b)).count();
+        let before =
+            bytes.get(floor..probe).unwrap_or_default().iter().rev().take_while(|b| set(**b)).count();
         let start = probe - before;
         let end = probe + bytes.get(probe..).unwrap_or_default().iter().take_while(|b| set(**b)).count();
         if end - start >= least {
@@ -76,7 +78,8 @@ pub(super) fn find_runs(bytes: &[u8], set: Alphabet, least: usize) -> Vec<(usize
 }
 
 fn base64_text(run: &[u8]) -> Option<String> {
-    let engine = if run.iter().any(|byte| matches!(byte, b'-' | b'_')) { &URL_ENGINE } else { &STANDARD_ENGINE };
+    let engine =
+        if run.iter().any(|byte| matches!(byte, b'-' | b'_')) { &URL_ENGINE } else { &STANDARD_ENGINE };
     let probe = engine.decode(run.get(..PROBE_BYTES.min(run.len() / 4 * 4))?).ok()?;
     if !looks_like_text(&probe) {
         return None;

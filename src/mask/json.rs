@@ -12,18 +12,57 @@ pub const MAX_JSON_DEPTH: usize = 64;
 
 /// Parameters of a service connection that are not secret (Azure DevOps, `authorization.parameters`).
 const OPEN_PARAMETERS: &[&str] = &[
-    "tenantid", "serviceprincipalid", "authenticationtype", "scheme", "scope", "role", "registry", "registrytype",
-    "loginserver", "username", "accesstokentype", "azuretenantid", "workloadidentityfederationsubject",
-    "workloadidentityfederationissuer", "workloadidentityfederationissuertype", "managedidentityid",
-    "isduplicate", "appobjectid", "azurespnroleassignmentid", "azurespnpermissions",
+    "tenantid",
+    "serviceprincipalid",
+    "authenticationtype",
+    "scheme",
+    "scope",
+    "role",
+    "registry",
+    "registrytype",
+    "loginserver",
+    "username",
+    "accesstokentype",
+    "azuretenantid",
+    "workloadidentityfederationsubject",
+    "workloadidentityfederationissuer",
+    "workloadidentityfederationissuertype",
+    "managedidentityid",
+    "isduplicate",
+    "appobjectid",
+    "azurespnroleassignmentid",
+    "azurespnpermissions",
 ];
 
 /// Names whose value is secret whatever it looks like.
 const SECRET_NAMES: &[&str] = &[
-    "authorization", "proxyauthorization", "cookie", "setcookie", "xapikey", "ocpapimsubscriptionkey", "password",
-    "passwd", "pwd", "clientsecret", "accesstoken", "refreshtoken", "idtoken", "privatekey", "apikey", "apitoken",
-    "accountkey", "connectionstring", "sastoken", "passphrase", "serviceprincipalkey", "nugetapikey", "authtoken",
-    "ticket", "personalaccesstoken", "sharedaccesskey", "clientassertion",
+    "authorization",
+    "proxyauthorization",
+    "cookie",
+    "setcookie",
+    "xapikey",
+    "ocpapimsubscriptionkey",
+    "password",
+    "passwd",
+    "pwd",
+    "clientsecret",
+    "accesstoken",
+    "refreshtoken",
+    "idtoken",
+    "privatekey",
+    "apikey",
+    "apitoken",
+    "accountkey",
+    "connectionstring",
+    "sastoken",
+    "passphrase",
+    "serviceprincipalkey",
+    "nugetapikey",
+    "authtoken",
+    "ticket",
+    "personalaccesstoken",
+    "sharedaccesskey",
+    "clientassertion",
 ];
 
 type Counts = BTreeMap<String, u32>;
@@ -50,7 +89,13 @@ fn walk(session: &Session, value: &mut Value, origin: &Origin, counts: &mut Coun
     }
 }
 
-fn object(session: &Session, map: &mut Map<String, Value>, origin: &Origin, counts: &mut Counts, depth: usize) {
+fn object(
+    session: &Session,
+    map: &mut Map<String, Value>,
+    origin: &Origin,
+    counts: &mut Counts,
+    depth: usize,
+) {
     let secret_variable = map.get("isSecret").and_then(Value::as_bool).unwrap_or(false);
     let named = map.get("name").or_else(|| map.get("key")).and_then(Value::as_str).map(judge::plain);
     for (key, value) in map.iter_mut() {
@@ -69,8 +114,13 @@ fn object(session: &Session, map: &mut Map<String, Value>, origin: &Origin, coun
         } else if let Value::String(text) = value {
             // {"name": "DbPassword", "value": "…"}: the name of the value stands beside it.
             let speaker = if name == "value" { named.as_deref().unwrap_or(&name) } else { &name };
-            let secret = judge::strength(speaker).is_some_and(|s| s != Strength::Weak && judge::secret(s, text, Style::Quoted));
-            if secret { hide(session, text, "named-secret", origin, counts) } else { plain(session, text, origin, counts) }
+            let secret = judge::strength(speaker)
+                .is_some_and(|s| s != Strength::Weak && judge::secret(s, text, Style::Quoted));
+            if secret {
+                hide(session, text, "named-secret", origin, counts)
+            } else {
+                plain(session, text, origin, counts)
+            }
         } else {
             walk(session, value, origin, counts, depth + 1);
         }
@@ -83,7 +133,14 @@ fn secret_name(name: &str) -> bool {
 }
 
 /// `authorization.parameters` of a service connection, or the header of that name.
-fn connection(session: &Session, name: &str, value: &mut Value, origin: &Origin, counts: &mut Counts, depth: usize) {
+fn connection(
+    session: &Session,
+    name: &str,
+    value: &mut Value,
+    origin: &Origin,
+    counts: &mut Counts,
+    depth: usize,
+) {
     if name == "authorization" {
         if let Value::String(text) = value {
             return hide(session, text, "authorization-header", origin, counts);
@@ -126,7 +183,8 @@ fn whole(
 
 fn hide(session: &Session, text: &mut String, class: &'static str, origin: &Origin, counts: &mut Counts) {
     // What is a placeholder already, or the dots that stand for a secret, stays.
-    if text.is_empty() || text.starts_with(super::placeholder::OPEN) || text.bytes().all(|byte| byte == b'*') {
+    if text.is_empty() || text.starts_with(super::placeholder::OPEN) || text.bytes().all(|byte| byte == b'*')
+    {
         return plain(session, text, origin, counts);
     }
     *text = session.issue(class, text, origin);
@@ -143,7 +201,8 @@ fn plain(session: &Session, text: &mut String, origin: &Origin, counts: &mut Cou
 
 /// Masks names too; two that become equal are told apart by a number.
 fn keys(session: &Session, map: &mut Map<String, Value>, origin: &Origin, counts: &mut Counts) {
-    let changes = |key: &String| key.len() >= super::MIN_KNOWN_BYTES && session.mask_text(key, origin).text != *key;
+    let changes =
+        |key: &String| key.len() >= super::MIN_KNOWN_BYTES && session.mask_text(key, origin).text != *key;
     if !map.keys().any(changes) {
         return;
     }

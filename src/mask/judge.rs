@@ -28,52 +28,273 @@ pub(super) enum Style {
 
 /// Words that make a name harmless when they end it.
 const HARMLESS_ENDS: &[&str] = &[
-    "id", "ids", "name", "names", "type", "types", "url", "uri", "urls", "endpoint", "path", "file", "filename",
-    "folder", "dir", "length", "len", "size", "count", "limit", "limits", "index", "expiry", "expires",
-    "expiresin", "expireson", "expiration", "timeout", "lifetime", "ttl", "format", "algorithm", "regex", "pattern",
-    "policy", "label", "title", "hint", "error", "message", "description", "kind", "version", "scheme", "scope",
-    "vault", "provider", "issuer", "parser", "budget", "usage", "column", "field", "header", "prefix", "suffix",
-    "thumbprint", "fingerprint", "rotation", "date", "time", "level", "mode", "status", "enabled", "required",
+    "id",
+    "ids",
+    "name",
+    "names",
+    "type",
+    "types",
+    "url",
+    "uri",
+    "urls",
+    "endpoint",
+    "path",
+    "file",
+    "filename",
+    "folder",
+    "dir",
+    "length",
+    "len",
+    "size",
+    "count",
+    "limit",
+    "limits",
+    "index",
+    "expiry",
+    "expires",
+    "expiresin",
+    "expireson",
+    "expiration",
+    "timeout",
+    "lifetime",
+    "ttl",
+    "format",
+    "algorithm",
+    "regex",
+    "pattern",
+    "policy",
+    "label",
+    "title",
+    "hint",
+    "error",
+    "message",
+    "description",
+    "kind",
+    "version",
+    "scheme",
+    "scope",
+    "vault",
+    "provider",
+    "issuer",
+    "parser",
+    "budget",
+    "usage",
+    "column",
+    "field",
+    "header",
+    "prefix",
+    "suffix",
+    "thumbprint",
+    "fingerprint",
+    "rotation",
+    "date",
+    "time",
+    "level",
+    "mode",
+    "status",
+    "enabled",
+    "required",
 ];
 
 /// Words that make a name harmless wherever they stand.
 const HARMLESS_PARTS: &[&str] = &[
-    "public", "continuation", "csrf", "xsrf", "checksum", "integrity", "monkey", "turkey", "keyboard", "keyframe",
-    "keypress", "keycode", "keydown", "keyup", "keystroke", "keyword", "tokeniz", "tokenis", "cancellationtoken",
-    "maxtoken", "author", "authenticat", "primarykey", "foreignkey", "partitionkey", "rowkey", "sortkey",
-    "cachekey", "sha1", "sha256", "commit", "accessib", "accessor", "capital", "rapid", "idempotency", "hotkey",
-    "shortcut", "descriptor",
+    "public",
+    "continuation",
+    "csrf",
+    "xsrf",
+    "checksum",
+    "integrity",
+    "monkey",
+    "turkey",
+    "keyboard",
+    "keyframe",
+    "keypress",
+    "keycode",
+    "keydown",
+    "keyup",
+    "keystroke",
+    "keyword",
+    "tokeniz",
+    "tokenis",
+    "cancellationtoken",
+    "maxtoken",
+    "author",
+    "authenticat",
+    "primarykey",
+    "foreignkey",
+    "partitionkey",
+    "rowkey",
+    "sortkey",
+    "cachekey",
+    "sha1",
+    "sha256",
+    "commit",
+    "accessib",
+    "accessor",
+    "capital",
+    "rapid",
+    "idempotency",
+    "hotkey",
+    "shortcut",
+    "descriptor",
 ];
 
 /// Names of keys that open something, for which `key` alone is too weak a word.
 const KEY_OWNERS: &[&str] = &[
-    "api", "access", "secret", "private", "account", "storage", "shared", "master", "signing", "signature",
-    "encryption", "client", "auth", "service", "subscription", "function", "host", "admin", "license", "ssh", "app",
-    "application", "webhook", "instrumentation", "management", "connection", "deploy", "root", "session", "jwt",
-    "sas", "ssl", "tls", "device", "registry", "authorization", "decryption", "hmac",
+    "api",
+    "access",
+    "secret",
+    "private",
+    "account",
+    "storage",
+    "shared",
+    "master",
+    "signing",
+    "signature",
+    "encryption",
+    "client",
+    "auth",
+    "service",
+    "subscription",
+    "function",
+    "host",
+    "admin",
+    "license",
+    "ssh",
+    "app",
+    "application",
+    "webhook",
+    "instrumentation",
+    "management",
+    "connection",
+    "deploy",
+    "root",
+    "session",
+    "jwt",
+    "sas",
+    "ssl",
+    "tls",
+    "device",
+    "registry",
+    "authorization",
+    "decryption",
+    "hmac",
 ];
 
 /// Parts of a value that say that it is no real secret.
 const DUMMIES: &[&str] = &[
-    "example", "changeme", "change-me", "change_me", "placeholder", "redacted", "notasecret", "not-a-secret",
-    "your-", "your_", "yourpass", "insert-", "insert_", "replace-", "replace_", "xxxxx", "*****", ".....", "<secret",
-    "dummyvalue", "[secret:", "[pii:", "localhost",
+    "example",
+    "changeme",
+    "change-me",
+    "change_me",
+    "placeholder",
+    "redacted",
+    "notasecret",
+    "not-a-secret",
+    "your-",
+    "your_",
+    "yourpass",
+    "insert-",
+    "insert_",
+    "replace-",
+    "replace_",
+    "xxxxx",
+    "*****",
+    ".....",
+    "<secret",
+    "dummyvalue",
+    "[secret:",
+    "[pii:",
+    "localhost",
 ];
 
 /// Values that are words of a language, a schema or a form.
 const PLAIN_WORDS: &[&str] = &[
-    "password", "passwd", "secret", "token", "string", "str", "null", "none", "nil", "true", "false", "undefined",
-    "empty", "optional", "required", "hidden", "bearer", "basic", "oauth2", "varchar", "text", "object", "number",
-    "boolean", "any", "unknown", "default", "void", "never", "p@ssw0rd?",
+    "password",
+    "passwd",
+    "secret",
+    "token",
+    "string",
+    "str",
+    "null",
+    "none",
+    "nil",
+    "true",
+    "false",
+    "undefined",
+    "empty",
+    "optional",
+    "required",
+    "hidden",
+    "bearer",
+    "basic",
+    "oauth2",
+    "varchar",
+    "text",
+    "object",
+    "number",
+    "boolean",
+    "any",
+    "unknown",
+    "default",
+    "void",
+    "never",
+    "p@ssw0rd?",
 ];
 
 /// Starts of values that only point to a secret, or are an identity descriptor or a checksum.
 const REFERENCES: &[&str] = &[
-    "$", "%", "{{", "#{", "<", "@microsoft.keyvault", "env.", "env:", "process.env", "os.environ", "secrets.", "vars.",
-    "variables[", "parameters.", "config.", "this.", "self.", "aad.", "vssgp.", "svc.", "msa.", "bnd.", "imp.",
-    "microsoft.identitymodel", "microsoft.teamfoundation", "sha1:", "sha1-", "sha256:", "sha256-", "sha384-",
-    "sha512:", "sha512-", "md5:", "http://", "https://", "file:", "ref:", "refs/", "./", "../", "~/", "c:\\", "vault:",
-    "arn:", "data:image", "urn:", "[[", "[ [", "rgb(", "ssh-rsa", "ssh-ed25519",
+    "$",
+    "%",
+    "{{",
+    "#{",
+    "<",
+    "@microsoft.keyvault",
+    "env.",
+    "env:",
+    "process.env",
+    "os.environ",
+    "secrets.",
+    "vars.",
+    "variables[",
+    "parameters.",
+    "config.",
+    "this.",
+    "self.",
+    "aad.",
+    "vssgp.",
+    "svc.",
+    "msa.",
+    "bnd.",
+    "imp.",
+    "microsoft.identitymodel",
+    "microsoft.teamfoundation",
+    "sha1:",
+    "sha1-",
+    "sha256:",
+    "sha256-",
+    "sha384-",
+    "sha512:",
+    "sha512-",
+    "md5:",
+    "http://",
+    "https://",
+    "file:",
+    "ref:",
+    "refs/",
+    "./",
+    "../",
+    "~/",
+    "c:\\",
+    "vault:",
+    "arn:",
+    "data:image",
+    "urn:",
+    "[[",
+    "[ [",
+    "rgb(",
+    "ssh-rsa",
+    "ssh-ed25519",
 ];
 
 /// Lower case, letters and digits only.
@@ -91,7 +312,8 @@ pub(super) fn strength(key: &str) -> Option<Strength> {
     if ["password", "passwd", "pwd", "passphrase", "passwort"].iter().any(|word| key.contains(word)) {
         return Some(Strength::Password);
     }
-    let strong = ["secret", "token", "apikey", "credential", "creds", "connectionstring", "authorization", "bearer"];
+    let strong =
+        ["secret", "token", "apikey", "credential", "creds", "connectionstring", "authorization", "bearer"];
     if strong.iter().any(|word| key.contains(word)) || matches!(key, "pat" | "sas" | "sig") {
         return Some(Strength::Strong);
     }
@@ -131,16 +353,21 @@ pub(super) fn secret(strength: Strength, value: &str, style: Style) -> bool {
         Strength::Password => {
             let symbol = value.bytes().any(|b| b.is_ascii_punctuation() && !b"._-:/".contains(&b));
             let bare_code = style == Style::Bare && (wordy(value) || value.contains("::"));
-            value.len() >= 6 && (digits > 0 || symbol) && !bare_code
+            let letters = style == Style::Quoted && value.len() >= 8 && !wordy(value);
+            value.len() >= 6 && (digits > 0 || symbol || letters) && !bare_code
         }
-        Strength::Strong if style == Style::Setting => value.len() >= 8 && (digits > 0 || entropy(value) > 3.0),
+        Strength::Strong if style == Style::Setting => {
+            value.len() >= 8 && (digits > 0 || entropy(value) > 3.0)
+        }
         Strength::Strong => {
             value.len() >= 10 && digits > 0 && entropy(value) >= 3.0 && !numeric(value) && !wordy(value)
         }
         Strength::Weak => {
-            value.len() >= 16
-                && digits > 1
-                && entropy(value) >= 3.5
+            let cases = value.bytes().any(|b| b.is_ascii_uppercase())
+                && value.bytes().any(|b| b.is_ascii_lowercase());
+            value.len() >= if cases { 12 } else { 16 }
+                && digits > usize::from(!cases)
+                && entropy(value) >= if cases { 3.3 } else { 3.5 }
                 && !numeric(value)
                 && !wordy(value)
                 && !checksum(value)
@@ -181,9 +408,20 @@ pub(super) fn entropy(value: &str) -> f32 {
     sum.sum()
 }
 
+/// Whether `value` looks drawn at random: a digit, or both cases in no order of words.
+pub(super) fn random(value: &str) -> bool {
+    let has = |kind: fn(&u8) -> bool| value.bytes().any(|byte| kind(&byte));
+    let mixed = has(u8::is_ascii_uppercase) && has(u8::is_ascii_lowercase) && entropy(value) > 3.0;
+    (has(u8::is_ascii_digit) || mixed) && !wordy(value)
+}
+
 /// Whether `value` reads like words put together, as identifiers, paths and sentences do.
 pub(super) fn wordy(value: &str) -> bool {
     let bytes = value.as_bytes();
+    let hexadecimal = bytes.iter().all(|byte| byte.is_ascii_hexdigit() || *byte == b'-');
+    if hexadecimal && bytes.len() >= 16 && bytes.iter().any(u8::is_ascii_digit) {
+        return false;
+    }
     let mut readable = 0;
     let mut letters = 0;
     let mut start = 0;

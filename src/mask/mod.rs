@@ -66,10 +66,14 @@ pub struct Finding {
 #[derive(Debug, thiserror::Error)]
 pub enum KnownError {
     /// It would blank ordinary text.
-    #[error("the secret {0} is shorter than {MIN_KNOWN_BYTES} bytes and cannot be hidden in text; use a longer one")]
+    #[error(
+        "the secret {0} is shorter than {MIN_KNOWN_BYTES} bytes and cannot be hidden in text; use a longer one"
+    )]
     TooShort(&'static str),
     /// It would make the search slow.
-    #[error("the secret {0} is longer than {MAX_KNOWN_BYTES} bytes; only shorter secrets can be hidden in text")]
+    #[error(
+        "the secret {0} is longer than {MAX_KNOWN_BYTES} bytes; only shorter secrets can be hidden in text"
+    )]
     TooLong(&'static str),
     /// The class cannot stand in a placeholder.
     #[error("the class {0} must be 1 to {MAX_CLASS_BYTES} of a-z, 0-9 and -")]
@@ -102,7 +106,8 @@ impl Masker {
     /// # Errors
     /// When a value is too short or too long to be hidden, or there are too many.
     pub fn new(known: impl IntoIterator<Item = (&'static str, SecretString)>) -> Result<Self, KnownError> {
-        let declared = known.into_iter().map(|(class, value)| check(class, &value)).collect::<Result<Vec<_>, _>>()?;
+        let declared =
+            known.into_iter().map(|(class, value)| check(class, &value)).collect::<Result<Vec<_>, _>>()?;
         if declared.len() > MAX_KNOWN_VALUES {
             return Err(KnownError::TooMany);
         }
@@ -135,11 +140,18 @@ impl Masker {
     /// class `too-long`.
     pub fn scan_outgoing(&self, text: &str) -> Vec<Finding> {
         if text.len() > MAX_TEXT_BYTES {
-            return vec![Finding { class: "too-long", start: 0, end: text.len(), certainty: Certainty::Known }];
+            return vec![Finding {
+                class: "too-long",
+                start: 0,
+                end: text.len(),
+                certainty: Certainty::Known,
+            }];
         }
         let spans = scan::find(text, &self.search());
         let found = spans.into_iter();
-        found.map(|s| Finding { class: s.class, start: s.start, end: s.end, certainty: s.certainty }).collect()
+        found
+            .map(|s| Finding { class: s.class, start: s.start, end: s.end, certainty: s.certainty })
+            .collect()
     }
 
     /// `text` for a log or a metric: secrets become `[[secret:class]]`, without an id.

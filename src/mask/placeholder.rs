@@ -47,7 +47,9 @@ pub(super) fn find(text: &str) -> Vec<(&str, &str, usize, usize)> {
         for (start, _) in text.match_indices(open) {
             let body = start + open.len();
             let rest = text.get(body..).unwrap_or_default();
-            let Some(close) = rest.find("]]").filter(|close| *close <= MAX_PLACEHOLDER_BYTES) else { continue };
+            let Some(close) = rest.find("]]").filter(|close| *close <= MAX_PLACEHOLDER_BYTES) else {
+                continue;
+            };
             let (class, id) = rest.get(..close).and_then(|inner| inner.split_once(':')).unwrap_or_default();
             found.push((class, id, start, body + close + 2));
         }
@@ -56,12 +58,34 @@ pub(super) fn find(text: &str) -> Vec<(&str, &str, usize, usize)> {
     found
 }
 
+/// Where something stands that is written exactly as a placeholder, broken or not: its inside is
+/// too short to be a secret, and no rule may read it as one.
+pub(super) fn atoms(text: &str) -> Vec<(usize, usize)> {
+    let mut found = Vec::new();
+    for open in ["[secret:", "[pii:"] {
+        for (start, _) in text.match_indices(open) {
+            let rest = text.get(start + open.len()..).unwrap_or_default();
+            let Some((class, after)) = rest.split_once(':') else { continue };
+            let Some((id, _)) = after.split_once(']') else { continue };
+            let plain =
+                |part: &str| part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-');
+            if class.len() <= MAX_CLASS_BYTES && id.len() <= 12 && plain(class) && plain(id) {
+                let end = start + open.len() + class.len() + 1 + id.len();
+                // The brackets belong to it.
+                found.push((start.saturating_sub(1), end + 2));
+            }
+        }
+    }
+    found
+}
+
 /// Where text from outside begins something that looks like a placeholder, in any case and with
 /// blanks or invisible characters inside: the offsets behind the first bracket.
 pub(super) fn forged(text: &str) -> Vec<usize> {
     let mut offsets = Vec::new();
     for (start, _) in text.match_indices('[') {
-        let mut letters = text.get(start..).unwrap_or_default().chars().filter(|c| !super::shadow::invisible(*c));
+        let mut letters =
+            text.get(start..).unwrap_or_default().chars().filter(|c| !super::shadow::invisible(*c));
         let seen: String = letters.by_ref().take(OPEN.len()).map(|c| c.to_ascii_lowercase()).collect();
         if seen.starts_with(OPEN) || seen.starts_with(OPEN_PERSONAL) {
             offsets.push(start + 1);

@@ -23,7 +23,12 @@ impl Session {
     ///
     /// # Errors
     /// When a placeholder is forged, comes from another place, or stands on a changed line.
-    pub fn restore_file(&self, target: &Origin, original: &str, edited: &str) -> Result<String, RestoreError> {
+    pub fn restore_file(
+        &self,
+        target: &Origin,
+        original: &str,
+        edited: &str,
+    ) -> Result<String, RestoreError> {
         let placeholders = self.placeholders(edited);
         if placeholders.is_empty() {
             return Ok(edited.to_owned());

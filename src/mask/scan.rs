@@ -11,7 +11,7 @@ use super::judge::{self, Strength, Style};
 use super::known::Search;
 use super::shadow::{self, Shadow};
 use super::span::{Certainty, Span, union};
-use super::{assign, decode};
+use super::{assign, decode, placeholder};
 
 /// How often decoded text may be decoded again.
 pub(super) const MAX_DECODE_DEPTH: usize = 2;
@@ -20,8 +20,29 @@ const OLD_PAT_BYTES: usize = 52;
 
 /// Words that begin the names of secrets.
 const WORDS: &[&str] = &[
-    "password", "passwd", "pwd", "passphrase", "passwort", "secret", "token", "apikey", "api_key", "api-key", "api key",
-    "credential", "creds", "connectionstring", "key", "auth", "access", "api", "bearer", "_pat", "-pat", "sas_", "pat:",
+    "password",
+    "passwd",
+    "pwd",
+    "passphrase",
+    "passwort",
+    "secret",
+    "token",
+    "apikey",
+    "api_key",
+    "api-key",
+    "api key",
+    "credential",
+    "creds",
+    "connectionstring",
+    "key",
+    "auth",
+    "access",
+    "api",
+    "bearer",
+    "_pat",
+    "-pat",
+    "sas_",
+    "pat:",
     "pat=",
 ];
 
@@ -67,6 +88,9 @@ pub(super) fn find(text: &str, known: &Search) -> Vec<Span> {
         let map = |span: &mut Span| (span.start, span.end) = shadow.origin(span.start, span.end);
         spans.iter_mut().for_each(map);
     }
+    let atoms = placeholder::atoms(text);
+    let atom = |span: &Span| atoms.iter().any(|(start, end)| *start <= span.start && span.end <= *end);
+    spans.retain(|span| span.certainty == Certainty::Known || !atom(span));
     union(spans)
 }
 
@@ -81,7 +105,13 @@ fn views(text: &str, known: &Search, depth: usize) -> Vec<Span> {
     if let Some(joined) = shadow::joined(text) {
         let crossing = anchored(&joined.text, known).into_iter();
         let crossing = crossing.filter(|span| joined.crosses_joint(span.start, span.end));
-        spans.extend(crossing.map(|span| mapped(&joined, span)));
+        // A token that is whole on its own line does not go on in the next one.
+        let whole = |span: &Span| spans.iter().any(|one| one.start < span.end && span.start < one.end);
+        let crossing: Vec<Span> = crossing
+            .map(|span| mapped(&joined, span))
+            .filter(|span| span.certainty == Certainty::Known || !whole(span))
+            .collect();
+        spans.extend(crossing);
     }
     if let Some(decoded) = shadow::percent_decoded(text) {
         let inner = if depth < MAX_DECODE_DEPTH {
@@ -159,7 +189,7 @@ fn token(format: &Format, text: &str, start: usize, end: usize) -> Option<Span> 
     let fits = !(touches(bytes, from, format.left) || (format.right)(next))
         && judge::entropy(value) >= format.bits
         && !value.ends_with("EXAMPLE")
-        && (!format.random || (value.bytes().any(|b| b.is_ascii_digit()) && !judge::wordy(value)));
+        && (!format.random || judge::random(value));
     fits.then_some(Span { start: from, end: to, class: format.class, certainty: Certainty::Format })
 }
 
@@ -189,11 +219,11 @@ fn named(text: &str, start: usize, end: usize) -> Option<Span> {
 fn service_key(service: &Service, text: &str, start: usize, end: usize) -> Option<Span> {
     let assignment = assign::read(text, start, end)?;
     let value = text.get(assignment.start..assignment.end)?;
-    let fits = service.shapes.iter().any(|shape| {
-        formats::walk(shape, text.as_bytes(), assignment.start, false) == Some(assignment.end)
-    });
-    let random = value.bytes().any(|byte| byte.is_ascii_digit()) && !judge::wordy(value);
-    (fits && random && !judge::reference(value)).then_some(Span {
+    let fits = service
+        .shapes
+        .iter()
+        .any(|shape| formats::walk(shape, text.as_bytes(), assignment.start, true) == Some(assignment.end));
+    (fits && judge::random(value) && !judge::reference(value)).then_some(Span {
         start: assignment.start,
         end: assignment.end,
         class: service.class,
@@ -206,7 +236,9 @@ fn service_key(service: &Service, text: &str, start: usize, end: usize) -> Optio
 fn old_pats(text: &str) -> Vec<Span> {
     let runs = decode::find_runs(text.as_bytes(), formats::base32, OLD_PAT_BYTES);
     runs.into_iter()
-        .filter(|(start, end)| end - start == OLD_PAT_BYTES && old_pat(text.get(*start..*end).unwrap_or_default()))
+        .filter(|(start, end)| {
+            end - start == OLD_PAT_BYTES && old_pat(text.get(*start..*end).unwrap_or_default())
+        })
         .map(|(start, end)| Span { start, end, class: "azure-devops-pat", certainty: Certainty::Format })
         .collect()
 }

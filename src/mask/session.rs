@@ -19,6 +19,8 @@ pub const SESSION_KEY_BYTES: usize = 32;
 pub const MAX_VAULT_ENTRIES: usize = 10_000;
 /// Most places that are remembered for one secret.
 const MAX_ORIGINS: usize = 8;
+/// How often masked text is read again for what masking has laid bare.
+const MAX_ROUNDS: usize = 3;
 /// Letters of an id: 30 bits.
 const ID_LETTERS: usize = 6;
 /// Letters of an id when shorter ones are taken.
@@ -175,23 +177,33 @@ impl Session {
         vault.get(id).map(|entry| entry.origins.clone()).unwrap_or_default()
     }
 
-    /// Masks `text` and returns what follows its first `seen` bytes, which have been handed on
-    /// before; a secret that began there is hidden from there on.
-    pub(super) fn mask_tail(&self, text: &str, seen: usize, origin: &Origin) -> (String, Vec<Hit>) {
+    /// Masks `text[seen..end]`; what stands around it is read, too. Unless this is the `last`
+    /// chance, the end moves to the front of a secret that it would cut. Returns the masked text,
+    /// the end, and what was hidden.
+    pub(super) fn mask_between(
+        &self,
+        text: &str,
+        seen: usize,
+        end: usize,
+        last: bool,
+        origin: &Origin,
+    ) -> (String, usize, Vec<Hit>) {
         let mut spans = scan::find(text, &self.masker.search());
-        spans.retain(|span| span.end > seen);
+        let cut = spans.iter().find(|span| span.start < end && end < span.end);
+        let end = cut.filter(|_| !last).map_or(end, |span| span.start.max(seen));
+        spans.retain(|span| span.end > seen && span.start < end);
         for span in &mut spans {
             span.start = span.start.max(seen) - seen;
-            span.end -= seen;
+            span.end = span.end.min(end) - seen;
         }
-        let tail = text.get(seen..).unwrap_or_default();
+        let part = text.get(seen..end).unwrap_or_default();
         let mut counts = BTreeMap::new();
-        let mut out = self.replace(tail, &spans, &placeholder::forged(tail), origin, &mut counts);
+        let mut out = self.replace(part, &spans, &placeholder::forged(part), origin, &mut counts);
         if !scan::known(&out, &self.masker.search()).is_empty() {
-            out = self.issue("text", tail, origin);
+            out = self.issue("text", part, origin);
             counts.insert("text".to_owned(), 1);
         }
-        (out, hits(counts))
+        (out, end, hits(counts))
     }
 
     fn mask(&self, text: &str, origin: &Origin, outside: bool) -> Masked {
@@ -206,6 +218,14 @@ impl Session {
             placeholder::forged(kept).into_iter().filter(|at| issued.binary_search(at).is_err()).collect();
         let mut counts = BTreeMap::new();
         let mut out = self.replace(kept, &spans, &breaks, origin, &mut counts);
+        // What stood in the way of a rule may now be a placeholder: read again until nothing is found.
+        for _ in 0..MAX_ROUNDS {
+            let spans = if counts.is_empty() { Vec::new() } else { scan::find(&out, &self.masker.search()) };
+            if spans.is_empty() {
+                break;
+            }
+            out = self.replace(&out, &spans, &[], origin, &mut counts);
+        }
         // Verify: what the process knows must be gone, whatever the rules above did.
         let leak = !scan::known(&out, &self.masker.search()).is_empty();
         if leak {
@@ -284,7 +304,8 @@ impl Session {
                     }
                 }
                 None if room => {
-                    let entry = Entry { value: SecretString::from(value), class, origins: vec![origin.clone()] };
+                    let entry =
+                        Entry { value: SecretString::from(value), class, origins: vec![origin.clone()] };
                     vault.insert(id.clone(), entry);
                 }
                 None => {}

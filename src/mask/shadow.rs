@@ -288,7 +288,8 @@ mod tests {
 
     #[test]
     fn lines_and_literals_are_joined() {
-        let text = "2026-11-21T22:41:03.1234567Z abc  \n2026-11-21T22:41:03.1234567Z   def\nx = \"gh\" +\n  \"i\"";
+        let text =
+            "2026-11-21T22:41:03.1234567Z abc  \n2026-11-21T22:41:03.1234567Z   def\nx = \"gh\" +\n  \"i\"";
         let shadow = joined(text).unwrap();
         assert!(shadow.text.ends_with("abcdefx = \"ghi\""), "{}", shadow.text);
         let at = shadow.text.find("ghi").unwrap();

@@ -44,7 +44,8 @@ impl<'s> MaskStream<'s> {
             self.buffer.push_str(now);
             rest = later;
             let ready = self.ready();
-            self.emit(ready, &mut out);
+            let overdue = self.buffer.len() - self.seen > HOLD_BACK_BYTES;
+            self.emit(ready, overdue, &mut out);
         }
         out
     }
@@ -53,7 +54,7 @@ impl<'s> MaskStream<'s> {
     pub fn finish(mut self) -> (String, Vec<Hit>) {
         let mut out = String::new();
         let end = self.buffer.len();
-        self.emit(end, &mut out);
+        self.emit(end, true, &mut out);
         let hits = std::mem::take(&mut self.counts).into_iter().map(|(class, count)| Hit { class, count });
         (out, hits.collect())
     }
@@ -75,12 +76,11 @@ impl<'s> MaskStream<'s> {
         }
     }
 
-    fn emit(&mut self, end: usize, out: &mut String) {
+    fn emit(&mut self, end: usize, last: bool, out: &mut String) {
         if end <= self.seen {
             return;
         }
-        let text = self.buffer.get(..end).unwrap_or_default();
-        let (masked, hits) = self.session.mask_tail(text, self.seen, &self.origin);
+        let (masked, end, hits) = self.session.mask_between(&self.buffer, self.seen, end, last, &self.origin);
         out.push_str(&masked);
         for hit in hits {
             *self.counts.entry(hit.class).or_insert(0) += hit.count;
@@ -98,7 +98,9 @@ impl<'s> MaskStream<'s> {
 /// Where a key block begins that has no end yet.
 fn open_block(text: &str) -> Option<usize> {
     let start = text.rfind("-----BEGIN")?;
-    (!text.get(start..)?.contains("-----END")).then_some(start)
+    let block = text.get(start..)?;
+    let end = block.find("-----END").and_then(|at| block.get(at + 8..)?.find("-----"));
+    end.is_none().then_some(start)
 }
 
 #[cfg(test)]

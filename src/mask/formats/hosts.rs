@@ -15,7 +15,11 @@ pub(super) static FORMATS: &[Format] = &[
     plain("github-refresh-token", &["ghr_"], &[Run(alnum, 36, 255)]),
     plain("github-pat", &["github_pat_"], &[Run(word, 60, 255)]),
     // GitLab.
-    plain("gitlab-token", &["glpat-", "gldt-", "glft-", "glrt-", "glsoat-", "glffct-"], &[Run(dotted, 20, 320)]),
+    plain(
+        "gitlab-token",
+        &["glpat-", "gldt-", "glft-", "glrt-", "glsoat-", "glffct-"],
+        &[Run(dotted, 20, 320)],
+    ),
     plain("gitlab-token", &["glimt-", "glagent-", "gloas-", "glptt-", "glcbt-"], &[Run(dotted, 20, 320)]),
     plain("gitlab-token", &["GR1348941"], &[Run(name, 20, 60)]),
     plain("gitlab-session", &["_gitlab_session="], &[Run(alnum, 32, 64)]),
@@ -37,7 +41,7 @@ pub(super) static FORMATS: &[Format] = &[
     plain("vault-token", &["hvs."], &[Run(name, 24, 200)]),
     plain("vault-token", &["hvb."], &[Run(name, 100, 400)]),
     plain("vault-token", &["s."], &[Run(alnum, 24, 24)]).edges(word_dot, word).bits(3.5).random(),
-    plain("sourcegraph-token", &["sgp_"], &[Run(word, 40, 64)]).edges(alnum, alnum),
+    plain("sourcegraph-token", &["sgp_"], &[Run(word, 40, 64)]).fold().edges(alnum, alnum),
     plain("postman-key", &["PMAK-"], &[Run(hex, 24, 24), Text("-"), Run(hex, 34, 34)]),
     plain("openshift-token", &["sha256~"], &[Run(name, 43, 43)]).edges(word, name),
     plain("prefect-key", &["pnu_"], &[Run(alnum, 36, 36)]).edges(word, word),
@@ -46,6 +50,8 @@ pub(super) static FORMATS: &[Format] = &[
     // JSON Web Tokens: header and body are base64url of `{"`, `{ "` or a brace and a line feed.
     plain("jwt", &["eyJ", "eyA", "ewo", "ewog"], JWT).edges(word_dot, none),
     plain("jwt", &["ey"], JWT).edges(word_dot, none).random(),
+    // The same, once more in base64.
+    plain("jwt", &["ZXlK"], &[Run(base64_padded, 40, 30_000)]).edges(base64_any, none),
     Format::new("age-key", &["AGE-SECRET-KEY-1"], &[Run(alnum, 58, 58)]).fold(),
     plain("authress-key", &["sc_", "ext_", "scauth_", "authress_"], AUTHRESS).edges(word, none),
 ];
@@ -53,8 +59,7 @@ pub(super) static FORMATS: &[Format] = &[
 const JWT: &[Part] =
     &[Run(name, 15, 8192), Text("."), Run(segment, 17, 16_384), Text("."), Run(base64_padded, 0, 4096)];
 
-const HARNESS: &[Part] =
-    &[Run(name, 22, 22), Text("."), Run(alnum, 24, 24), Text("."), Run(alnum, 20, 20)];
+const HARNESS: &[Part] = &[Run(name, 22, 22), Text("."), Run(alnum, 24, 24), Text("."), Run(alnum, 20, 20)];
 
 const AUTHRESS: &[Part] = &[
     Run(alnum, 5, 30),

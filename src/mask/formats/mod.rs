@@ -46,7 +46,17 @@ pub(super) struct Format {
 
 impl Format {
     const fn new(class: &'static str, anchors: &'static [&'static str], rest: &'static [Part]) -> Self {
-        Self { class, anchors, fold: false, lead: None, rest, left: none, right: none, bits: 2.0, random: false }
+        Self {
+            class,
+            anchors,
+            fold: false,
+            lead: None,
+            rest,
+            left: none,
+            right: none,
+            bits: 2.0,
+            random: false,
+        }
     }
 
     const fn fold(mut self) -> Self {

@@ -62,7 +62,8 @@ fn joins(c: char) -> bool {
 }
 
 fn takes_form(c: char) -> bool {
-    matches!(c, '#' | '*' | '0'..='9' | '©' | '®') || (c as u32 >= 0x2000 && !crate::mask::shadow::invisible(c))
+    matches!(c, '#' | '*' | '0'..='9' | '©' | '®')
+        || (c as u32 >= 0x2000 && !crate::mask::shadow::invisible(c))
 }
 
 /// `text` without hidden characters and terminal escapes.
@@ -142,7 +143,8 @@ mod tests {
     #[test]
     fn terminal_escapes_go_with_their_arguments() {
         let mut cleaned = Cleaned::default();
-        let text = "a\u{1b}[1;31mb\u{1b}]8;;https://evil.example\u{7}link\u{1b}]8;;\u{1b}\\c\u{9b}2Jd\u{1b}ce\u{0}f";
+        let text =
+            "a\u{1b}[1;31mb\u{1b}]8;;https://evil.example\u{7}link\u{1b}]8;;\u{1b}\\c\u{9b}2Jd\u{1b}ce\u{0}f";
         assert_eq!(strip(text, &mut cleaned), "ablinkcdef");
     }
 }

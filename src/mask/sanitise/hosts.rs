@@ -55,7 +55,8 @@ impl Hosts {
     /// Whether text may point to `host`, a host in ASCII as [`Url`] gives it.
     pub fn allow(&self, host: &str) -> bool {
         let host = host.trim_end_matches('.');
-        self.exact.contains(host) || self.below.iter().any(|end| host.len() > end.len() && host.ends_with(end.as_str()))
+        self.exact.contains(host)
+            || self.below.iter().any(|end| host.len() > end.len() && host.ends_with(end.as_str()))
     }
 }
 
@@ -82,7 +83,10 @@ pub(super) fn target(address: &str, allowed: &Hosts) -> Target {
     }
     // Without a scheme, and with one but no slashes, the page that shows it decides.
     let bases = ["https://base.invalid/a/", "http://base.invalid/a/"];
-    let read = bases.iter().filter_map(|base| Url::parse(base).ok()?.join(address).ok()).chain(absolute.clone().ok());
+    let read = bases
+        .iter()
+        .filter_map(|base| Url::parse(base).ok()?.join(address).ok())
+        .chain(absolute.clone().ok());
     let mut worst = Target::Relative;
     for url in read {
         if url.scheme() == "mailto" {
@@ -136,7 +140,11 @@ pub(super) fn addresses(text: &str) -> Vec<(usize, usize)> {
     for (at, _) in text.match_indices("//") {
         let before = text.get(..at).unwrap_or_default();
         let letters = before.strip_suffix(':').map_or(0, |head| {
-            head.bytes().rev().take(24).take_while(|b| b.is_ascii_alphanumeric() || b"+.-".contains(b)).count()
+            head.bytes()
+                .rev()
+                .take(24)
+                .take_while(|b| b.is_ascii_alphanumeric() || b"+.-".contains(b))
+                .count()
         });
         if letters > 0 {
             found.push((at - 1 - letters, end_of(at - 1 - letters)));
@@ -146,7 +154,8 @@ pub(super) fn addresses(text: &str) -> Vec<(usize, usize)> {
     }
     let lower = text.to_ascii_lowercase();
     for (at, _) in lower.match_indices("www.") {
-        let free = text.get(..at).is_none_or(|t| !t.ends_with(|c: char| c.is_alphanumeric() || "/.-@".contains(c)));
+        let free =
+            text.get(..at).is_none_or(|t| !t.ends_with(|c: char| c.is_alphanumeric() || "/.-@".contains(c)));
         if free {
             found.push((at, end_of(at)));
         }

@@ -15,8 +15,39 @@ pub const MAX_PASSES: usize = 6;
 
 /// Elements that stay in an HTML field.
 const ELEMENTS: &[&str] = &[
-    "a", "b", "blockquote", "br", "code", "del", "div", "em", "h1", "h2", "h3", "h4", "h5", "h6", "hr", "i", "li",
-    "ol", "p", "pre", "s", "span", "strong", "sub", "sup", "table", "tbody", "td", "th", "thead", "tr", "u", "ul",
+    "a",
+    "b",
+    "blockquote",
+    "br",
+    "code",
+    "del",
+    "div",
+    "em",
+    "h1",
+    "h2",
+    "h3",
+    "h4",
+    "h5",
+    "h6",
+    "hr",
+    "i",
+    "li",
+    "ol",
+    "p",
+    "pre",
+    "s",
+    "span",
+    "strong",
+    "sub",
+    "sup",
+    "table",
+    "tbody",
+    "td",
+    "th",
+    "thead",
+    "tr",
+    "u",
+    "ul",
 ];
 
 /// Markdown that goes out: images from elsewhere and HTML are taken out, dangerous links lose their
@@ -51,8 +82,11 @@ fn edits(text: &str, allowed: &Hosts, cleaned: &mut Cleaned, unknown: &mut BTree
     let options = Options::ENABLE_TABLES | Options::ENABLE_STRIKETHROUGH | Options::ENABLE_TASKLISTS;
     let parser = Parser::new_ext(text, options);
     let mut edits: Vec<Edit> = Vec::new();
-    let mut definitions: Vec<(Range<usize>, String)> =
-        parser.reference_definitions().iter().map(|(_, def)| (def.span.clone(), def.dest.to_string())).collect();
+    let mut definitions: Vec<(Range<usize>, String)> = parser
+        .reference_definitions()
+        .iter()
+        .map(|(_, def)| (def.span.clone(), def.dest.to_string()))
+        .collect();
     definitions.sort_by_key(|(range, _)| range.start);
     let mut code: Vec<Range<usize>> = Vec::new();
     for (event, range) in parser.into_offset_iter() {
@@ -126,7 +160,8 @@ fn alt(text: &str, range: &Range<usize>) -> String {
     let source = text.get(range.clone()).unwrap_or_default();
     let inner = source.trim_start_matches(['!', '[', '<']);
     let words = inner.split(']').next().unwrap_or_default();
-    let kept: String = words.chars().filter(|c| c.is_alphanumeric() || " .,-_".contains(*c)).take(80).collect();
+    let kept: String =
+        words.chars().filter(|c| c.is_alphanumeric() || " .,-_".contains(*c)).take(80).collect();
     let kept = kept.trim().to_owned();
     if kept.is_empty() || kept.contains("www.") { "no text".to_owned() } else { kept }
 }
@@ -193,10 +228,12 @@ pub fn html(text: &str, allowed: &Hosts) -> Cleaned {
     let lower = text.to_ascii_lowercase();
     let count = |word: &str| u32::try_from(lower.matches(word).count()).unwrap_or(u32::MAX);
     cleaned.flag(Flag::RemoteImage, count("<img") + count("<image") + count("<picture"));
-    let acting = ["<script", "<iframe", "<style", "<object", "<embed", "<form", "<svg", "<math", "<link", "<meta"];
+    let acting =
+        ["<script", "<iframe", "<style", "<object", "<embed", "<form", "<svg", "<math", "<link", "<meta"];
     let handlers = ["javascript:", " on", "\ton", "/on", "\non", "style="];
     let removed = acting.iter().map(|word| count(word)).sum::<u32>();
-    let suspect = handlers.iter().any(|word| lower.contains(word) && lower.contains('<')) && out.len() < text.len();
+    let suspect =
+        handlers.iter().any(|word| lower.contains(word) && lower.contains('<')) && out.len() < text.len();
     cleaned.flag(Flag::Html, removed + u32::from(suspect && removed == 0));
     let mut hosts = std::mem::take(&mut *unknown.lock().unwrap_or_else(PoisonError::into_inner));
     bare(&out, allowed, &[], &[], &mut hosts);
@@ -226,7 +263,8 @@ pub(super) fn without_comments(text: &str, cleaned: &mut Cleaned) -> String {
     }
     let hides = |line: &str| {
         let line = line.trim_start();
-        line.starts_with('[') && line.split_once("]:").is_some_and(|(_, rest)| rest.trim_start().starts_with('#'))
+        line.starts_with('[')
+            && line.split_once("]:").is_some_and(|(_, rest)| rest.trim_start().starts_with('#'))
     };
     if out.lines().any(hides) {
         count += u32::try_from(out.lines().filter(|line| hides(line)).count()).unwrap_or(u32::MAX);

@@ -43,8 +43,10 @@ fn forms(value: &str) -> Vec<String> {
 fn tokens_are_hidden_in_every_disguise() {
     for token in [github(), old_pat(), storage_key()] {
         let (left, right) = token.split_at(token.len() / 2);
-        let wide: String =
-            token.chars().map(|c| if c.is_ascii_alphanumeric() { char::from_u32(c as u32 + 0xFEE0).unwrap() } else { c }).collect();
+        let wide: String = token
+            .chars()
+            .map(|c| if c.is_ascii_alphanumeric() { char::from_u32(c as u32 + 0xFEE0).unwrap() } else { c })
+            .collect();
         let mut disguises = forms(&token);
         disguises.extend([
             format!("{left}\u{200B}{right}"),
@@ -95,10 +97,14 @@ fn structure_says_what_is_secret() {
     });
     let hits = session(&[]).mask_json(&mut value, &here());
     let text = value.to_string();
-    for gone in ["plain words", "short", "\"x1\"", "s=1", "Basic abc", "ghp_", "Sommer2026!", "abcdefghijklmnop"] {
+    for gone in
+        ["plain words", "short", "\"x1\"", "s=1", "Basic abc", "ghp_", "Sommer2026!", "abcdefghijklmnop"]
+    {
         assert!(!text.contains(gone), "{gone} in {text}");
     }
-    for stays in ["westeurope", "6ce954b1-ce1f-45d1-b94d-e6bf2464ba2c", "fine", "it is in the vault", "mail.contoso"] {
+    for stays in
+        ["westeurope", "6ce954b1-ce1f-45d1-b94d-e6bf2464ba2c", "fine", "it is in the vault", "mail.contoso"]
+    {
         assert!(text.contains(stays), "{stays} not in {text}");
     }
     assert!(hits.iter().any(|hit| hit.class == "secret-variable"));
@@ -166,7 +172,10 @@ fn a_secret_returns_only_to_its_own_untouched_line() {
     assert_eq!(written, original.replace("port: 80", "port: 8080"));
     let moved = shown.replace("token: ", "url: https://evil.example/?");
     assert!(matches!(session.restore_file(&origin, &original, &moved), Err(RestoreError::NotAllowedHere(_))));
-    assert!(matches!(session.restore_file(&file("/b"), &original, &shown), Err(RestoreError::NotAllowedHere(_))));
+    assert!(matches!(
+        session.restore_file(&file("/b"), &original, &shown),
+        Err(RestoreError::NotAllowedHere(_))
+    ));
     let forged = "token: [[secret:github-pat:zzzzzz]]";
     assert!(matches!(session.restore_file(&origin, &original, forged), Err(RestoreError::Forged(_))));
 }
@@ -213,7 +222,12 @@ fn a_stream_keeps_key_blocks_together() {
     let session = session(&[]);
     let mut stream = session.stream(here());
     let mut out = String::new();
-    for piece in ["start\n-----BEGIN RSA PRIV", "ATE KEY-----\nMIIabc\n", "def123\n-----END RSA ", "PRIVATE KEY-----\nnext\nlast"] {
+    for piece in [
+        "start\n-----BEGIN RSA PRIV",
+        "ATE KEY-----\nMIIabc\n",
+        "def123\n-----END RSA ",
+        "PRIVATE KEY-----\nnext\nlast",
+    ] {
         out.push_str(&stream.push(piece));
     }
     let (rest, hits) = stream.finish();

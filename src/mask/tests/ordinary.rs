@@ -79,7 +79,9 @@ fn files(folder: &Path, found: &mut Vec<PathBuf>) {
 fn files_of_real_repositories_pass_untouched() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let mut paths = vec![root.join("Cargo.lock"), root.join("Cargo.toml")];
-    for folder in ["src/simulator/seed", "src/azure_devops", "src/agent", "src/journal", "src/tools", "prompts"] {
+    for folder in
+        ["src/simulator/seed", "src/azure_devops", "src/agent", "src/journal", "src/tools", "prompts"]
+    {
         files(&root.join(folder), &mut paths);
     }
     let session = session(&[]);
@@ -89,7 +91,12 @@ fn files_of_real_repositories_pass_untouched() {
         for finding in session.scan_outgoing(&text) {
             let line = text[..finding.start].rfind('\n').map_or(0, |at| at + 1);
             let shown: String = text[line..].chars().take(160).collect();
-            wrong.push(format!("{}: {} {:?} in {shown}", path.display(), finding.class, &text[finding.start..finding.end]));
+            wrong.push(format!(
+                "{}: {} {:?} in {shown}",
+                path.display(),
+                finding.class,
+                &text[finding.start..finding.end]
+            ));
         }
     }
     assert!(paths.len() > 30, "{paths:?}");

@@ -28,6 +28,8 @@ pub(super) fn matching(hir: &Hir, dice: &mut Dice, out: &mut String) {
     match hir.kind() {
         HirKind::Empty | HirKind::Look(_) => {}
         HirKind::Literal(literal) => out.push_str(&String::from_utf8_lossy(&literal.0)),
+        // A dot that was not escaped stands for itself.
+        HirKind::Class(class) if any(class) => out.push('.'),
         HirKind::Class(class) => out.push(member(class, dice)),
         HirKind::Capture(capture) => matching(&capture.sub, dice, out),
         HirKind::Concat(parts) => parts.iter().for_each(|part| matching(part, dice, out)),
@@ -36,23 +38,34 @@ pub(super) fn matching(hir: &Hir, dice: &mut Dice, out: &mut String) {
             let least = repetition.min as usize;
             let most = repetition.max.map_or(least + 12, |max| max as usize).min(least + 12);
             // What may be left out mostly is.
-            let count = if least == 0 && dice.below(4) > 0 { 0 } else { least + dice.below(most - least + 1) };
+            let count =
+                if least == 0 && dice.below(4) > 0 { 0 } else { least + dice.below(most - least + 1) };
             let count = if least == 0 { count.min(3) } else { count };
             for _ in 0..count {
-                matching(&repetition.sub, dice, out);
+                match repetition.sub.kind() {
+                    HirKind::Class(class) => out.push(member(class, dice)),
+                    _ => matching(&repetition.sub, dice, out),
+                }
             }
         }
     }
 }
 
+fn holds(class: &Class, c: char) -> bool {
+    match class {
+        Class::Unicode(class) => class.iter().any(|r| (r.start()..=r.end()).contains(&c)),
+        Class::Bytes(class) => class.iter().any(|r| (r.start()..=r.end()).contains(&(c as u8))),
+    }
+}
+
+fn any(class: &Class) -> bool {
+    (' '..='~').all(|c| holds(class, c))
+}
+
 fn member(class: &Class, dice: &mut Dice) -> char {
-    let ranges: Vec<(u32, u32)> = match class {
-        Class::Unicode(class) => class.iter().map(|r| (r.start() as u32, r.end() as u32)).collect(),
-        Class::Bytes(class) => class.iter().map(|r| (u32::from(r.start()), u32::from(r.end()))).collect(),
-    };
-    let holds = |c: char| ranges.iter().any(|(from, to)| (*from..=*to).contains(&(c as u32)));
+    let holds = |c: char| holds(class, c);
     // A negated set: what ends a token in real text.
-    if holds(' ') {
+    if holds(' ') && !holds('a') {
         return ' ';
     }
     let usual: Vec<char> = (' '..='~').filter(|c| holds(*c)).collect();
