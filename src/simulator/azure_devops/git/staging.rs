@@ -141,7 +141,8 @@ mod tests {
         let store = Store::create(folder.path()).unwrap();
         let by = Signature { name: "n".into(), email: "e@x".into(), date: jiff::Timestamp::UNIX_EPOCH };
         let add = |path: &str| FileChange::Add(path.into(), b"x".to_vec());
-        let write = |parent: Option<&str>, changes: &[FileChange]| store.write_commit(parent, changes, "m", &by, &by);
+        let write =
+            |parent: Option<&str>, changes: &[FileChange]| store.write_commit(parent, changes, "m", &by, &by);
         let rename = FileChange::Rename { from: "/a/b".into(), to: "/c".into(), content: None };
         let first = write(None, &[add("/a/b"), rename, add("/d"), FileChange::Delete("/d".into())]).unwrap();
         let root = store.entry(&first, "/").unwrap();

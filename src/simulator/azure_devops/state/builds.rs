@@ -310,7 +310,8 @@ impl World {
         let Some(root) = store.entry(commit, "/") else { return Ok(Vec::new()) };
         let mut files = Vec::new();
         let mut budget = READ_BYTES;
-        let globs: Vec<_> = definition.checks.iter().filter_map(|c| globset::Glob::new(&c.files).ok()).collect();
+        let globs: Vec<_> =
+            definition.checks.iter().filter_map(|c| globset::Glob::new(&c.files).ok()).collect();
         let globs: Vec<_> = globs.iter().map(globset::Glob::compile_matcher).collect();
         for entry in store.below(&root, true)?.into_iter().filter(|e| !e.folder && e.mode != 0o160_000) {
             let path = entry.path.trim_start_matches('/');

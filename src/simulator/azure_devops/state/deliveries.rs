@@ -187,7 +187,8 @@ mod tests {
         fn happen(&self) {
             let mut world = self.organisation.lock();
             let actor = Actor { id: BOB, activity: world.new_id() };
-            let title = patch::parse(&json!([{"op": "add", "path": "/fields/System.Title", "value": "t"}])).unwrap();
+            let title =
+                patch::parse(&json!([{"op": "add", "path": "/fields/System.Title", "value": "t"}])).unwrap();
             world.create_work_item(actor, FABRIKAM, "Issue", &title, false).unwrap();
         }
 
@@ -198,8 +199,13 @@ mod tests {
             self.clock.jump(due);
             let deliveries = self.organisation.lock().run_due();
             for delivery in deliveries {
-                let answer = Answer { status: Some(status), body: String::new(), error: None, took: Duration::ZERO };
-                self.organisation.lock().delivery_answered(delivery.subscription, delivery.notification, answer);
+                let answer =
+                    Answer { status: Some(status), body: String::new(), error: None, took: Duration::ZERO };
+                self.organisation.lock().delivery_answered(
+                    delivery.subscription,
+                    delivery.notification,
+                    answer,
+                );
             }
             Some(due.duration_since(before).as_secs())
         }

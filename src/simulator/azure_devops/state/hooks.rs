@@ -250,7 +250,6 @@ impl World {
         }
         self.schedule(DELIVERY_DELAY, JobKind::Deliver { subscription: id, notification: number });
     }
-
 }
 
 impl Subscription {

@@ -29,7 +29,8 @@ fn fill(bench: &Bench) {
         let tip = world.repositories[&WEB_SHOP].refs["refs/heads/main"].sha.clone();
         let file = |n: usize| FileChange::Add(format!("/many/d{}/f{n}.txt", n % 100), vec![b'x'; 200]);
         let changes = (0..5_000).map(|n| file(part * 5_000 + n)).collect();
-        let commit = NewCommit { message: "many".into(), changes, author: None, committer: None, parent: None };
+        let commit =
+            NewCommit { message: "many".into(), changes, author: None, committer: None, parent: None };
         world.push(actor, WEB_SHOP, "refs/heads/main", &tip, vec![commit]).unwrap();
     }
     for number in 0..PULL_REQUESTS {
