@@ -316,7 +316,7 @@ fn curl_headers(command: &str, from: usize, found: &mut Vec<Span>) {
 /// Whether a side of the pair has quotes of its own around a value.
 fn quoted(piece: &str) -> bool {
     let inner = piece.trim_matches(['"', '\'']);
-    inner.len() + 1 <= piece.len() && inner.len() >= 3 && !judge::reference(inner) && !inner.starts_with('$')
+    inner.len() < piece.len() && inner.len() >= 3 && !judge::reference(inner) && !inner.starts_with('$')
 }
 
 /// `machine host login user password x`.

@@ -24,6 +24,7 @@ mod span;
 mod stream;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use std::borrow::Cow;
 use std::collections::VecDeque;

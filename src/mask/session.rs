@@ -298,11 +298,10 @@ impl Session {
             let room = vault.len() < MAX_VAULT_ENTRIES;
             match vault.get_mut(&id) {
                 Some(entry) if !entry.is(class, value) => continue,
-                Some(entry) => {
-                    if entry.origins.len() < MAX_ORIGINS && !entry.origins.contains(origin) {
-                        entry.origins.push(origin.clone());
-                    }
+                Some(entry) if entry.origins.len() < MAX_ORIGINS && !entry.origins.contains(origin) => {
+                    entry.origins.push(origin.clone());
                 }
+                Some(_) => {}
                 None if room => {
                     let entry =
                         Entry { value: SecretString::from(value), class, origins: vec![origin.clone()] };

@@ -123,3 +123,16 @@ fn random_ids_without_a_telling_name_pass() {
         assert_eq!(masked(&text), text);
     }
 }
+
+/// The goal of 10 ms is for a release build (see the bench); here only a slip by orders shows.
+#[test]
+fn a_large_result_is_masked_soon_even_in_a_debug_build() {
+    let piece = include_str!("../../simulator/seed/web-shop/src/config.ts");
+    let text: String = piece.chars().cycle().take(64 * 1024).collect();
+    let session = session(&["known-value-1"]);
+    session.mask_text("first", &here());
+    let start = std::time::Instant::now();
+    assert_eq!(session.mask_text(&text, &here()).text, text);
+    println!("64 KB of code in {} ms", start.elapsed().as_millis());
+    assert!(start.elapsed().as_secs() < 5);
+}
