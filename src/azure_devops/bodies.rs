@@ -67,7 +67,6 @@ pub(super) fn new_pull_request(action: &Action) -> Result<Value, Error> {
     }))
 }
 
-
 /// A new thread, at its place where it has one.
 ///
 /// A half-filled place breaks the page of the pull request for people, and a path without a

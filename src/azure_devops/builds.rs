@@ -6,7 +6,9 @@ use serde_json::Value;
 
 use super::git::commit_id;
 use super::people::{IdentityRef, List, Person};
-use super::routes::{BUILD, BUILD_LOG, BUILD_LOGS, BUILD_TIMELINE, BUILDS, DEFINITIONS, TEST_RESULTS, TEST_RUNS};
+use super::routes::{
+    BUILD, BUILD_LOG, BUILD_LOGS, BUILD_TIMELINE, BUILDS, DEFINITIONS, TEST_RESULTS, TEST_RUNS,
+};
 use super::transport::Question;
 use super::{Client, Error, limits};
 use crate::action::CommitId;
@@ -243,7 +245,8 @@ impl RawRecord {
     }
 
     fn into_step(self) -> FailedStep {
-        let is_error = |issue: &RawIssue| issue.kind.as_deref().is_none_or(|k| k.eq_ignore_ascii_case("error"));
+        let is_error =
+            |issue: &RawIssue| issue.kind.as_deref().is_none_or(|k| k.eq_ignore_ascii_case("error"));
         let issues = self.issues.unwrap_or_default().into_iter().filter(is_error);
         FailedStep {
             name: self.name.unwrap_or_default(),
@@ -299,7 +302,8 @@ impl Client {
         let records = found.and_then(|timeline| timeline.records).unwrap_or_default();
         let mut failed: Vec<RawRecord> = records.into_iter().filter(RawRecord::failed).collect();
         failed.sort_by_key(|record| (record.start_time, record.order));
-        let (tasks, frames): (Vec<RawRecord>, Vec<RawRecord>) = failed.into_iter().partition(RawRecord::is_task);
+        let (tasks, frames): (Vec<RawRecord>, Vec<RawRecord>) =
+            failed.into_iter().partition(RawRecord::is_task);
         let told = |frame: &RawRecord| frame.issues.as_ref().is_some_and(|issues| !issues.is_empty());
         let frames = frames.into_iter().filter(|frame| tasks.is_empty() || told(frame)).collect::<Vec<_>>();
         Ok(tasks.into_iter().chain(frames).map(RawRecord::into_step).collect())
@@ -344,7 +348,8 @@ impl Client {
             }
             let number = run.id.to_string();
             let segments = [project, number.as_str()];
-            let question = Question::of(&TEST_RESULTS, &segments).with("outcomes", "Failed").with("$top", left);
+            let question =
+                Question::of(&TEST_RESULTS, &segments).with("outcomes", "Failed").with("$top", left);
             let found = self.ask::<List<RawTestResult>>(question).await?.value.unwrap_or_default();
             summary.failed.extend(found.into_iter().take(left).map(|test| FailedTest {
                 name: test.automated_test_name.or(test.test_case_title).unwrap_or_default(),

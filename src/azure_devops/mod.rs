@@ -37,9 +37,7 @@ use crate::identity::Identity;
 use serde::de::DeserializeOwned;
 use transport::{Answer, Question, Transport};
 
-pub use builds::{
-    Build, BuildResult, BuildStatus, Definition, FailedStep, FailedTest, LogTail, TestSummary,
-};
+pub use builds::{Build, BuildResult, BuildStatus, Definition, FailedStep, FailedTest, LogTail, TestSummary};
 pub use effect::{Effect, EffectKind};
 pub use error::{Error, Failure};
 pub use git::{Branch, Commit, Item, ItemKind, Push, Recursion, Repository, Version};

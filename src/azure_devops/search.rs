@@ -48,8 +48,14 @@ struct RawSearch {
 #[derive(Deserialize)]
 struct RawHit {
     path: Option<String>,
+    repository: Option<RawRepository>,
     matches: Option<RawMatches>,
     versions: Option<Vec<RawVersion>>,
+}
+
+#[derive(Deserialize)]
+struct RawRepository {
+    name: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -109,8 +115,13 @@ impl Client {
         let body = json!({ "searchText": text, "$skip": 0, "$top": most, "filters": filters, "includeFacets": false });
         let segments = [repository.project.as_str()];
         let found: RawSearch = self.ask(Question::of(&CODE_SEARCH, &segments).body(body)).await?;
-        let hits: Vec<CodeHit> =
-            found.results.unwrap_or_default().into_iter().filter_map(RawHit::into_hit).collect();
+        // The filter is the service's; that nothing of another repository comes through is ours.
+        let elsewhere = |hit: &RawHit| {
+            let name = hit.repository.as_ref().and_then(|found| found.name.as_deref());
+            name.is_some_and(|name| !name.eq_ignore_ascii_case(&repository.repository))
+        };
+        let results = found.results.unwrap_or_default().into_iter().filter(|hit| !elsewhere(hit));
+        let hits: Vec<CodeHit> = results.filter_map(RawHit::into_hit).collect();
         let total = found.count.unwrap_or_else(|| u32::try_from(hits.len()).unwrap_or(u32::MAX));
         Ok(CodeSearch { total, hits: hits.into_iter().take(most).collect() })
     }
