@@ -275,7 +275,8 @@ fn refused(verdict: &Verdict) -> Outcome {
     };
     failure(
         error.trim_end(),
-        "Do not try this again. Go on without it, or say in your answer what was not possible.",
+        "Do not try this again as it is, nor a way around it. Go on without it, or say in your answer what was not \
+         possible.",
     )
 }
 

@@ -165,6 +165,10 @@ async fn create(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
     let id = effect.id.as_deref().and_then(|id| id.parse::<u32>().ok()).unwrap_or_default();
     let url = effect.web_url.clone().unwrap_or_default();
     let mut notes = words_of.notes;
+    if names.is_empty() {
+        let note = "It has no reviewer: the person who gave the order is not known in the organisation.";
+        notes.push(note.to_owned());
+    }
     notes.extend(threads::post_rest(desk, &served, id, true, words_of.rest).await?);
     let title = format!("Pull request {id}: {}", words_of.title);
     let mut content = json!({

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Desk, Fault, Tool, Work, people, read, schema, text, threads, words};
 use crate::action::{Action, Relation, WorkItemLink};
-use crate::azure_devops::{Effect, LinkKind, Person, WorkItem, WorkItemComment, limits};
+use crate::azure_devops::{Effect, Error, LinkKind, Person, WorkItem, WorkItemComment, limits};
 use crate::journal::{Link, Outcome};
 
 /// Work items that a query gives when the model does not say how many.
@@ -201,8 +201,40 @@ async fn create(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
         run_url,
     };
     let facts = desk.gate.facts(action.kind());
-    let effect = desk.gate.write(action, facts).await?;
+    let effect = match desk.gate.write(action, facts).await {
+        Err(Fault::Azure(error)) if is(&error, &["WorkItemTypeNotFoundException", "VS402323"]) => {
+            return Err(no_type(desk, &args.r#type).await?);
+        }
+        other => other?,
+    };
     Ok(written(&effect, &args.r#type, &title, "created", notes))
+}
+
+fn is(error: &Error, codes: &[&str]) -> bool {
+    error.failure().is_some_and(|failure| {
+        let found = [failure.type_key.as_deref(), failure.code()];
+        found.into_iter().flatten().any(|found| codes.contains(&found))
+    })
+}
+
+/// There is no such type: says which there are.
+async fn no_type(desk: &Desk<'_>, name: &str) -> Result<Fault, Fault> {
+    let types = desk.toolbox.azure.work_item_types(&desk.toolbox.served.project).await?;
+    let names: Vec<&str> = types.iter().filter(|t| !t.is_disabled).map(|t| t.name.as_str()).collect();
+    let remedy = format!("This project has: {}.", names.join(", "));
+    Ok(words(format!("There is no work item type '{name}'."), remedy))
+}
+
+/// The type does not take the state: says which it takes.
+async fn no_state(desk: &Desk<'_>, kind: &str, state: &str, error: Error) -> Result<Fault, Fault> {
+    let types = desk.toolbox.azure.work_item_types(&desk.toolbox.served.project).await?;
+    let states = types.into_iter().find(|found| found.name == kind).map(|found| found.states);
+    let names: Vec<String> = states.unwrap_or_default().into_iter().map(|state| state.name).collect();
+    if names.is_empty() || names.iter().any(|name| name.eq_ignore_ascii_case(state)) {
+        return Ok(error.into());
+    }
+    let remedy = format!("{kind} has the states: {}.", names.join(", "));
+    Ok(words(format!("{kind} has no state '{state}'."), remedy))
 }
 
 async fn account_of(desk: &mut Desk<'_>, name: Option<String>) -> Result<Option<String>, Fault> {
@@ -240,7 +272,7 @@ async fn update(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
     let fields: BTreeMap<String, String> = [
         ("System.Title", title.map(|(title, _)| title)),
         ("System.Description", args.description),
-        ("System.State", args.state),
+        ("System.State", args.state.clone()),
         ("System.AssignedTo", assigned_to),
         ("System.Tags", args.tags),
     ]
@@ -254,7 +286,12 @@ async fn update(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
     let action =
         Action::UpdateWorkItem { project: project.clone(), id: item.id, rev: item.rev, fields, link };
     let facts = desk.gate.facts(action.kind());
-    let effect = desk.gate.write(action, facts).await?;
+    let effect = match (desk.gate.write(action, facts).await, args.state) {
+        (Err(Fault::Azure(error)), Some(state)) if is(&error, &["RuleValidationException", "TF401320"]) => {
+            return Err(no_state(desk, &item.work_item_type, &state, error).await?);
+        }
+        (other, _) => other?,
+    };
     let mut notes = Vec::new();
     if let Some(whole) = whole_title {
         let text = format!("The whole title: {}", whole.trim());
