@@ -97,8 +97,18 @@ impl Client {
             Action::ReplyToThread { repository, pull_request_id, thread_id, text } => {
                 self.replied(repository, (*pull_request_id, *thread_id), text, since, me).await
             }
-            // Setting a status again changes nothing.
-            Action::SetThreadStatus { .. } => Ok(Lookup::DidNotHappen),
+            Action::CreateThread { repository, pull_request_id, text, .. } => {
+                self.opened_thread(repository, *pull_request_id, text, since, me).await
+            }
+            // Setting the same again changes nothing.
+            Action::SetThreadStatus { .. }
+            | Action::UpdatePullRequest { .. }
+            | Action::PublishPullRequest { .. }
+            | Action::RedraftPullRequest { .. }
+            | Action::AbandonPullRequest { .. } => Ok(Lookup::DidNotHappen),
+            Action::QueueBuild { definition_id, .. } => {
+                Ok(Lookup::Unclear(format!("look at the newest builds of definition {definition_id}")))
+            }
         }
     }
 
@@ -201,25 +211,46 @@ impl Client {
         me: &Me,
     ) -> Result<Lookup, Error> {
         let threads = self.threads(repository, pull_request).await?;
-        let comments = threads.iter().filter(|found| found.id == thread).flat_map(|thread| &thread.comments);
-        let said = comments.rev().find(|comment| {
-            comment.author.id == me.id
-                && comment.published.is_some_and(|at| at >= since)
-                && same_text(&comment.text, text)
-        });
+        let mut threads = threads.iter().filter(|found| found.id == thread);
+        let said = threads.find_map(|thread| thread.comments.iter().rev().find(|c| ours(c, text, since, me)));
         Ok(said.map_or(Lookup::DidNotHappen, |comment| {
-            let page = self.transport.address.pull_request(
-                &repository.project,
-                &repository.repository,
-                pull_request,
-            );
-            Lookup::Happened(Effect {
-                id: Some(thread.to_string()),
-                comment_id: Some(comment.id),
-                web_url: Some(format!("{page}?discussionId={thread}")),
-                ..found(EffectKind::Thread)
-            })
+            self.found_comment(repository, pull_request, thread, comment.id)
         }))
+    }
+
+    async fn opened_thread(
+        &self,
+        repository: &RepositoryRef,
+        pull_request: u32,
+        text: &str,
+        since: Timestamp,
+        me: &Me,
+    ) -> Result<Lookup, Error> {
+        let threads = self.threads(repository, pull_request).await?;
+        let opened = threads.iter().rev().find_map(|thread| {
+            let first = thread.comments.first().filter(|c| ours(c, text, since, me))?;
+            Some((thread.id, first.id))
+        });
+        Ok(opened.map_or(Lookup::DidNotHappen, |(thread, comment)| {
+            self.found_comment(repository, pull_request, thread, comment)
+        }))
+    }
+
+    fn found_comment(
+        &self,
+        repository: &RepositoryRef,
+        pull_request: u32,
+        thread: u32,
+        comment: u32,
+    ) -> Lookup {
+        let address = &self.transport.address;
+        let page = address.pull_request(&repository.project, &repository.repository, pull_request);
+        Lookup::Happened(Effect {
+            id: Some(thread.to_string()),
+            comment_id: Some(comment),
+            web_url: Some(format!("{page}?discussionId={thread}")),
+            ..found(EffectKind::Thread)
+        })
     }
 }
 
@@ -230,6 +261,13 @@ fn found(kind: EffectKind) -> Effect {
 /// The lines of a commit message that say which run and step made it.
 fn trailers(message: &str) -> Vec<&str> {
     message.lines().map(str::trim).filter(|line| line.starts_with("Agent-")).collect()
+}
+
+/// Whether a comment is our own `text`, written since then.
+fn ours(comment: &super::Comment, text: &str, since: Timestamp, me: &Me) -> bool {
+    comment.author.id == me.id
+        && comment.published.is_some_and(|at| at >= since)
+        && same_text(&comment.text, text)
 }
 
 /// Equal but for line endings and white space at the ends, which the service may change.

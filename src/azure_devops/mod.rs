@@ -9,6 +9,8 @@
 //! Must never know: models, prompts, runs, the journal, rules.
 
 mod address;
+mod bodies;
+mod builds;
 mod effect;
 mod error;
 mod git;
@@ -19,6 +21,7 @@ mod pull_requests;
 mod remedies;
 mod retry;
 mod routes;
+mod search;
 mod threads;
 mod transport;
 mod work_items;
@@ -35,12 +38,14 @@ use crate::identity::Identity;
 use serde::de::DeserializeOwned;
 use transport::{Answer, Question, Transport};
 
+pub use builds::{Build, BuildResult, BuildStatus, Definition, FailedStep, FailedTest, LogTail, TestSummary};
 pub use effect::{Effect, EffectKind};
 pub use error::{Error, Failure};
 pub use git::{Branch, Commit, Item, ItemKind, Push, Recursion, Repository, Version};
 pub use lookup::Lookup;
 pub use people::{Me, Person};
 pub use pull_requests::{ChangedFile, PullRequest, PullRequestChanges, PullRequestStatus, Reviewer};
+pub use search::{CodeHit, CodeMatch, CodeSearch};
 pub use threads::{Comment, Side, Thread, Writer};
 pub use work_items::{
     LinkKind, State, TextFormat, WorkItem, WorkItemComment, WorkItemRelation, WorkItemSummary, WorkItemType,

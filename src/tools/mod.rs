@@ -5,12 +5,18 @@
 //! exactly one result; what goes wrong reaches the model as words that say what to do.
 //! Must never know: prompts, turns, who is watching.
 
+mod anchor;
+mod builds;
 mod code;
 mod edit;
 mod gate;
 mod people;
 mod pull_requests;
 mod schema;
+mod search;
+mod text;
+mod threads;
+mod update;
 mod work_items;
 
 use std::sync::Arc;
@@ -27,7 +33,7 @@ use crate::azure_devops::{self, Client, Me, PullRequest, Repository, Thread};
 use crate::clock::Clock;
 use crate::journal::{Holder, JournalError, Outcome, Person};
 use crate::model::{ToolSchema, ToolSchemas};
-use crate::policy::{Policy, Verdict};
+use crate::policy::{Outcome as Judged, Policy, Verdict};
 
 pub use gate::EarlierWrite;
 use gate::Gate;
@@ -142,10 +148,15 @@ const TOOLS: &[Tool] = &[
     work_items::COMMENT,
     code::LIST,
     code::READ,
+    search::CODE,
     code::PUSH,
     pull_requests::GET,
     pull_requests::CREATE,
-    pull_requests::REPLY,
+    update::PULL_REQUEST,
+    threads::REPLY,
+    threads::CREATE,
+    builds::GET,
+    builds::QUEUE,
     people::FIND,
     people::ASK,
 ];
@@ -263,13 +274,21 @@ fn failure(error: &str, remedy: &str) -> Outcome {
 
 fn refused(verdict: &Verdict) -> Outcome {
     let rules = verdict.rules.join(", ");
+    if verdict.outcome == Judged::Ask {
+        let error = format!("Not done: rule {rules} leaves this to a person. {}", verdict.message);
+        return failure(
+            error.trim_end(),
+            "Do not try this again. Go on without it, and name it in your answer as left for a person.",
+        );
+    }
     let error = match verdict.rules.is_empty() {
         true => format!("Not allowed. {}", verdict.message),
         false => format!("Not allowed by rule {rules}. {}", verdict.message),
     };
     failure(
         error.trim_end(),
-        "Do not try this again. Go on without it, or say in your answer what was not possible.",
+        "Do not try this again as it is, nor a way around it. Go on without it, or say in your answer what was not \
+         possible.",
     )
 }
 

@@ -14,3 +14,4 @@ mod harness;
 mod house;
 mod main_job;
 mod steering;
+mod tools;
