@@ -77,6 +77,18 @@ pub enum Content {
     Text(String),
     /// Other bytes, base64.
     Base64(String),
+    /// Bytes that are not kept here: their digest. Only in the record, never in what is performed.
+    Digest(Digest),
+}
+
+impl Content {
+    fn by_digest(&self) -> Self {
+        match self {
+            Self::Text(text) => Self::Digest(Digest::of("ado-coworker content v1", text.as_bytes())),
+            Self::Base64(text) => Self::Digest(Digest::of("ado-coworker base64 v1", text.as_bytes())),
+            Self::Digest(digest) => Self::Digest(digest.clone()),
+        }
+    }
 }
 
 impl fmt::Debug for Content {
@@ -84,6 +96,7 @@ impl fmt::Debug for Content {
         match self {
             Content::Text(text) => write!(f, "Text({} bytes)", text.len()),
             Content::Base64(text) => write!(f, "Base64({} characters)", text.len()),
+            Content::Digest(digest) => write!(f, "Digest({digest})"),
         }
     }
 }
@@ -411,6 +424,20 @@ impl Action {
             | Self::ReplyToThread { repository, .. }
             | Self::SetThreadStatus { repository, .. } => Ok(repository),
         }
+    }
+
+    /// This action as the record keeps it: contents of files by their digest. The record is for
+    /// years and many eyes; the repository keeps the bytes, and a diff without secrets is beside it.
+    pub fn for_record(&self) -> Self {
+        let mut kept = self.clone();
+        if let Self::Push { changes, .. } = &mut kept {
+            for change in changes {
+                if let FileChange::Add { content, .. } | FileChange::Edit { content, .. } = change {
+                    *content = content.by_digest();
+                }
+            }
+        }
+        kept
     }
 
     /// The canonical digest of exactly this action: what a permit and an approval are bound to.

@@ -22,6 +22,7 @@ use crate::clock::Clock;
 use crate::config::{self, AgentUser, Config};
 use crate::identity::{Audience, Identity};
 use crate::journal::Journal;
+use crate::mask::Masker;
 use crate::model::{BearerSource, Model};
 use crate::policy::{self, Policy};
 use crate::tools::Toolbox;
@@ -146,7 +147,8 @@ impl App {
             project: config.azure_devops.project.clone(),
             repository: config.azure_devops.repository.clone(),
         };
-        let toolbox = Toolbox::new(azure, policy, served, public_url, clock.clone());
+        let masker = Arc::new(Masker::new(own_secrets(&config))?);
+        let toolbox = Toolbox::new(azure, policy, served, public_url, clock.clone(), masker);
         let facts = PromptFacts {
             organization_url: config.azure_devops.organization_url.to_string(),
             agent_user: match &config.identity.agent_user {
@@ -202,6 +204,13 @@ impl App {
         tasks.wait().await;
         served.context("serving the page")
     }
+}
+
+/// The secrets that this process was given: never to be seen in what it reads or writes.
+fn own_secrets(config: &Config) -> Vec<(&'static str, SecretString)> {
+    let key = config.model.api_key.clone().map(|key| ("model-key", key));
+    let webhook = config.web.webhook.as_ref().map(|hook| ("webhook-password", hook.password.clone()));
+    key.into_iter().chain(webhook).collect()
 }
 
 fn load_policy(config: &Config) -> anyhow::Result<Policy> {

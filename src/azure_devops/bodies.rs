@@ -11,32 +11,32 @@ pub(super) fn push_body(
     message: &str,
     author: &Author,
     changes: &[FileChange],
-) -> Value {
+) -> Result<Value, Error> {
     let author = json!({ "name": author.name, "email": author.email });
-    let changes: Vec<Value> = changes.iter().map(change).collect();
-    json!({
+    let changes = changes.iter().map(change).collect::<Result<Vec<Value>, Error>>()?;
+    Ok(json!({
         "refUpdates": [{ "name": branch.full(), "oldObjectId": old_commit.as_str() }],
         "commits": [{ "comment": message, "author": author, "committer": author, "changes": changes }],
-    })
+    }))
 }
 
-fn change(change: &FileChange) -> Value {
-    match change {
+fn change(change: &FileChange) -> Result<Value, Error> {
+    Ok(match change {
         FileChange::Add { path, content } => {
-            json!({ "changeType": "add", "item": { "path": path.as_str() }, "newContent": new_content(content) })
+            json!({ "changeType": "add", "item": { "path": path.as_str() }, "newContent": new_content(content)? })
         }
         FileChange::Edit { path, content } => {
-            json!({ "changeType": "edit", "item": { "path": path.as_str() }, "newContent": new_content(content) })
+            json!({ "changeType": "edit", "item": { "path": path.as_str() }, "newContent": new_content(content)? })
         }
         FileChange::Delete { path } => json!({ "changeType": "delete", "item": { "path": path.as_str() } }),
         FileChange::Rename { path, new_path } => {
             json!({ "changeType": "rename", "sourceServerItem": path.as_str(), "item": { "path": new_path.as_str() } })
         }
-    }
+    })
 }
 
-fn new_content(content: &Content) -> Value {
-    match content {
+fn new_content(content: &Content) -> Result<Value, Error> {
+    Ok(match content {
         // Whether the service keeps a byte-order mark of raw text is not known; bytes it keeps.
         Content::Text(text) if text.starts_with('\u{feff}') => {
             use base64::Engine as _;
@@ -45,7 +45,10 @@ fn new_content(content: &Content) -> Value {
         }
         Content::Text(text) => json!({ "content": text, "contentType": "rawtext" }),
         Content::Base64(text) => json!({ "content": text, "contentType": "base64encoded" }),
-    }
+        Content::Digest(_) => {
+            return Err(Error::invalid("the record of a push does not hold the files' contents".into()));
+        }
+    })
 }
 
 pub(super) fn new_pull_request(action: &Action) -> Result<Value, Error> {

@@ -73,7 +73,7 @@ impl Client {
                 self.create_branch(&permit, repository, branch, commit).await
             }
             Action::Push { repository, branch, old_commit, message, author, changes } => {
-                let body = push_body(branch, old_commit, message, author, changes);
+                let body = push_body(branch, old_commit, message, author, changes)?;
                 self.push(&permit, repository, message, &body).await
             }
             Action::CreatePullRequest { repository, .. } => {

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Desk, Fault, Tool, Work, edit, read, schema, words};
+use super::{Desk, Fault, Tool, Work, edit, read, schema, veil, words};
 use crate::action::{Action, Author, BranchName, CommitId, Content, FileChange, ItemPath};
 use crate::azure_devops::{ItemKind, Recursion, Version, limits};
 use crate::journal::{Link, Outcome};
@@ -326,6 +326,7 @@ async fn prepare(
                     "Give the whole text of the new file.",
                 ));
             };
+            veil::check_file(desk.gate.session(), path.as_str(), "", content)?;
             add_diff(diff, &path, "", content);
             Ok(FileChange::Add { path, content: Content::Text(content.clone()) })
         }
@@ -345,6 +346,7 @@ async fn prepare(
                     ));
                 }
             };
+            veil::check_file(desk.gate.session(), path.as_str(), &old, &new)?;
             add_diff(diff, &path, &old, &new);
             Ok(FileChange::Edit { path, content: Content::Text(new) })
         }

@@ -4,14 +4,17 @@
 //! a crash is not sent again blindly: when its outcome is in the record, that outcome is used; when
 //! it is not, the target is asked; what cannot be told parks the run for a person.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Fault, Interrupted, Toolbox, failure};
+use super::{Fault, Interrupted, Toolbox, failure, veil};
 use crate::action::{Action, BranchName, CommitId};
 use crate::azure_devops::{Effect, Error, Lookup};
 use crate::journal::{Entry, Holder, Outcome};
+use crate::mask::Session;
 use crate::policy::{Facts, Outcome as Judged};
 
 /// How long to leave a system alone that is down and does not say for how long.
@@ -34,6 +37,7 @@ pub struct EarlierWrite {
 pub(super) struct Gate<'a> {
     toolbox: &'a Toolbox,
     holder: &'a mut Holder,
+    session: Arc<Session>,
     step: u32,
     writes: u32,
     earlier: Vec<EarlierWrite>,
@@ -44,11 +48,17 @@ impl<'a> Gate<'a> {
     pub(super) fn new(
         toolbox: &'a Toolbox,
         holder: &'a mut Holder,
+        session: Arc<Session>,
         step: u32,
         earlier: Vec<EarlierWrite>,
         cancel: &'a CancellationToken,
     ) -> Self {
-        Self { toolbox, holder, step, writes: 0, earlier, cancel }
+        Self { toolbox, holder, session, step, writes: 0, earlier, cancel }
+    }
+
+    /// The placeholders of the run.
+    pub(super) fn session(&self) -> &Session {
+        &self.session
     }
 
     /// Number of the tool call in the run.
@@ -119,6 +129,7 @@ impl<'a> Gate<'a> {
         {
             return Ok(effect);
         }
+        veil::check_action(&self.session, &action)?;
         let facts = Facts {
             project: action.project().to_owned(),
             project_served: action.project() == self.toolbox.served.project,
@@ -132,7 +143,7 @@ impl<'a> Gate<'a> {
         let intent = Entry::Intended {
             step,
             write,
-            action: permit.action().clone(),
+            action: permit.action().for_record(),
             digest: permit.digest().clone(),
             verdict,
         };

@@ -17,6 +17,7 @@ mod search;
 mod text;
 mod threads;
 mod update;
+mod veil;
 mod work_items;
 
 use std::sync::Arc;
@@ -32,11 +33,13 @@ use crate::action::{RepositoryRef, Unacceptable};
 use crate::azure_devops::{self, Client, Me, PullRequest, Repository, Thread};
 use crate::clock::Clock;
 use crate::journal::{Holder, JournalError, Outcome, Person};
+use crate::mask::Masker;
 use crate::model::{ToolSchema, ToolSchemas};
 use crate::policy::{Outcome as Judged, Policy, Verdict};
 
 pub use gate::EarlierWrite;
 use gate::Gate;
+use veil::Veil;
 
 /// The tool that asks the person; the run then waits for an answer.
 pub const ASK_PERSON: &str = "ask_person";
@@ -50,6 +53,7 @@ pub struct Toolbox {
     served: RepositoryRef,
     public_url: Url,
     clock: Clock,
+    veil: Veil,
     me: OnceCell<Me>,
     repository: OnceCell<Repository>,
 }
@@ -163,15 +167,25 @@ const TOOLS: &[Tool] = &[
 
 impl Toolbox {
     /// The tools over `azure`, judged by `policy`, for the repository that is served. Runs are
-    /// seen at `public_url`.
+    /// seen at `public_url`; `masker` hides what must not be seen.
     pub fn new(
         azure: Client,
         policy: Arc<Policy>,
         served: RepositoryRef,
         public_url: Url,
         clock: Clock,
+        masker: Arc<Masker>,
     ) -> Self {
-        Self { azure, policy, served, public_url, clock, me: OnceCell::new(), repository: OnceCell::new() }
+        Self {
+            azure,
+            policy,
+            served,
+            public_url,
+            clock,
+            veil: Veil::new(masker),
+            me: OnceCell::new(),
+            repository: OnceCell::new(),
+        }
     }
 
     /// What the model is told of the tools.
@@ -250,15 +264,17 @@ impl Toolbox {
                 return Ok(failure(&error, "Call the tool again with one JSON object as its schema says."));
             }
         };
-        let gate = Gate::new(self, holder, call.step, call.earlier, call.cancel);
+        let session = self.veil.of(holder.run());
+        let gate = Gate::new(self, holder, session.clone(), call.step, call.earlier, call.cancel);
         let mut desk = Desk { toolbox: self, gate, requested_by: call.requested_by };
-        match (tool.run)(&mut desk, arguments).await {
-            Ok(outcome) => Ok(limited(outcome)),
-            Err(Fault::Words { error, remedy }) => Ok(failure(&error, &remedy)),
-            Err(Fault::Refused(verdict)) => Ok(refused(&verdict)),
-            Err(Fault::Azure(error)) => gate::settle(error),
-            Err(Fault::Interrupted(interrupted)) => Err(interrupted),
-        }
+        let outcome = match (tool.run)(&mut desk, arguments).await {
+            Ok(outcome) => outcome,
+            Err(Fault::Words { error, remedy }) => failure(&error, &remedy),
+            Err(Fault::Refused(verdict)) => refused(&verdict),
+            Err(Fault::Azure(error)) => gate::settle(error)?,
+            Err(Fault::Interrupted(interrupted)) => return Err(interrupted),
+        };
+        Ok(limited(veil::hide(&session, tool.name, outcome)))
     }
 }
 
