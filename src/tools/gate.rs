@@ -112,7 +112,7 @@ impl<'a> Gate<'a> {
         self.writes += 1;
         let (step, write) = (self.step, self.writes);
         if let Some(earlier) = self.earlier.iter().find(|earlier| earlier.write == write) {
-            return known_effect(earlier);
+            return known_effect(earlier, action.kind());
         }
         let facts = Facts {
             project: action.project().to_owned(),
@@ -146,7 +146,12 @@ impl<'a> Gate<'a> {
     }
 }
 
-fn known_effect(earlier: &EarlierWrite) -> Result<Effect, Fault> {
+fn known_effect(earlier: &EarlierWrite, kind: &str) -> Result<Effect, Fault> {
+    let before = earlier.action.kind();
+    if before != kind {
+        let text = format!("An earlier attempt at this step did {before} where {kind} comes now.");
+        return Err(Interrupted::Unclear(text).into());
+    }
     let effect = earlier.effect.clone().and_then(|effect| serde_json::from_value(effect).ok());
     effect.ok_or_else(|| {
         let text = format!(

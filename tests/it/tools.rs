@@ -41,7 +41,7 @@ fn thread(path: Option<&str>, quote: Option<&str>) -> Value {
 async fn a_pull_request_is_opened_commented_at_its_code_and_kept_a_draft_while_it_is_red() {
     let world = World::start().await;
     let paragraph = "What changes and why. ".repeat(60);
-    let description = vec![paragraph.trim(); 5].join("\n\n");
+    let description = [paragraph.trim(); 5].join("\n\n");
     let edit = json!({ "path": "/src/cart/prices.ts", "action": "edit", "content": null, "new_path": null,
         "edits": [{ "old_text": "  freeFromCents: number;\n", "new_text": "  freeFromCents: number; // é😀 {\n" },
                   { "old_text": "export interface Total {", "new_text": "export interface Total {{" }] });
