@@ -37,8 +37,8 @@ pub struct Build {
     pub branch: String,
     /// The commit that is built; of a pull request the merge preview.
     pub commit: Option<CommitId>,
-    /// The commit of the source branch that it was started for; the built commit where it is no
-    /// build of a pull request.
+    /// The commit of the source branch that it was started for: the built one, except for a build
+    /// of a pull request; none where the service does not say.
     pub source_commit: Option<CommitId>,
     /// Id of the repository that is built.
     pub repository_id: String,
@@ -383,8 +383,12 @@ impl Client {
         let commit = |text: &str| commit_id(text).ok();
         let built = raw.source_version.as_deref().and_then(commit);
         let trigger = raw.trigger_info.unwrap_or_default();
-        let source = trigger["pr.sourceSha"].as_str().and_then(commit);
         let branch = raw.source_branch.unwrap_or_default();
+        // A pull request is built as its merge preview, which is nobody's commit.
+        let source = match branch.starts_with("refs/pull/") {
+            true => trigger["pr.sourceSha"].as_str().and_then(commit),
+            false => built.clone(),
+        };
         let definition = raw.definition;
         Build {
             id: raw.id,
@@ -395,7 +399,7 @@ impl Client {
             result: result(raw.result.as_deref()),
             reason: raw.reason.unwrap_or_default(),
             branch: branch.strip_prefix("refs/heads/").map(str::to_owned).unwrap_or(branch),
-            source_commit: source.or_else(|| built.clone()),
+            source_commit: source,
             commit: built,
             repository_id: raw.repository.and_then(|found| found.id).unwrap_or_default(),
             requested_for: raw.requested_for.unwrap_or_default().into(),

@@ -64,7 +64,8 @@ pub struct Facts {
     pub own_pull_request: bool,
     /// The branch did not exist, or only the agent user has pushed to it.
     pub own_branch: bool,
-    /// The newest build of each definition for the pull request succeeded; also where there is none.
+    /// The newest build of each definition for the pull request succeeded and is of its newest
+    /// commit; also where there is no build.
     pub build_green: bool,
 }
 

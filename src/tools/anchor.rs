@@ -45,7 +45,11 @@ pub(super) fn find(text: &str, quote: &str) -> Found {
     match (whole.as_slice(), literal.as_slice()) {
         ([first], _) => Found::Once(span_of_lines(&lines, *first, wanted.len())),
         ([], []) => Found::Nowhere,
-        ([], literal) => Found::Often(literal.iter().map(|at| line_of(text, *at)).collect()),
+        ([], literal) => {
+            let mut lines: Vec<usize> = literal.iter().map(|at| line_of(text, *at)).collect();
+            lines.dedup();
+            Found::Often(lines)
+        }
         (whole, _) => Found::Often(whole.iter().map(|line| line + 1).collect()),
     }
 }
@@ -104,7 +108,7 @@ mod tests {
         assert_eq!(find(TEXT, "b = 1"), once((3, 1), (3, 6)));
         assert_eq!(find(TEXT, "const x = 30;\n    b = 1"), once((2, 1), (3, 6)));
         assert_eq!(find("x\ny\nx\n", "x"), Found::Often(vec![1, 3]));
-        assert_eq!(find("ax\nbx\n", "x"), Found::Often(vec![1, 2]));
+        assert_eq!(find("axx\nbx\n", "x"), Found::Often(vec![1, 2]));
         assert_eq!(find(TEXT, "const y = 30;"), Found::Nowhere);
         assert_eq!(find(TEXT, " \n"), Found::Nowhere);
     }

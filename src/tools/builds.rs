@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Desk, Fault, Tool, Work, pull_requests, read, schema, words};
-use crate::action::{Action, BranchName};
+use crate::action::{Action, BranchName, CommitId};
 use crate::azure_devops::{Build, BuildResult, BuildStatus, FailedStep, PullRequest};
 use crate::journal::{Link, Outcome};
 use crate::policy::Facts;
@@ -86,7 +86,7 @@ async fn get(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
     };
     let mut content = shown(build);
     if let Some(tip) = tip {
-        content["is_of_newest_commit"] = json!(build.source_commit.as_ref() == Some(&tip));
+        content["is_of_newest_commit"] = json!(build.source_commit.as_ref().map(|commit| *commit == tip));
     }
     let others: Vec<Value> = builds
         .iter()
@@ -150,12 +150,18 @@ async fn newest_of(desk: &Desk<'_>, found: &PullRequest) -> Result<Vec<Build>, F
     newest(desk, &[merge, format!("refs/heads/{}", found.source_branch)]).await
 }
 
-/// Whether the newest build of each definition for a pull request succeeded; also where there is
-/// none.
+/// Whether the newest build of each definition for a pull request succeeded and is of its newest
+/// commit; also where there is no build.
 pub(super) async fn is_green(desk: &mut Desk<'_>, found: &PullRequest) -> Result<bool, Fault> {
     desk.gate.read("build.read").await?;
     let builds = newest_of(desk, found).await?;
-    Ok(builds.iter().all(|build| build.result == Some(BuildResult::Succeeded)))
+    Ok(builds.iter().all(|build| is_good(build, found.source_commit.as_ref())))
+}
+
+fn is_good(build: &Build, tip: Option<&CommitId>) -> bool {
+    // Where the service does not say what was built, its result has to do.
+    let is_stale = build.source_commit.is_some() && build.source_commit.as_ref() != tip;
+    build.result == Some(BuildResult::Succeeded) && !is_stale
 }
 
 /// The build to tell of: one that failed, else one that is under way, else the newest.
@@ -288,6 +294,20 @@ mod tests {
             finished: None,
             web_url: text(),
         }
+    }
+
+    #[test]
+    fn green_is_a_success_of_the_newest_commit() {
+        let commit = |digit: &str| CommitId::new(&digit.repeat(40)).unwrap();
+        let tip = commit("1");
+        let mut found = build(1, BuildStatus::Completed, Some(BuildResult::Succeeded));
+        assert!(is_good(&found, Some(&tip)), "the service does not say what was built");
+        found.source_commit = Some(commit("2"));
+        assert!(!is_good(&found, Some(&tip)), "an older commit was built");
+        found.source_commit = Some(tip.clone());
+        assert!(is_good(&found, Some(&tip)));
+        found.result = None;
+        assert!(!is_good(&found, Some(&tip)), "it has not ended");
     }
 
     #[test]

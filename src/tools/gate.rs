@@ -125,7 +125,7 @@ impl<'a> Gate<'a> {
         self.writes += 1;
         let (step, write) = (self.step, self.writes);
         if let Some(earlier) = self.earlier.iter().find(|earlier| earlier.write == write).cloned()
-            && let Some(effect) = self.settled(&earlier).await?
+            && let Some(effect) = self.settled(&earlier, action.kind()).await?
         {
             return Ok(effect);
         }
@@ -165,7 +165,12 @@ impl<'a> Gate<'a> {
 
     /// The effect of a write that an earlier attempt wrote down: from the record, else from the
     /// target. None: it did not happen and can be done now.
-    async fn settled(&mut self, earlier: &EarlierWrite) -> Result<Option<Effect>, Fault> {
+    async fn settled(&mut self, earlier: &EarlierWrite, kind: &str) -> Result<Option<Effect>, Fault> {
+        let before = earlier.action.kind();
+        if before != kind {
+            let text = format!("An earlier attempt at this step did {before} where {kind} comes now.");
+            return Err(Interrupted::Unclear(text).into());
+        }
         if let Some(effect) = earlier.effect.clone().and_then(|effect| serde_json::from_value(effect).ok()) {
             return Ok(Some(effect));
         }

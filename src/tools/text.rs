@@ -4,6 +4,8 @@ use crate::azure_devops::limits;
 
 /// Kept free in every piece, for the fence of a code block that is closed and opened again.
 const FENCE_ROOM: usize = 40;
+/// No piece is made smaller than this: each must be longer than a fence that is opened again.
+const SMALLEST: usize = 200;
 /// A break is looked for in the last three quarters of a piece only.
 const EARLIEST: usize = 4;
 /// What closes a description whose rest stands elsewhere.
@@ -49,6 +51,7 @@ pub(super) fn comments(text: &str) -> Vec<String> {
 /// Cuts at a paragraph, else a line, else a word. A code block that is cut is closed and opened
 /// again.
 fn pieces(text: &str, first: usize, further: usize) -> Vec<String> {
+    let (first, further) = (first.max(SMALLEST), further.max(SMALLEST));
     let (mut pieces, mut rest, mut limit) = (Vec::new(), text.to_owned(), first);
     while limits::length(&rest) > limit {
         let window = limits::cut(&rest, limit.saturating_sub(FENCE_ROOM));
@@ -135,8 +138,8 @@ mod tests {
     proptest! {
         #[test]
         fn nothing_is_lost_and_everything_fits(text in "[a-c \n😀]{0,900}") {
-            let found = pieces(&text, 150, 120);
-            prop_assert!(found.iter().all(|piece| limits::length(piece) <= 150));
+            let found = pieces(&text, 250, 200);
+            prop_assert!(found.iter().all(|piece| limits::length(piece) <= 250));
             let plain = |text: &str| text.split_whitespace().collect::<String>();
             prop_assert_eq!(plain(&found.join(" ")), plain(&text));
         }

@@ -372,7 +372,7 @@ fn not_changed(path: &ItemPath, pull_request: u32, changes: &PullRequestChanges)
 fn too_often(path: &ItemPath, lines: &[usize]) -> Fault {
     let lines: Vec<String> = lines.iter().map(usize::to_string).collect();
     words(
-        format!("{path}: the quote stands more than once, at lines {}.", lines.join(", ")),
+        format!("{path}: the quote stands more than once, in line {}.", lines.join(", ")),
         "Quote more of the lines around it, so that it is found once.",
     )
 }
