@@ -9,7 +9,7 @@ use axum::http::header::{HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::{Extension, Router};
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use percent_encoding::percent_decode_str;
 use tower::ServiceExt as _;
 use uuid::Uuid;
@@ -28,6 +28,8 @@ use crate::simulator::tokens::Authority;
 const REST_BYTES: usize = 40 * 1024 * 1024;
 /// Largest git body.
 const GIT_BYTES: usize = 512 * 1024 * 1024;
+/// Between the first half of a truncated answer and the end of its connection.
+const CUT_AFTER: Duration = Duration::from_millis(50);
 /// Segments of a path.
 const SEGMENTS: usize = 64;
 
@@ -314,6 +316,11 @@ async fn truncate(response: Response) -> Response {
     let bytes = to_bytes(body, GIT_BYTES).await.unwrap_or_default();
     parts.headers.insert("content-length", HeaderValue::from(bytes.len()));
     let half = bytes.slice(..bytes.len() / 2);
-    let cut = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-    Response::from_parts(parts, Body::from_stream(stream::iter([Ok(half), Err(cut)])))
+    let cut = async {
+        // What was sent must be on its way before the connection ends.
+        tokio::time::sleep(CUT_AFTER).await;
+        Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+    };
+    let body = stream::once(async { Ok(half) }).chain(stream::once(cut));
+    Response::from_parts(parts, Body::from_stream(body))
 }

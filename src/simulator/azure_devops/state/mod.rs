@@ -19,7 +19,9 @@ use super::refusal::Refusal;
 use crate::clock::Clock;
 
 pub mod access;
+pub mod build;
 pub mod builds;
+pub mod checks;
 pub mod completion;
 pub mod data;
 mod events;

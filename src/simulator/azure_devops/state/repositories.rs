@@ -212,6 +212,14 @@ impl World {
                     None => outcome = Err(Refusal::object(&update.new, "")),
                 }
             }
+            if outcome.is_ok() && update.old != ZERO_SHA && update.new != ZERO_SHA {
+                let forced =
+                    update.name.starts_with("refs/heads/") && !store.contains(&update.new, &update.old);
+                if forced && !self.may_force(actor, repository, &update.name) {
+                    let account = self.account(actor.id);
+                    outcome = Err(Refusal::git_permission("ForcePush", &account, "branch"));
+                }
+            }
             let outcome =
                 outcome.and_then(|()| store.move_reference(&update.name, &update.old, &update.new, "rest"));
             let (status, message) = match outcome {
@@ -227,6 +235,13 @@ impl World {
             self.references_moved(actor, repository, done)?;
         }
         Ok(results)
+    }
+
+    /// Whether `actor` may move a branch away from its commits: who made it may.
+    pub fn may_force(&self, actor: Actor, repository: Uuid, name: &str) -> bool {
+        let Some(found) = self.repositories.get(&repository) else { return false };
+        self.may(actor.id, found.project, Some(repository), Permission::ForcePush)
+            || found.refs.get(name).is_some_and(|r| r.creator == actor.id)
     }
 
     /// Locks or unlocks a branch.
@@ -296,6 +311,7 @@ impl World {
         self.data.pushes.push(push.clone());
         self.record(actor, "push.created", format!("{label}/pushes/{id}"));
         self.emit_push(&push);
+        self.builds_after_push(actor, &push)?;
         self.pull_requests_after_push(actor, repository, &push.updates)?;
         Ok(push)
     }
@@ -311,6 +327,7 @@ fn ref_status(refusal: &Refusal) -> &'static str {
         "GitNeedsPermissionException" if refusal.message.contains("'CreateBranch'") => {
             "createBranchPermissionRequired"
         }
+        "GitNeedsPermissionException" if refusal.message.contains("'ForcePush'") => "forcePushRequired",
         "GitNeedsPermissionException" => "writePermissionRequired",
         _ => "unprocessed",
     }
