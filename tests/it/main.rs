@@ -7,7 +7,9 @@
 )]
 
 mod bad_input;
+mod conformance;
 mod files;
 mod harness;
 mod house;
 mod main_job;
+mod recorder;
