@@ -21,6 +21,7 @@ mod ready;
 mod shown;
 mod steps;
 mod stream;
+mod text;
 mod when;
 
 #[cfg(test)]

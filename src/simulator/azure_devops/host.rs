@@ -9,7 +9,7 @@ use axum::http::header::{HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::{Extension, Router};
-use futures_util::{StreamExt, stream};
+use futures_util::{StreamExt as _, stream};
 use percent_encoding::percent_decode_str;
 use tower::ServiceExt as _;
 use uuid::Uuid;

@@ -5,6 +5,7 @@ mod hooks;
 mod look;
 mod openapi;
 mod pages;
+mod story;
 mod stream;
 
 use std::net::SocketAddr;

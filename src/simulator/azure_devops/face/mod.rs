@@ -59,7 +59,7 @@ pub fn router(organisation: Organisation) -> Router {
         .route(&project("/_workitems/create/{kind}"), get(work_items::blank).post(work_items::create))
         .route(&project("/_workitems/edit/{id}"), get(work_items::show).post(work_items::save))
         .route(&project("/_workitems/edit/{id}/comments"), post(work_items::comment))
-        .route(&project("/_build"), get(builds::list))
+        .route(&project("/_build"), get(builds::list).post(builds::queue))
         .route(&project("/_build/results"), get(builds::show))
         .route(&code(""), get(code::browse))
         .route(&code("/commits"), get(code::history))
