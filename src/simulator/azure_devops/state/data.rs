@@ -135,6 +135,9 @@ pub struct Repository {
     pub refs: BTreeMap<String, Reference>,
     /// The repository it was forked from.
     pub parent: Option<Uuid>,
+    /// Size in bytes, as a rough figure that grows with every push.
+    #[serde(default)]
+    pub size: u64,
 }
 
 /// A branch or tag.

@@ -455,3 +455,93 @@ fn minimal(resource: &Value) -> Value {
 pub fn unknown_subscription(id: Uuid) -> Refusal {
     Refusal::new(404, "SubscriptionNotFoundException", format!("The subscription {id} was not found."))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::Clock;
+    use crate::simulator::azure_devops::state::seed::{ALICE, BOB, FABRIKAM, data};
+    use crate::simulator::azure_devops::state::{Organisation, patch};
+
+    /// A subscription, and a way to answer its deliveries in stepped time.
+    struct Bench {
+        organisation: Organisation,
+        clock: Clock,
+        subscription: Uuid,
+        _folder: tempfile::TempDir,
+    }
+
+    fn bench() -> Bench {
+        let folder = tempfile::tempdir().unwrap();
+        let clock = Clock::stepped(Timestamp::from_second(1_790_000_000).unwrap());
+        let base = "http://x/contoso".to_owned();
+        let organisation = Organisation::new(data(clock.now(), 3), folder.path().into(), base, clock.clone());
+        let mut world = organisation.lock();
+        let alice = Actor { id: ALICE, activity: world.new_id() };
+        let consumer = BTreeMap::from([("url".to_owned(), "http://127.0.0.1:9/".to_owned())]);
+        let subscription =
+            world.set_subscription(alice, None, "workitem.created", None, BTreeMap::new(), consumer).unwrap();
+        drop(world);
+        Bench { organisation, clock, subscription, _folder: folder }
+    }
+
+    impl Bench {
+        fn happen(&self) {
+            let mut world = self.organisation.lock();
+            let actor = Actor { id: BOB, activity: world.new_id() };
+            let title = patch::parse(&json!([{"op": "add", "path": "/fields/System.Title", "value": "t"}])).unwrap();
+            world.create_work_item(actor, FABRIKAM, "Issue", &title, false).unwrap();
+        }
+
+        /// Moves time to the next job, answers its delivery, and gives the seconds that passed.
+        fn answer(&self, status: u16) -> Option<i64> {
+            let before = self.clock.now();
+            let due = self.organisation.lock().next_due()?;
+            self.clock.jump(due);
+            let deliveries = self.organisation.lock().run_due();
+            for delivery in deliveries {
+                let answer = Answer { status: Some(status), body: String::new(), error: None, took: Duration::ZERO };
+                self.organisation.lock().delivery_answered(delivery.subscription, delivery.notification, answer);
+            }
+            Some(due.duration_since(before).as_secs())
+        }
+
+        fn status(&self) -> SubscriptionStatus {
+            self.organisation.lock().subscriptions[&self.subscription].status
+        }
+    }
+
+    #[test]
+    fn transient_failures_are_resent_eight_times_and_then_put_on_probation() {
+        let bench = bench();
+        bench.happen();
+        bench.answer(503);
+        let waits: Vec<i64> = (0..8).map(|_| bench.answer(503).unwrap()).collect();
+        assert_eq!(waits, [1, 2, 4, 8, 16, 32, 60, 60]);
+        assert_eq!(bench.status(), SubscriptionStatus::OnProbation);
+        assert_eq!(bench.answer(200), Some(20 * 60));
+        assert_eq!(bench.status(), SubscriptionStatus::Enabled);
+    }
+
+    #[test]
+    fn an_enduring_failure_loses_new_events_until_a_success_and_ends_disabled() {
+        let bench = bench();
+        bench.happen();
+        bench.answer(500);
+        assert_eq!(bench.status(), SubscriptionStatus::OnProbation);
+        bench.happen();
+        assert_eq!(bench.organisation.lock().subscriptions[&bench.subscription].notifications.len(), 1);
+        let waits: Vec<i64> = (0..7).map(|_| bench.answer(404).unwrap() / 60).collect();
+        assert_eq!(waits, [20, 40, 80, 160, 320, 640, 900]);
+        assert_eq!(bench.status(), SubscriptionStatus::DisabledBySystem);
+        assert_eq!(bench.answer(200), None);
+    }
+
+    #[test]
+    fn gone_disables_at_once() {
+        let bench = bench();
+        bench.happen();
+        bench.answer(410);
+        assert_eq!(bench.status(), SubscriptionStatus::DisabledBySystem);
+    }
+}

@@ -11,6 +11,8 @@ use crate::simulator::azure_devops::refusal::Refusal;
 const REFERENCE_BYTES: usize = 250;
 /// Commits named in one push.
 pub const PUSH_COMMITS: usize = 100;
+/// What one commit adds to the size of a repository, roughly.
+const COMMIT_BYTES: u64 = 801;
 /// Longest repository name, in characters.
 const REPOSITORY_NAME: usize = 64;
 
@@ -83,7 +85,7 @@ impl World {
             project,
             default_branch: None,
             refs: Default::default(),
-            parent,
+            parent, size: 0,
         };
         if let Some(parent) = parent {
             let origin = self.repository(parent)?.clone();
@@ -94,6 +96,7 @@ impl World {
                 repository.refs.insert(name, Reference { creator: actor.id, locked_by: None, ..reference });
             }
             repository.default_branch = origin.default_branch;
+            repository.size = origin.size;
         }
         self.data.repositories.insert(id, repository);
         self.record(actor, "repository.created", format!("repository/{name}"));
@@ -136,6 +139,29 @@ impl World {
                 default_branch.map(str::to_owned).or(repository.default_branch.take());
         }
         self.record(actor, "repository.updated", format!("repository/{label}"));
+        Ok(())
+    }
+
+    /// Removes a repository with everything that hangs on it.
+    ///
+    /// # Errors
+    /// 403 without permission, 500 when its folder cannot be removed.
+    pub fn delete_repository(&mut self, actor: Actor, id: Uuid) -> Outcome<()> {
+        let repository = self.repository(id)?;
+        self.require_git(actor, repository, Permission::ManagePolicies)?;
+        let label = repository.name.clone();
+        std::fs::remove_dir_all(self.repository_folder(id))
+            .map_err(|e| Refusal::new(500, "GitServerException", format!("The repository could not be removed: {e}")))?;
+        self.data.repositories.remove(&id);
+        self.data.pull_requests.retain(|_, p| p.repository != id && p.source_repository != id);
+        self.data.definitions.retain(|_, d| d.repository != id);
+        self.data.builds.retain(|_, b| self.data.definitions.contains_key(&b.definition));
+        self.data.pushes.retain(|p| p.repository != id);
+        self.data.commit_statuses.retain(|s| s.repository != id);
+        for fork in self.data.repositories.values_mut().filter(|r| r.parent == Some(id)) {
+            fork.parent = None;
+        }
+        self.record(actor, "repository.deleted", format!("repository/{label}"));
         Ok(())
     }
 
@@ -286,6 +312,7 @@ impl World {
         let mut label = String::new();
         if let Some(repository) = self.data.repositories.get_mut(&repository) {
             label.clone_from(&repository.name);
+            repository.size += COMMIT_BYTES * u64::try_from(push.commits.len()).unwrap_or(0);
             for update in &push.updates {
                 if update.new == ZERO_SHA {
                     repository.refs.remove(&update.name);

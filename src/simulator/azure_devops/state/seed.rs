@@ -134,6 +134,7 @@ impl World {
             default_branch: None,
             refs: BTreeMap::new(),
             parent: None,
+            size: 0,
         };
         self.data.repositories.insert(WEB_SHOP, repository);
         let changes =
