@@ -56,8 +56,8 @@ class Table:
         self.counts = defaultdict(Counter)
         self.unknown = {}
         self.explained = defaultdict(set)
-        # Differences from the documents that recordings of the service show, by operation.
-        self.shown = defaultdict(set)
+        # Differences from the documents that the service itself shows, and where; by operation.
+        self.shown = defaultdict(dict)
 
     def add(self, check, subject, differences, where=""):
         outcome = "same"
@@ -171,10 +171,10 @@ def check_document(library, exchange, table, statuses):
         table.add("documents", subject, [*found, "the operation is not documented"], where)
         return
     differences = found + closest(operations, exchange, statuses)
-    shown = [one for one in differences if one in table.shown[subject_of(operations[0])]]
+    shown = table.shown[subject_of(operations[0])]
     table.add("documents", subject, [one for one in differences if one not in shown], where)
-    if shown:
-        table.explained["the document is wrong: recordings of the service show the same"].add(subject)
+    for source in {shown[one] for one in differences if one in shown}:
+        table.explained[f"the document is wrong: {source} show the same"].add(subject)
 
 
 def subject_of(operation):
@@ -214,43 +214,44 @@ def against(operation, exchange, statuses):
     return found
 
 
-def note_recorded(library, shared, statuses, table):
-    """What the live service itself does against its documents."""
-    for path in (shared / "recordings").rglob("*.json"):
+def samples(shared):
+    """What the live service answered: recordings, and the official examples beside the documents."""
+    for path in sorted((shared / "recordings").rglob("*.json")):
         for one in json.loads(path.read_text(encoding="utf-8-sig")):
             request, response = one["request"], one["response"]
-            segments = segments_of("/" + request["url"].split("/", 3)[3].split("?")[0])
-            operations = library.find(request["method"], segments) if segments else []
-            if operations and response["status"] < 300:
-                exchange = wire.Exchange(
-                    request["method"], request["url"], {}, as_bytes(request.get("body")), response["status"],
+            yield "recordings of the service", wire.Exchange(
+                request["method"], request["url"], {}, as_bytes(request.get("body")), response["status"],
+                {"content-type": "application/json"}, as_bytes(response.get("body")))
+    for path in sorted((shared / "openapi" / "examples").rglob("*.json")):
+        one = json.loads(path.read_text(encoding="utf-8-sig"))
+        method = one.get("x-ms-vss-request-method") or path.name.split("_")[0]
+        asked = as_bytes(one.get("parameters", {}).get("body"))
+        for status, response in one.get("responses", {}).items():
+            if status.isdigit() and "x-ms-vss-request-url" in one:
+                yield "official examples", wire.Exchange(
+                    method.upper(), one["x-ms-vss-request-url"], {}, asked, int(status),
                     {"content-type": "application/json"}, as_bytes(response.get("body")))
-                table.shown[subject_of(operations[0])].update(closest(operations, exchange, statuses))
 
 
 def as_bytes(body):
     return json.dumps(body).encode() if isinstance(body, (dict, list)) else b""
 
 
-def real_statuses(library, shared):
-    """Statuses that recordings and official examples show, by operation."""
-    found = defaultdict(set)
-
-    def note(method, segments, status):
-        for operation in library.find(method, segments):
-            found[subject_of(operation)].add(status)
-    for path in (shared / "recordings").rglob("*.json"):
-        for one in json.loads(path.read_text(encoding="utf-8-sig")):
-            segments = segments_of("/" + one["request"]["url"].split("/", 3)[3].split("?")[0])
-            if segments:
-                note(one["request"]["method"], segments, one["response"]["status"])
-    for path in (shared / "openapi" / "examples").rglob("*.json"):
-        example = json.loads(path.read_text(encoding="utf-8-sig"))
-        url, method = example.get("x-ms-vss-request-url", ""), example.get("x-ms-vss-request-method", "")
-        if url.count("/") > 3 and (segments := segments_of("/" + url.split("/", 3)[3].split("?")[0])):
-            for status in example.get("responses", {}):
-                note(method.upper(), segments, int(status))
-    return found
+def learn(library, shared, table):
+    """Statuses, and differences from the documents, that the live service itself shows; by operation."""
+    statuses, found = defaultdict(set), []
+    for source, exchange in samples(shared):
+        address = exchange.path.split("/", 3)
+        segments = segments_of("/" + address[3]) if len(address) > 3 else None
+        operations = library.find(exchange.method, segments) if segments else []
+        for operation in operations:
+            statuses[subject_of(operation)].add(exchange.status)
+        if operations and exchange.status < 300:
+            found.append((source, operations, exchange))
+    for source, operations, exchange in found:
+        for difference in closest(operations, exchange, statuses):
+            table.shown[subject_of(operations[0])].setdefault(difference, source)
+    return statuses
 
 
 def main():
@@ -270,8 +271,7 @@ def main():
     if options.exchanges:
         exchanges += wire.read_folder(options.exchanges)
     library = openapi.Library(options.shared / "openapi")
-    statuses = real_statuses(library, options.shared)
-    note_recorded(library, options.shared, statuses, table)
+    statuses = learn(library, options.shared, table)
     for exchange in exchanges:
         check_document(library, exchange, table, statuses)
     table.print(options.quiet)

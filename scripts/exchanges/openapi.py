@@ -8,6 +8,8 @@ from pathlib import Path
 # Levels of nesting that are looked into.
 DEPTH = 12
 OPTIONAL = ("{project}", "{team}")
+# Ends of paths that the documents always have and requests may not.
+OPTIONAL_ENDS = ("{path}", "{timelineId}")
 DATE = re.compile(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?(Z|[+-]\d\d:\d\d)$")
 GUID = re.compile(r"^[0-9a-fA-F]{8}(-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}$")
 # Documented by the fields of a .NET class; on the wire they are any JSON, or a map of names.
@@ -79,6 +81,7 @@ def fits(parts, segments):
     ways = [parts]
     for optional in OPTIONAL:
         ways += [[p for p in way if p != optional] for way in ways if optional in way]
+    ways += [way[:-1] for way in ways if way and way[-1] in OPTIONAL_ENDS]
     counts = [count for way in ways if (count := fits_exactly(way, segments)) is not None]
     return max(counts, default=None)
 

@@ -14,17 +14,17 @@ const PYTHON: &str = ".test/venv/bin/python";
 const PYTHON_PATIENCE: std::time::Duration = std::time::Duration::from_secs(180);
 
 /// A running `simulate`.
-struct Simulation {
+pub struct Simulation {
     _process: Process,
     /// The organisation, through the recorder when there is one.
-    organization: String,
+    pub organization: String,
     sidecar: String,
     folder: tempfile::TempDir,
     http: reqwest::Client,
 }
 
 impl Simulation {
-    async fn start() -> Self {
+    pub async fn start() -> Self {
         let mut process = Process::start(command(&["simulate", "--simulator-port", "0", "--pace", "0"]));
         let organization = recorded(&process.told("ready").await).await;
         let sidecar = process.told("sidecar").await;

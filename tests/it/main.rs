@@ -10,6 +10,8 @@ mod bad_input;
 mod conformance;
 mod files;
 mod harness;
+mod hostile;
 mod house;
 mod main_job;
+mod random_operations;
 mod recorder;
