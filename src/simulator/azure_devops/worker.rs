@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::faults::{FaultKind, Faults};
 use super::state::Organisation;
-use super::state::hooks::{Answer, Delivery};
+use super::state::deliveries::{Answer, Delivery};
 use super::storage;
 
 /// A receiver that takes longer counts as one that did not answer.

@@ -76,6 +76,22 @@ impl View<'_> {
         Value::Object(map)
     }
 
+    /// What started the build.
+    fn trigger(&self, definition: &Definition, build: &Build) -> Value {
+        match &build.pull_request {
+            Some((number, source)) => json!({
+                "pr.number": number.to_string(), "pr.sourceSha": source,
+                "pr.sourceBranch": self.world.pull_requests.get(number).map(|p| p.source_ref.clone()),
+                "pr.isFork": "False", "pr.triggerRepository.Type": "TfsGit",
+            }),
+            None if build.reason == BuildReason::IndividualCi => json!({
+                "ci.sourceBranch": build.branch, "ci.sourceSha": build.commit, "ci.message": self.commit_title(definition, build),
+                "ci.triggerRepository": definition.repository,
+            }),
+            None => json!({}),
+        }
+    }
+
     fn commit_title(&self, definition: &Definition, build: &Build) -> String {
         let commit = self.world.store(definition.repository).and_then(|s| s.commit(&build.commit));
         commit.map(|c| c.message.lines().next().unwrap_or_default().to_owned()).unwrap_or_default()
@@ -108,19 +124,7 @@ impl View<'_> {
         map.insert("tags".into(), json!([]));
         map.insert("validationResults".into(), json!([]));
         map.insert("plans".into(), json!([{"planId": record_id(build.id, 0)}]));
-        let trigger = match &build.pull_request {
-            Some((number, source)) => json!({
-                "pr.number": number.to_string(), "pr.sourceSha": source,
-                "pr.sourceBranch": self.world.pull_requests.get(number).map(|p| p.source_ref.clone()),
-                "pr.isFork": "False", "pr.triggerRepository.Type": "TfsGit",
-            }),
-            None if build.reason == BuildReason::IndividualCi => json!({
-                "ci.sourceBranch": build.branch, "ci.sourceSha": build.commit, "ci.message": self.commit_title(definition, build),
-                "ci.triggerRepository": definition.repository,
-            }),
-            None => json!({}),
-        };
-        map.insert("triggerInfo".into(), trigger);
+        map.insert("triggerInfo".into(), self.trigger(definition, build));
         map.insert("id".into(), json!(build.id));
         map.insert("buildNumber".into(), json!(build.number));
         map.insert("status".into(), json!(build.status));

@@ -288,7 +288,7 @@ impl World {
             commit = found.merge_commit.clone().unwrap_or_else(|| source.clone());
         }
         let Some(definition) = self.definitions.get(&build.definition).cloned() else { return Ok(()) };
-        let files = self.files_of(definition.repository, &commit)?;
+        let files = self.files_of(&definition, &commit)?;
         let now = self.now();
         let repository = self.repository(definition.repository)?.name.clone();
         let steps = plan(&definition, &files, &build.branch, &commit, &repository, conflict);
@@ -305,16 +305,24 @@ impl World {
         Ok(())
     }
 
-    fn files_of(&self, repository: Uuid, commit: &str) -> Outcome<Vec<(String, Vec<u8>)>> {
-        let store = self.store(repository)?;
+    fn files_of(&self, definition: &Definition, commit: &str) -> Outcome<Vec<(String, Vec<u8>)>> {
+        let store = self.store(definition.repository)?;
         let Some(root) = store.entry(commit, "/") else { return Ok(Vec::new()) };
         let mut files = Vec::new();
         let mut budget = READ_BYTES;
+        let globs: Vec<_> =
+            definition.checks.iter().filter_map(|c| globset::Glob::new(&c.files).ok()).collect();
+        let globs: Vec<_> = globs.iter().map(globset::Glob::compile_matcher).collect();
         for entry in store.below(&root, true)?.into_iter().filter(|e| !e.folder && e.mode != 0o160_000) {
+            let path = entry.path.trim_start_matches('/');
+            // Only what a check asks for is read.
+            if !globs.iter().any(|g| g.is_match(path)) {
+                continue;
+            }
             let content = store.blob(&entry.sha)?;
             let Some(left) = budget.checked_sub(content.len()) else { break };
             budget = left;
-            files.push((entry.path.trim_start_matches('/').to_owned(), content));
+            files.push((path.to_owned(), content));
         }
         Ok(files)
     }

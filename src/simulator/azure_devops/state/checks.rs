@@ -81,9 +81,10 @@ impl Check {
             finding.files += 1;
             let text = String::from_utf8_lossy(content);
             if let Some((line, message)) = self.problem(&text)
-                && finding.problems.len() < PROBLEMS {
-                    finding.problems.push(Problem { path: path.clone(), line, message });
-                }
+                && finding.problems.len() < PROBLEMS
+            {
+                finding.problems.push(Problem { path: path.clone(), line, message });
+            }
         }
         if finding.files == 0 && matches!(self.kind, CheckKind::Exists | CheckKind::Contains) {
             let message = format!("no file matches {}", self.files);

@@ -7,11 +7,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::World;
-use super::hooks::Delivery;
+use super::deliveries::Delivery;
 use crate::clock;
 
 /// Jobs that run before somebody else may have the state.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 4;
 
 /// Due work.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]

@@ -24,6 +24,7 @@ pub mod builds;
 pub mod checks;
 pub mod completion;
 pub mod data;
+pub mod deliveries;
 mod events;
 pub mod fields;
 pub mod hooks;

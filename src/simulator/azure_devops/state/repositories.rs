@@ -85,7 +85,8 @@ impl World {
             project,
             default_branch: None,
             refs: Default::default(),
-            parent, size: 0,
+            parent,
+            size: 0,
         };
         if let Some(parent) = parent {
             let origin = self.repository(parent)?.clone();
@@ -150,8 +151,9 @@ impl World {
         let repository = self.repository(id)?;
         self.require_git(actor, repository, Permission::ManagePolicies)?;
         let label = repository.name.clone();
-        std::fs::remove_dir_all(self.repository_folder(id))
-            .map_err(|e| Refusal::new(500, "GitServerException", format!("The repository could not be removed: {e}")))?;
+        std::fs::remove_dir_all(self.repository_folder(id)).map_err(|e| {
+            Refusal::new(500, "GitServerException", format!("The repository could not be removed: {e}"))
+        })?;
         self.data.repositories.remove(&id);
         self.data.pull_requests.retain(|_, p| p.repository != id && p.source_repository != id);
         self.data.definitions.retain(|_, d| d.repository != id);

@@ -2,6 +2,7 @@
 
 mod main_job;
 mod rules;
+mod scale;
 mod world;
 
 use std::net::{IpAddr, Ipv4Addr};
