@@ -24,9 +24,16 @@ pub struct Simulation {
 }
 
 impl Simulation {
-    pub async fn start() -> Self {
+    async fn start() -> Self {
+        let mut found = Self::unrecorded().await;
+        found.organization = recorded(&found.organization).await;
+        found
+    }
+
+    /// For requests that no client sends.
+    pub async fn unrecorded() -> Self {
         let mut process = Process::start(command(&["simulate", "--simulator-port", "0", "--pace", "0"]));
-        let organization = recorded(&process.told("ready").await).await;
+        let organization = process.told("ready").await;
         let sidecar = process.told("sidecar").await;
         let http = ado_coworker::config::http_client().unwrap();
         Self { _process: process, organization, sidecar, folder: tempfile::tempdir().unwrap(), http }
@@ -48,7 +55,8 @@ impl Simulation {
     /// A control order.
     async fn control(&self, path: &str, body: Value) {
         let origin = url::Url::parse(&self.organization).unwrap().origin().ascii_serialization();
-        let response = self.http.post(format!("{origin}/_simulator/{path}")).json(&body).send().await.unwrap();
+        let response =
+            self.http.post(format!("{origin}/_simulator/{path}")).json(&body).send().await.unwrap();
         let status = response.status();
         assert!(status.is_success(), "{status}: {}", response.text().await.unwrap());
     }
@@ -144,7 +152,10 @@ async fn git_clones_whole_shallow_and_partial() {
     let remote = world.remote("bob", "demo-bob");
     let pushed = world.clone_with_commit("whole", "feature/second").await;
     world.git_ok("whole", &["push", "--quiet", "origin", "feature/second"]).await;
-    assert_eq!(world.git_ok("whole", &["rev-parse", "origin/main"]).await.trim(), world.tip("main").await.unwrap());
+    assert_eq!(
+        world.git_ok("whole", &["rev-parse", "origin/main"]).await.trim(),
+        world.tip("main").await.unwrap()
+    );
     assert!(world.folder.path().join("whole/src/auth/session.ts").is_file());
 
     let shallow = ["clone", "--quiet", "--depth", "1", "--branch", "feature/second", &remote, "shallow"];
@@ -170,7 +181,8 @@ async fn git_pushes_and_the_service_sees_it() {
     let commit = world.clone_with_commit("work", "feature/from-git").await;
     world.git_ok("work", &["push", "--quiet", "origin", "HEAD"]).await;
     assert_eq!(world.tip("feature/from-git").await.as_deref(), Some(commit.as_str()));
-    let path = "Fabrikam/_apis/git/repositories/web-shop/pushes?searchCriteria.refName=refs/heads/feature/from-git";
+    let path =
+        "Fabrikam/_apis/git/repositories/web-shop/pushes?searchCriteria.refName=refs/heads/feature/from-git";
     let (_, pushes) = world.ask("alice", "GET", &format!("{path}&api-version=7.1"), None).await;
     assert_eq!(pushes["value"][0]["pushedBy"]["displayName"], "Bob Keller", "{pushes}");
     // What the service makes of it can be fetched again: the preview of a merge.
@@ -229,7 +241,12 @@ async fn git_is_refused_by_policy_permission_and_wrong_credentials() {
         let said = told(&pushed);
         let wanted = format!("TF401027: You need the Git '{permission}' permission to perform this action.");
         assert!(!pushed.status.success() && said.contains(&wanted), "{said}");
-        world.control("access", json!({"person": "bob", "scope": "web-shop", "permission": permission, "denied": false})).await;
+        world
+            .control(
+                "access",
+                json!({"person": "bob", "scope": "web-shop", "permission": permission, "denied": false}),
+            )
+            .await;
     }
 
     let wrong = world.git("", &["clone", "--quiet", &world.remote("bob", "wrong"), "wrong"]).await;
@@ -252,7 +269,8 @@ async fn git_is_refused_by_policy_permission_and_wrong_credentials() {
 /// The agent user's bearer token, as the sidecar gives it.
 async fn agent_token(world: &Simulation) -> String {
     let base = world.sidecar.trim_end_matches('/');
-    let query = "AgentIdentity=44444444-dddd-4ddd-8ddd-444444444444&AgentUsername=ado-coworker@contoso.example";
+    let query =
+        "AgentIdentity=44444444-dddd-4ddd-8ddd-444444444444&AgentUsername=ado-coworker@contoso.example";
     let url = format!("{base}/AuthorizationHeaderUnauthenticated/ado?{query}");
     let response = world.http.get(url).send().await.unwrap();
     let answer: Value = response.json().await.unwrap();

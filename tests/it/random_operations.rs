@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ado_coworker::clock::Clock;
 use ado_coworker::simulator::azure_devops::rest::{self, Incoming, Query};
+use ado_coworker::simulator::azure_devops::state::access::{Denial, Permission};
 use ado_coworker::simulator::azure_devops::state::seed::{FABRIKAM, WEB_SHOP};
 use ado_coworker::simulator::azure_devops::state::{
     Data, Organisation, PullRequest, PullRequestStatus, Target, World,
@@ -21,6 +22,15 @@ const SEQUENCES: u32 = 16;
 const OPERATIONS: std::ops::Range<usize> = 20..60;
 const ZEROS: &str = "0000000000000000000000000000000000000000";
 const MINIMUM_REVIEWERS: &str = "fa4e907d-c16b-4a4c-9dfa-4906e5d171dd";
+/// What somebody may be denied.
+const PERMISSIONS: [&str; 6] = [
+    "WorkItemWrite",
+    "GenericContribute",
+    "PullRequestContribute",
+    "CreateBranch",
+    "QueueBuilds",
+    "GenericRead",
+];
 const SHOP: &str = "Fabrikam/_apis/git/repositories/web-shop";
 
 /// What somebody does. Numbers choose among what is there.
@@ -44,6 +54,7 @@ enum Operation {
     Delete { item: u8, restore: bool },
     Policy { on: bool },
     Time { seconds: u8 },
+    Deny { what: u8, denied: bool },
 }
 
 fn operation() -> impl Strategy<Value = Operation> {
@@ -71,6 +82,7 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => (small(), flag()).prop_map(|(item, restore)| Delete { item, restore }),
         1 => flag().prop_map(|on| Policy { on }),
         4 => (0u8..4).prop_map(|seconds| Time { seconds }),
+        1 => (small(), flag()).prop_map(|(what, denied)| Deny { what, denied }),
     ]
 }
 
@@ -144,6 +156,13 @@ impl Bench {
             self.organisation.lock().run_due();
             return (Answer { status: 200, body: Value::Null }, false);
         }
+        if let Operation::Deny { what, denied } = operation {
+            let mut world = self.organisation.lock();
+            let person = world.find_person(who).unwrap().id;
+            let permission = Permission::from_text(PERMISSIONS[usize::from(*what)]).unwrap();
+            world.set_denied(Denial { person, scope: FABRIKAM, permission }, *denied);
+            return (Answer { status: 200, body: Value::Null }, false);
+        }
         let (method, path, body) = request(operation, who, &data, &self.organisation.lock());
         let answer = self.ask(who, method, &path, &body);
         let entries = answer.body["value"].as_array();
@@ -190,27 +209,35 @@ fn request(operation: &Operation, who: &str, data: &Data, world: &World) -> (&'s
     match operation {
         Branch { name, at } => {
             let old = if *at == 5 { "1".repeat(40) } else { ZEROS.to_owned() };
-            let body = json!([{"name": full(*name), "oldObjectId": old, "newObjectId": object(world, data, *at)}]);
+            let body =
+                json!([{"name": full(*name), "oldObjectId": old, "newObjectId": object(world, data, *at)}]);
             ("POST", format!("{SHOP}/refs"), body)
         }
         Unbranch { name, stale } => {
             let old = if *stale { object(world, data, 1) } else { tip(*name).unwrap_or(ZEROS.into()) };
-            ("POST", format!("{SHOP}/refs"), json!([{"name": full(*name), "oldObjectId": old, "newObjectId": ZEROS}]))
+            (
+                "POST",
+                format!("{SHOP}/refs"),
+                json!([{"name": full(*name), "oldObjectId": old, "newObjectId": ZEROS}]),
+            )
         }
         Lock { name, locked } => {
             ("PATCH", format!("{SHOP}/refs?filter=heads/{}", branch(*name)), json!({"isLocked": locked}))
         }
         Push { name, kind, file, stale } => {
             let old = tip(*name).filter(|_| !stale).unwrap_or_else(|| object(world, data, 5));
-            let path = ["/a.txt", "/b/c.txt", "/README.md", "/b", "/../x", "/.git/config"][usize::from(*file)];
-            let content = json!({"content": format!("{who} {kind} {}\n", refs.len()), "contentType": "rawtext"});
+            let path =
+                ["/a.txt", "/b/c.txt", "/README.md", "/b", "/../x", "/.git/config"][usize::from(*file)];
+            let content =
+                json!({"content": format!("{who} {kind} {}\n", refs.len()), "contentType": "rawtext"});
             let kind = ["add", "edit", "delete", "rename", "edit", "add"][usize::from(*kind)];
             let mut change = json!({"changeType": kind, "item": {"path": path}, "newContent": content});
             if kind == "rename" {
                 change = json!({"changeType": kind, "sourceServerItem": "/a.txt", "item": {"path": path}});
             }
             let commit = json!({"comment": "c", "changes": [change]});
-            let body = json!({"refUpdates": [{"name": full(*name), "oldObjectId": old}], "commits": [commit]});
+            let body =
+                json!({"refUpdates": [{"name": full(*name), "oldObjectId": old}], "commits": [commit]});
             ("POST", format!("{SHOP}/pushes"), body)
         }
         Open { source, target, draft, item: work } => {
@@ -223,7 +250,8 @@ fn request(operation: &Operation, who: &str, data: &Data, world: &World) -> (&'s
         }
         Status { pull_request: p, status, stale } => {
             let id = pull_request(*p);
-            let status = ["active", "abandoned", "completed", "completed", "completed", "notSet"][usize::from(*status)];
+            let status = ["active", "abandoned", "completed", "completed", "completed", "notSet"]
+                [usize::from(*status)];
             let mut body = json!({"status": status});
             if status == "completed" {
                 let tip = data.pull_requests.get(&id).map_or(ZEROS.into(), |p| p.source_commit.clone());
@@ -249,7 +277,11 @@ fn request(operation: &Operation, who: &str, data: &Data, world: &World) -> (&'s
         Vote { pull_request: p, vote, other } => {
             let vote = [10, 5, 0, -5, -10, 7][usize::from(*vote)];
             let id = person(if *other { "carol" } else { who });
-            ("PUT", format!("{SHOP}/pullrequests/{}/reviewers/{id}", pull_request(*p)), json!({"id": id, "vote": vote}))
+            (
+                "PUT",
+                format!("{SHOP}/pullrequests/{}/reviewers/{id}", pull_request(*p)),
+                json!({"id": id, "vote": vote}),
+            )
         }
         Thread { pull_request: p, line } => {
             let at = json!({"line": line, "offset": 1});
@@ -297,10 +329,8 @@ fn request(operation: &Operation, who: &str, data: &Data, world: &World) -> (&'s
         Link { item: n, other, what } => {
             let base = "http://127.0.0.1:1/contoso";
             let work = format!("{base}/_apis/wit/workItems/{}", item(*other));
-            let artifact = format!(
-                "vstfs:///Git/PullRequestId/{FABRIKAM}%2f{WEB_SHOP}%2f{}",
-                pull_request(*other)
-            );
+            let artifact =
+                format!("vstfs:///Git/PullRequestId/{FABRIKAM}%2f{WEB_SHOP}%2f{}", pull_request(*other));
             let (rel, url, name) = [
                 ("System.LinkTypes.Related", work.clone(), Value::Null),
                 ("System.LinkTypes.Hierarchy-Forward", work.clone(), Value::Null),
@@ -335,7 +365,8 @@ fn request(operation: &Operation, who: &str, data: &Data, world: &World) -> (&'s
             ("PATCH", format!("Fabrikam/_apis/wit/recyclebin/{}", item(*n)), json!({"isDeleted": false}))
         }
         Policy { on: true } => {
-            let scope = json!([{"repositoryId": WEB_SHOP, "refName": "refs/heads/main", "matchKind": "exact"}]);
+            let scope =
+                json!([{"repositoryId": WEB_SHOP, "refName": "refs/heads/main", "matchKind": "exact"}]);
             let body = json!({
                 "isEnabled": true, "isBlocking": true, "type": {"id": MINIMUM_REVIEWERS},
                 "settings": {"minimumApproverCount": 1, "scope": scope},
@@ -346,7 +377,7 @@ fn request(operation: &Operation, who: &str, data: &Data, world: &World) -> (&'s
             let last = data.policies.keys().last().copied().unwrap_or(9_999);
             ("DELETE", format!("Fabrikam/_apis/policy/configurations/{last}"), Value::Null)
         }
-        Time { .. } => unreachable!("time is not a request"),
+        Time { .. } | Deny { .. } => unreachable!("these are no requests"),
     }
 }
 
@@ -357,12 +388,16 @@ fn check_state(bench: &Bench, now: &Data) {
         let store = world.store(repository.id).unwrap();
         let mut on_disk = store.references().unwrap();
         on_disk.retain(|name, _| name.starts_with("refs/heads/") || name.starts_with("refs/tags/"));
-        let known: BTreeMap<_, _> = repository.refs.iter().map(|(name, r)| (name.clone(), r.sha.clone())).collect();
+        let known: BTreeMap<_, _> =
+            repository.refs.iter().map(|(name, r)| (name.clone(), r.sha.clone())).collect();
         assert_eq!(known, on_disk, "the references of {} differ from those on disk", repository.name);
         for (name, sha) in &known {
             let object = store.find(sha).map(|id| id.to_string());
             assert_eq!(object.as_ref(), Some(sha), "{name} points at nothing");
-            assert!(!name.starts_with("refs/heads/") || store.tree(sha).is_err(), "{name} points at no commit");
+            assert!(
+                !name.starts_with("refs/heads/") || store.tree(sha).is_err(),
+                "{name} points at no commit"
+            );
             assert!(store.is_commit(sha), "{name} points at no commit");
         }
     }
@@ -383,15 +418,22 @@ fn check_state(bench: &Bench, now: &Data) {
     for (before, after) in now.ledger.iter().zip(now.ledger.iter().skip(1)) {
         assert!(after.seq == before.seq + 1 && after.at >= before.at, "{before:?} {after:?}");
     }
-    let made = now.ledger.iter().filter(|e| e.kind.ends_with(".created") || e.kind == "pull_request.completed");
-    let made: Vec<_> = made.map(|e| (&e.kind, &e.target)).filter(|(k, _)| k.as_str() != "ref.created").collect();
-    assert_eq!(made.len(), made.iter().collect::<BTreeSet<_>>().len(), "an effect is twice in the ledger: {made:?}");
+    let made =
+        now.ledger.iter().filter(|e| e.kind.ends_with(".created") || e.kind == "pull_request.completed");
+    let made: Vec<_> =
+        made.map(|e| (&e.kind, &e.target)).filter(|(k, _)| k.as_str() != "ref.created").collect();
+    assert_eq!(
+        made.len(),
+        made.iter().collect::<BTreeSet<_>>().len(),
+        "an effect is twice in the ledger: {made:?}"
+    );
 }
 
 fn check_relation(now: &Data, id: u32, relation: &ado_coworker::simulator::azure_devops::state::Relation) {
     match &relation.target {
         Target::WorkItem(other) => {
-            let other = now.work_items.get(other).unwrap_or_else(|| panic!("{id} links to nothing: {relation:?}"));
+            let other =
+                now.work_items.get(other).unwrap_or_else(|| panic!("{id} links to nothing: {relation:?}"));
             assert!(other.deleted.is_none(), "{id} links to a deleted work item: {relation:?}");
             let back = other.relations.iter().filter(|r| r.target == Target::WorkItem(id)).count();
             assert!(back > 0, "{} does not link back to {id}", other.id);
@@ -409,11 +451,16 @@ fn check_pull_request(now: &Data, world: &World, found: &PullRequest) {
     let (id, open) = (found.id, found.status == PullRequestStatus::Active);
     assert_eq!(found.closed.is_some(), !open, "closing date of pull request {id}");
     let numbers: Vec<u32> = found.iterations.iter().map(|i| i.id).collect();
-    assert_eq!(numbers, (1..=u32::try_from(numbers.len()).unwrap()).collect::<Vec<_>>(), "iterations of {id}");
+    assert_eq!(
+        numbers,
+        (1..=u32::try_from(numbers.len()).unwrap()).collect::<Vec<_>>(),
+        "iterations of {id}"
+    );
     let store = world.store(found.repository).unwrap();
     assert!(store.is_commit(&found.source_commit), "source of {id}");
     if found.status == PullRequestStatus::Completed {
-        let merged = found.merge_commit.as_deref().unwrap_or_else(|| panic!("{id} completed without a commit"));
+        let merged =
+            found.merge_commit.as_deref().unwrap_or_else(|| panic!("{id} completed without a commit"));
         assert!(store.is_commit(merged));
     } else if let Some(tip) = now.repositories[&found.source_repository].refs.get(&found.source_ref) {
         assert!(!open || tip.sha == found.source_commit, "pull request {id} lags behind its source branch");

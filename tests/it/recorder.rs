@@ -20,7 +20,9 @@ const CHUNK: usize = 64 * 1024;
 /// The address to use in place of the organisation's own: the same, or that of a relay.
 #[allow(clippy::disallowed_methods, reason = "a switch of the tests, not a setting of the product")]
 pub async fn recorded(organization: &str) -> String {
-    let Some(folder) = std::env::var_os("ADO_COWORKER_TEST_EXCHANGES") else { return organization.to_owned() };
+    let Some(folder) = std::env::var_os("ADO_COWORKER_TEST_EXCHANGES") else {
+        return organization.to_owned();
+    };
     let folder = PathBuf::from(folder);
     std::fs::create_dir_all(&folder).unwrap();
     let url = url::Url::parse(organization).unwrap();

@@ -104,7 +104,8 @@ fn group_descriptor(id: uuid::Uuid) -> String {
 pub fn groups(call: &Call<'_>) -> Outcome<Reply> {
     let world = call.organisation.lock();
     let visible = world.projects.values().filter(|p| p.members.contains(&call.actor.id));
-    let link = |resource: &str, own: &str| json!({"href": format!("{}/_apis/Graph/{resource}/{own}", call.base)});
+    let link =
+        |resource: &str, own: &str| json!({"href": format!("{}/_apis/Graph/{resource}/{own}", call.base)});
     let groups: Vec<Value> = visible
         .map(|p| {
             let own = group_descriptor(p.team.0);

@@ -170,7 +170,8 @@ mod tests {
         assert_eq!(status("99.0", "7.1"), Some("VssVersionOutOfRangeException"));
         assert_eq!(status("7.1-preview.9", "7.1"), Some("VssVersionOutOfRangeException"));
         assert_eq!(status("0.9", "7.1"), Some("VssVersionNotSupportedException"));
-        for bad in ["x", "7.1-beta", "7..1", "7.1-preview.", "7.1-previewx", "-1.0", "99999.1", "7.1-previeé"] {
+        for bad in ["x", "7.1-beta", "7..1", "7.1-preview.", "7.1-previewx", "-1.0", "99999.1", "7.1-previeé"]
+        {
             assert_eq!(status(bad, "7.1"), Some("VssInvalidApiResourceVersionException"), "{bad}");
         }
     }
