@@ -24,6 +24,7 @@ use url::Url;
 
 use crate::action::{RepositoryRef, Unacceptable};
 use crate::azure_devops::{self, Client, Me, PullRequest, Repository, Thread};
+use crate::clock::Clock;
 use crate::journal::{Holder, JournalError, Outcome, Person};
 use crate::model::{ToolSchema, ToolSchemas};
 use crate::policy::{Policy, Verdict};
@@ -42,6 +43,7 @@ pub struct Toolbox {
     policy: Arc<Policy>,
     served: RepositoryRef,
     public_url: Url,
+    clock: Clock,
     me: OnceCell<Me>,
     repository: OnceCell<Repository>,
 }
@@ -151,8 +153,14 @@ const TOOLS: &[Tool] = &[
 impl Toolbox {
     /// The tools over `azure`, judged by `policy`, for the repository that is served. Runs are
     /// seen at `public_url`.
-    pub fn new(azure: Client, policy: Arc<Policy>, served: RepositoryRef, public_url: Url) -> Self {
-        Self { azure, policy, served, public_url, me: OnceCell::new(), repository: OnceCell::new() }
+    pub fn new(
+        azure: Client,
+        policy: Arc<Policy>,
+        served: RepositoryRef,
+        public_url: Url,
+        clock: Clock,
+    ) -> Self {
+        Self { azure, policy, served, public_url, clock, me: OnceCell::new(), repository: OnceCell::new() }
     }
 
     /// What the model is told of the tools.
@@ -166,6 +174,10 @@ impl Toolbox {
             parameters: (tool.parameters)(),
         };
         ToolSchemas::new(&TOOLS.iter().map(describe).collect::<Vec<_>>())
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
     }
 
     /// The rules in force.

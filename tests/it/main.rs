@@ -7,7 +7,9 @@
 )]
 
 mod bad_input;
+mod clients;
 mod conformance;
+mod effects;
 mod files;
 mod harness;
 mod hostile;
@@ -15,3 +17,4 @@ mod house;
 mod main_job;
 mod random_operations;
 mod recorder;
+mod steering;

@@ -176,6 +176,7 @@ fn message(from: &str, text: &str) -> Entry {
 
 fn replied(turn: u32, text: &str) -> Entry {
     Entry::Replied {
+        read_to: 0,
         turn,
         text: text.into(),
         calls: Vec::<Call>::new(),

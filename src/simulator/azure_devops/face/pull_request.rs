@@ -132,7 +132,7 @@ pub async fn show(
     let diffs = diff::between(&store, base, &to)?;
     let commits = store.history(&to, &base.into_iter().collect::<Vec<_>>(), MAX_COMMITS)?;
     let draft = draft(&world, &visitor, pull, &diffs, &look);
-    let (mut threads, events) = conversation(&world, &place, pull);
+    let (mut threads, events) = conversation(&world, &place, &store, pull);
     if let Some(told) = look.told {
         for thread in threads.iter_mut().filter(|thread| thread.id == told) {
             thread.told = about_thread(&world, id, told);

@@ -205,6 +205,40 @@ async fn the_reviewer_finds_a_comment_ready_and_posts_it() {
     assert_eq!((found.comments.len(), found.status.unwrap().name()), (2, "pending"));
 }
 
+#[tokio::test]
+async fn a_thread_stays_with_its_line_after_a_push() {
+    let bench = bench();
+    let form =
+        |line: u32| format!("file=%2Fsrc%2Fauth%2Flogin.ts&line={line}&side=right&text=Look+here+{line}");
+    bench.post(&format!("{PULL}/threads"), "alice", &form(6)).await;
+    bench.post(&format!("{PULL}/threads"), "alice", &form(34)).await;
+    {
+        let mut world = bench.organisation.lock();
+        world.clock().advance(std::time::Duration::from_secs(60));
+        let (agent, pull) = (world.find_person("ado-coworker").unwrap().id, world.pull_requests[&1].clone());
+        let repaired = match &repaired()[0] {
+            FileChange::Edit(_, bytes) => String::from_utf8(bytes.clone()).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let changed =
+            format!("// One\n// Two\n{}", repaired.replace("const LOGIN_TIMEOUT_SECONDS = 30 * 60;\n", ""));
+        let commit = NewCommit {
+            message: "More".into(),
+            changes: vec![FileChange::Edit("src/auth/login.ts".into(), changed.into_bytes())],
+            author: None,
+            committer: None,
+            parent: None,
+        };
+        let actor = Actor { id: agent, activity: Uuid::nil() };
+        world.push(actor, seed::WEB_SHOP, &pull.source_ref, &pull.source_commit, vec![commit]).unwrap();
+    }
+    let page = bench.page(PULL).await;
+    assert!(page.contains("On line 6 of an earlier version"), "its line is gone");
+    let before = &page[..page.find("Look here 34").unwrap()];
+    let line = &before[before.rfind("&amp;line=").unwrap()..];
+    assert!(line.starts_with("&amp;line=35&"), "two lines came before it and one went: {}", &line[..40]);
+}
+
 fn answered(body: &str) -> super::super::state::hooks::Answer {
     let took = std::time::Duration::from_millis(3);
     super::super::state::hooks::Answer { status: Some(200), body: body.to_owned(), error: None, took }
@@ -319,6 +353,11 @@ async fn forms_of_other_sites_are_refused() {
         bench.organisation.lock().pull_requests[&1].threads.iter().filter(|t| t.status.is_some()).count(),
         0
     );
+    let rebound = Request::post(format!("{PULL}/threads"))
+        .header("host", "evil.example:4193")
+        .header("origin", "http://evil.example:4193")
+        .header("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(bench.send(rebound, "text=x").await.0, StatusCode::FORBIDDEN, "a name that leads here");
     let ours = form().header("origin", "http://127.0.0.1:4193").header("sec-fetch-site", "same-origin");
     assert_eq!(bench.send(ours, "text=x").await.0, StatusCode::SEE_OTHER);
 }
