@@ -181,7 +181,8 @@ fn branch(name: u8) -> &'static str {
 
 /// Something that a branch could be put at, or not: commits, a tree, a file, nothing.
 fn object(world: &World, data: &Data, at: u8) -> String {
-    let main = &data.repositories[&WEB_SHOP].refs["refs/heads/main"].sha;
+    // The first commit; main may be elsewhere by now, or gone.
+    let main = &data.pushes[0].updates[0].new;
     let store = world.store(WEB_SHOP).unwrap();
     match at {
         0 => "1234567890123456789012345678901234567890".into(),
