@@ -4,11 +4,14 @@
 # shellcheck disable=SC2317
 set -euo pipefail
 
-readonly PARTS=(fmt compose clippy test browser)
+readonly PARTS=(fmt compose clippy test exchanges browser)
 readonly PLAYWRIGHT=1.65.1
 readonly AXE=4.14.0
+readonly AZURE_DEVOPS=7.1.0b4
+# Official documents and recordings of the service; beside the repository where they are at hand.
+readonly REFERENCE=../shared/azure-devops
 # Longest time of each step, in seconds.
-readonly -A LIMIT=([install]=600 [fmt]=60 [compose]=60 [clippy]=1500 [test]=1800 [build]=1200 [browser]=600)
+readonly -A LIMIT=([install]=600 [fmt]=60 [compose]=60 [clippy]=1500 [test]=1800 [build]=1200 [exchanges]=300 [browser]=600)
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -17,14 +20,17 @@ usage() {
 Usage: scripts/test.sh [--only PART]
 
 Parts, in this order:
-  fmt      cargo fmt --check
-  compose  compose.yaml is one that docker-compose reads
-  clippy   cargo clippy, warnings are errors
-  test     cargo test: unit tests, the house rules, the main job by its API
-  browser  the main job in Chromium, against the built program
+  fmt       cargo fmt --check
+  compose   compose.yaml is one that docker-compose reads
+  clippy    cargo clippy, warnings are errors
+  test      cargo test: unit tests, the house rules, the main job by its API, and clients that we
+            did not write (git, the official Python client) against the simulated organisation
+  exchanges what went to and fro in the tests, against the official documents and recordings
+            of the service, where ../shared is present
+  browser   the main job in Chromium, against the built program
 
 What a part needs is installed first where it can be: with apt-get, as root or with sudo, and
-from npm into .test/. Exit status: 0 when everything holds, 1 when something does not, 2 when
+from npm and PyPI into .test/. Exit status: 0 when everything holds, 1 when something does not, 2 when
 the command line is wrong.
 TEXT
 }
@@ -45,15 +51,25 @@ limited() {
 # have_command COMMAND PACKAGE WHY: it is there, or is installed from Debian's PACKAGE.
 have_command() {
   local command=$1 package=$2 why=$3
-  local -a as_root=()
   command -v "$command" >/dev/null && return 0
+  have_package "$package" "$why" || return 1
+  if ! command -v "$command" >/dev/null; then
+    say "$package was installed, but $command is still missing. It is needed to $why."
+    return 1
+  fi
+}
+
+# have_package PACKAGE WHY: installs Debian's PACKAGE, as root or with sudo.
+have_package() {
+  local package=$1 why=$2
+  local -a as_root=()
   if ! command -v apt-get >/dev/null; then
-    say "$command is missing. It is needed to $why. This system has no apt-get: install $command and run this again."
+    say "$package is missing. It is needed to $why. This system has no apt-get: install $package and run this again."
     return 1
   fi
   if [ "$(id -u)" -ne 0 ]; then
     if ! command -v sudo >/dev/null || ! sudo -n true 2>/dev/null; then
-      say "$command is missing. It is needed to $why. Install it: apt-get install $package"
+      say "$package is missing. It is needed to $why. Install it: apt-get install $package"
       return 1
     fi
     as_root=(sudo -n)
@@ -65,10 +81,6 @@ have_command() {
   fi
   limited install "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
     apt-get install -y -qq --no-install-recommends "$package" >/dev/null || return 1
-  if ! command -v "$command" >/dev/null; then
-    say "$package was installed, but $command is still missing. It is needed to $why."
-    return 1
-  fi
 }
 
 have_rust() {
@@ -97,6 +109,20 @@ have_browser() {
   fi
 }
 
+have_python() {
+  local python=.test/venv/bin/python
+  have_command python3 python3 "drive the simulated organisation with the official Python client" || return 1
+  if [ ! -x "$python" ]; then
+    python3 -c 'import ensurepip' 2>/dev/null || have_package python3-venv "make .test/venv" || return 1
+    say "making .test/venv"
+    limited install python3 -m venv .test/venv || return 1
+  fi
+  if [[ $("$python" -m pip show azure-devops 2>/dev/null) != *"Version: $AZURE_DEVOPS"* ]]; then
+    say "fetching azure-devops $AZURE_DEVOPS into .test/venv"
+    limited install "$python" -m pip install --quiet --disable-pip-version-check "azure-devops==$AZURE_DEVOPS" >&2
+  fi
+}
+
 part_fmt() {
   have_rust || return 1
   limited fmt cargo fmt --check
@@ -114,7 +140,30 @@ part_clippy() {
 
 part_test() {
   have_rust || return 1
-  limited test cargo test --locked
+  have_python || return 1
+  local -a recording=()
+  if [ -d "$REFERENCE" ]; then
+    rm -rf .test/exchanges
+    recording=("ADO_COWORKER_TEST_EXCHANGES=$PWD/.test/exchanges")
+  fi
+  limited test env "${recording[@]}" ADO_COWORKER_TEST_PYTHON=.test/venv/bin/python cargo test --locked
+}
+
+part_exchanges() {
+  local -a recorded=()
+  if [ ! -d "$REFERENCE" ]; then
+    say "$REFERENCE is not here: nothing to compare with"
+    return 0
+  fi
+  have_rust || return 1
+  have_command python3 python3 "compare exchanges with the official documents" || return 1
+  limited build cargo build --locked || return 1
+  if [ -d .test/exchanges ]; then
+    recorded=(--exchanges .test/exchanges)
+  else
+    say "no exchanges of the tests are here (part test writes them down): only recordings are replayed"
+  fi
+  limited exchanges python3 scripts/check_exchanges.py "${recorded[@]}"
 }
 
 part_browser() {
@@ -147,14 +196,14 @@ main() {
     began=$SECONDS status=0
     "part_$part" || status=$?
     if [ "$status" -eq 0 ]; then
-      summary+=("$(printf '%-8s ok      %4d s' "$part" $((SECONDS - began)))")
+      summary+=("$(printf '%-9s ok      %4d s' "$part" $((SECONDS - began)))")
     else
-      summary+=("$(printf '%-8s FAILED  %4d s' "$part" $((SECONDS - began)))")
+      summary+=("$(printf '%-9s FAILED  %4d s' "$part" $((SECONDS - began)))")
       failed=1
     fi
   done
   say "== summary"
-  printf '%s\n' "${summary[@]}" "$(printf '%-8s %-7s %4d s' all "$([ $failed = 0 ] && echo ok || echo FAILED)" "$SECONDS")"
+  printf '%s\n' "${summary[@]}" "$(printf '%-9s %-7s %4d s' all "$([ $failed = 0 ] && echo ok || echo FAILED)" "$SECONDS")"
   exit "$failed"
 }
 

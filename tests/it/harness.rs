@@ -206,7 +206,7 @@ pub fn settings(
 impl World {
     pub async fn start() -> Self {
         let mut simulation = Process::start(command(&["simulate", "--simulator-port", "0", "--pace", "0"]));
-        let organization = simulation.told("ready").await;
+        let organization = crate::recorder::recorded(&simulation.told("ready").await).await;
         let sidecar = simulation.told("sidecar").await;
         let model = simulation.told("model").await;
         let folder = tempfile::tempdir().unwrap();

@@ -8,10 +8,14 @@
 
 mod bad_input;
 mod clients;
+mod conformance;
 mod effects;
 mod files;
 mod harness;
+mod hostile;
 mod house;
 mod main_job;
+mod random_operations;
+mod recorder;
 mod steering;
 mod tools;

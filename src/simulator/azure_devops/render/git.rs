@@ -135,6 +135,25 @@ impl View<'_> {
         Value::Object(map)
     }
 
+    /// GitRepository with `_links`, as the answer to a question about one repository has them.
+    pub fn whole_repository(&self, repository: &Repository) -> Value {
+        let mut value = self.repository(repository);
+        let own = self.repository_url(repository);
+        let below = |name: &str| json!({"href": format!("{own}/{name}")});
+        value["_links"] = json!({
+            "self": {"href": own},
+            "project": {"href": format!("vstfs:///Classification/TeamProject/{}", repository.project)},
+            "web": {"href": value["webUrl"]},
+            "ssh": {"href": value["sshUrl"]},
+            "commits": below("commits"),
+            "refs": below("refs"),
+            "pullRequests": below("pullRequests"),
+            "items": below("items"),
+            "pushes": below("pushes"),
+        });
+        value
+    }
+
     /// GitRepositoryRef of a fork or its origin.
     pub fn fork_ref(&self, repository: &Repository) -> Value {
         json!({

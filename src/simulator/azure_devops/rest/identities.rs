@@ -104,6 +104,8 @@ fn group_descriptor(id: uuid::Uuid) -> String {
 pub fn groups(call: &Call<'_>) -> Outcome<Reply> {
     let world = call.organisation.lock();
     let visible = world.projects.values().filter(|p| p.members.contains(&call.actor.id));
+    let link =
+        |resource: &str, own: &str| json!({"href": format!("{}/_apis/Graph/{resource}/{own}", call.base)});
     let groups: Vec<Value> = visible
         .map(|p| {
             let own = group_descriptor(p.team.0);
@@ -116,8 +118,13 @@ pub fn groups(call: &Call<'_>) -> Outcome<Reply> {
                 "origin": "vsts",
                 "originId": p.team.0,
                 "displayName": p.team.1,
-                "_links": {"self": {"href": format!("{}/_apis/Graph/Groups/{own}", call.base)}},
-                "url": format!("{}/_apis/Graph/Groups/{own}", call.base),
+                "_links": {
+                    "self": link("Groups", &own),
+                    "memberships": link("Memberships", &own),
+                    "membershipState": link("MembershipStates", &own),
+                    "storageKey": link("StorageKeys", &own),
+                },
+                "url": link("Groups", &own)["href"],
                 "descriptor": own,
             })
         })

@@ -13,7 +13,7 @@ pub fn get(call: &Call<'_>) -> Outcome<Reply> {
     let world = call.organisation.lock();
     let view = call.view(&world);
     if call.optional("repositoryId").is_some() {
-        return Ok(Reply::ok(view.repository(call.repository(&world)?)));
+        return Ok(Reply::ok(view.whole_repository(call.repository(&world)?)));
     }
     let project = call.optional_project(&world)?.map(|p| p.id);
     let visible = |r: &&Repository| {

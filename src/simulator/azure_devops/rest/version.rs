@@ -24,8 +24,11 @@ impl Version {
     pub fn parse(text: &str) -> Option<Self> {
         let (number, preview) = match text.split_once('-') {
             None => (text, None),
-            Some((number, rest)) if rest.len() >= 7 && rest[..7].eq_ignore_ascii_case("preview") => {
-                let tail = &rest[7..];
+            Some((number, rest)) => {
+                let (word, tail) = rest.split_at_checked("preview".len())?;
+                if !word.eq_ignore_ascii_case("preview") {
+                    return None;
+                }
                 let n = match tail.strip_prefix('.') {
                     Some(n) => Some(digits(n)?),
                     None if tail.is_empty() => None,
@@ -33,7 +36,6 @@ impl Version {
                 };
                 (number, Some(n))
             }
-            Some(_) => return None,
         };
         let (major, minor) = number.split_once('.').unwrap_or((number, "0"));
         Some(Self { number: (digits(major)?, digits(minor)?), preview })
@@ -168,7 +170,8 @@ mod tests {
         assert_eq!(status("99.0", "7.1"), Some("VssVersionOutOfRangeException"));
         assert_eq!(status("7.1-preview.9", "7.1"), Some("VssVersionOutOfRangeException"));
         assert_eq!(status("0.9", "7.1"), Some("VssVersionNotSupportedException"));
-        for bad in ["x", "7.1-beta", "7..1", "7.1-preview.", "7.1-previewx", "-1.0", "99999.1"] {
+        for bad in ["x", "7.1-beta", "7..1", "7.1-preview.", "7.1-previewx", "-1.0", "99999.1", "7.1-previeé"]
+        {
             assert_eq!(status(bad, "7.1"), Some("VssInvalidApiResourceVersionException"), "{bad}");
         }
     }

@@ -328,7 +328,7 @@ fn node(call: &Call<'_>, project: &Project, areas: bool, path: &str, depth: usiz
     let identifier = uuid::Uuid::from_u128(project.id.as_u128() ^ ((at + offset) as u128));
     let mut value = json!({
         "id": at + offset, "identifier": identifier, "name": name, "structureType": kind,
-        "hasChildren": !children.is_empty(), "path": full, "_links": {"self": {"href": url}}, "url": url,
+        "hasChildren": !children.is_empty(), "path": full, "url": url,
     });
     if depth > 0 && !children.is_empty() {
         value["children"] = children.into_iter().map(|c| node(call, project, areas, c, depth - 1)).collect();
@@ -362,7 +362,14 @@ pub fn nodes(call: &Call<'_>) -> Outcome<Reply> {
             format!("VS402485: The specified path '{path}' does not exist."),
         ));
     }
-    Ok(Reply::ok(node(call, project, areas, &path, depth)))
+    let mut found = node(call, project, areas, &path, depth);
+    // Only the node that was asked for has links; its children and the list of roots have none.
+    let own = found["url"].as_str().unwrap_or_default().to_owned();
+    found["_links"] = json!({"self": {"href": own}});
+    if let Some((parent, _)) = own.rsplit_once('/').filter(|_| path.contains('\\')) {
+        found["_links"]["parent"] = json!({"href": parent});
+    }
+    Ok(Reply::ok(found))
 }
 
 /// `GET tags`.

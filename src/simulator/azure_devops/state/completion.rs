@@ -51,10 +51,12 @@ impl World {
     /// Completes when auto-complete is set, the merge is good, and nothing blocks.
     pub fn try_auto_complete(&mut self, id: u32) {
         let Some(found) = self.pull_requests.get(&id) else { return };
+        // What a policy refused before may complete by itself once the policy is content.
+        let mergeable = matches!(found.merge_status, MergeStatus::Succeeded | MergeStatus::RejectedByPolicy);
         let ready = found.status == PullRequestStatus::Active
             && !found.is_draft
             && found.completion_queued.is_none()
-            && found.merge_status == MergeStatus::Succeeded;
+            && mergeable;
         let Some(by) = found.auto_complete_by.filter(|_| ready) else { return };
         if !self.blocking_policies(id).is_empty() {
             return;

@@ -232,6 +232,9 @@ impl World {
                 found.merge_status = MergeStatus::NotSet;
                 found.merge_commit = None;
                 found.auto_complete_by = None;
+                // A completion on its way ends here, also when the pull request comes back in time.
+                found.completion_queued = None;
+                found.completion_by = None;
                 verb = "abandoned";
             }
             Some(PullRequestStatus::Active) if found.status == PullRequestStatus::Abandoned => {

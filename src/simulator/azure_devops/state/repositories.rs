@@ -235,8 +235,12 @@ impl World {
         for mut update in updates {
             let mut outcome = self.check_reference(actor, repository, &update);
             if outcome.is_ok() && update.new != ZERO_SHA {
-                match store.find(&update.new).filter(|_| update.new.len() == 40) {
-                    Some(sha) => update.new = sha.to_string(),
+                let found =
+                    store.find(&update.new).filter(|_| update.new.len() == 40).map(|id| id.to_string());
+                // A branch is at a commit; a tag may be at anything.
+                let branch = update.name.starts_with("refs/heads/");
+                match found.filter(|sha| !branch || store.commit(sha).is_ok_and(|c| c.sha == *sha)) {
+                    Some(sha) => update.new = sha,
                     None => outcome = Err(Refusal::object(&update.new, "")),
                 }
             }
