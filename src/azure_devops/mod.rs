@@ -14,6 +14,7 @@ mod error;
 mod git;
 pub mod limits;
 mod people;
+mod probes;
 mod pull_requests;
 mod remedies;
 mod retry;
@@ -27,6 +28,7 @@ mod write;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config;
@@ -38,6 +40,7 @@ pub use effect::{Effect, EffectKind};
 pub use error::{Error, Failure};
 pub use git::{Branch, Commit, Item, ItemKind, Push, Recursion, Repository, Version};
 pub use people::{Me, Person};
+pub use probes::{Project, Reached, Subscription};
 pub use pull_requests::{ChangedFile, PullRequest, PullRequestChanges, PullRequestStatus, Reviewer};
 pub use threads::{Comment, Side, Thread, Writer};
 pub use work_items::{
@@ -60,7 +63,18 @@ impl Client {
         http: reqwest::Client,
         clock: Clock,
     ) -> Client {
-        let transport = Transport::new(&settings.organization_url, identity, http, clock);
+        Self::with_patience(settings, identity, http, clock, retry::MAX_WAIT)
+    }
+
+    /// The same, whose requests wait at most `patience` each for a service that asks them to.
+    pub fn with_patience(
+        settings: &config::AzureDevOps,
+        identity: Arc<Identity>,
+        http: reqwest::Client,
+        clock: Clock,
+        patience: Duration,
+    ) -> Client {
+        let transport = Transport::new(&settings.organization_url, identity, http, clock, patience);
         Client { transport: Arc::new(transport), traceparent: None }
     }
 
