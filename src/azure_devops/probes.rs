@@ -124,8 +124,8 @@ impl Client {
     pub async fn reach(&self) -> Result<Reached, Error> {
         let url = self.transport.address.url(Host::Identities, "", &[])?;
         let asked = self.transport.http.head(url).timeout(REACH_TIMEOUT).send().await;
-        let answer = asked
-            .map_err(|error| Error::Transport { sent: false, failure: Failure::said(reason(error)) })?;
+        let answer =
+            asked.map_err(|error| Error::Transport { sent: false, failure: Failure::said(reason(error)) })?;
         let tenant = answer.headers().get("X-VSS-ResourceTenant").and_then(|id| id.to_str().ok());
         let tenant_id = tenant.and_then(|id| uuid::Uuid::parse_str(id.trim()).ok()).filter(|id| !id.is_nil());
         Ok(Reached {

@@ -69,6 +69,7 @@ impl Check<'_> {
             web: web?,
             database_url,
             policy_file,
+            foreign: self.settings.foreign.clone(),
         })
     }
 

@@ -77,7 +77,8 @@ impl Identity {
         let path = format!("{}/{path}", url.path().trim_end_matches('/'));
         url.set_path(&path);
         let address = url.origin().ascii_serialization();
-        let failed = |cause| IdentityError::Unreachable { address: address.clone(), waited_seconds: 0, cause };
+        let failed =
+            |cause| IdentityError::Unreachable { address: address.clone(), waited_seconds: 0, cause };
         let asked = self.http.get(url).header(HOST, host).timeout(TIMEOUT).send().await;
         let answer = asked.map_err(|error| failed(reason(error)))?;
         let status = answer.status().as_u16();

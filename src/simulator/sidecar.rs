@@ -254,7 +254,9 @@ impl Sidecar {
             return Err(Failure::Entra(90002));
         }
         let configured = self.configured();
-        let app = wanted.app_token || configured.request_app_token || profile.is_some_and(|profile| profile.request_app_token);
+        let app = wanted.app_token
+            || configured.request_app_token
+            || profile.is_some_and(|profile| profile.request_app_token);
         if wanted.agent.as_ref().is_some_and(|agent| !agent.eq_ignore_ascii_case(AGENT_IDENTITY_ID)) {
             return Err(Failure::Entra(700_016));
         }

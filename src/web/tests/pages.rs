@@ -19,3 +19,17 @@ async fn a_conversation_works_without_javascript() {
     assert!(door.get(&run).await.body.contains("Stopping"));
     assert!(door.get("/").await.body.contains(&run));
 }
+
+#[tokio::test]
+async fn the_doctor_shows_each_check_with_its_remedy() {
+    let door = Door::open().await;
+    let page = door.get("/doctor").await;
+    assert_eq!(page.status, 200);
+    for words in ["Failed: 1", "&#60;two&#62; was looked at.", "Mend it.", "Check again"] {
+        assert!(page.body.contains(words), "{words} is not in {}", page.body);
+    }
+    assert_eq!(door.form("/doctor", "").await.headers["location"], "/doctor");
+    let checks = door.get("/api/doctor").await.json();
+    assert_eq!(checks["checks"][1]["status"], "failed");
+    assert_eq!(checks["checks"][0]["remedy"], "");
+}
