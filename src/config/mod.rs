@@ -178,7 +178,7 @@ const STRAY_SECRETS: [&str; 8] = [
 pub struct Foreign {
     /// Secrets and settings of the auth sidecar: `serve` refuses to start with them.
     pub sidecar: Vec<String>,
-    /// Other credentials for Entra or Azure DevOps.
+    /// Other credentials for Entra or Azure DevOps, and those of the sidecar that `.env` names.
     pub stray: Vec<String>,
 }
 
@@ -232,7 +232,13 @@ impl Settings {
         let is_stray = |name: &&String| STRAY_SECRETS.contains(&name.as_str());
         let foreign = Foreign {
             sidecar: environment.keys().filter(is_sidecars).cloned().collect(),
-            stray: environment.keys().filter(is_stray).cloned().collect(),
+            // A file beside us is not our environment, but within our reach all the same.
+            stray: environment
+                .keys()
+                .filter(is_stray)
+                .chain(file.keys().filter(|name| is_stray(name) || is_sidecars(name)))
+                .cloned()
+                .collect(),
         };
         Ok(Self { values, foreign })
     }
@@ -381,7 +387,7 @@ mod tests {
         let secret = folder.path().join("password");
         std::fs::write(&secret, "from-file\n").unwrap();
         let text = format!(
-            "LOG=debug\nUNKNOWN=1\nNOTICE=\"from dotenv\"\nWEBHOOK_PASSWORD_FILE={}\n",
+            "AzureAd__ClientId=x\nLOG=debug\nUNKNOWN=1\nNOTICE=\"from dotenv\"\nWEBHOOK_PASSWORD_FILE={}\n",
             secret.display()
         );
         std::fs::write(&path, text).unwrap();
@@ -391,5 +397,6 @@ mod tests {
         assert_eq!(settings.get("NOTICE"), Some("from dotenv"));
         assert_eq!(settings.get("WEBHOOK_PASSWORD"), Some("from-file"));
         assert_eq!(settings.get("UNKNOWN"), None);
+        assert_eq!(settings.foreign(), &Foreign { sidecar: vec![], stray: vec!["AzureAd__ClientId".into()] });
     }
 }

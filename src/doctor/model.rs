@@ -51,7 +51,7 @@ impl Bag<'_> {
         let host = settings.endpoint.origin().ascii_serialization();
         let look = self.doctor.http.get(settings.endpoint.clone()).timeout(REACH_TIMEOUT).send().await;
         if let Err(error) = look {
-            let found = format!("{host} does not answer: {}", reason(error));
+            let found = format!("The endpoint {host} does not answer: {}", reason(error));
             let remedy =
                 "Check AZURE_OPENAI_ENDPOINT, the name service, and the network's rules for what may go out.";
             return findings.fail(MODEL, sentence(&found), remedy);
@@ -73,7 +73,10 @@ impl Bag<'_> {
             }
             Err(_) => findings.fail(
                 MODEL,
-                format!("{host} did not answer a tiny request within {} s.", REPLY_TIMEOUT.as_secs()),
+                format!(
+                    "The endpoint {host} did not answer a tiny request within {} s.",
+                    REPLY_TIMEOUT.as_secs()
+                ),
                 "Look at the service's health and at the deployment's quota, then check again.",
             ),
         }

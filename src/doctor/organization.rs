@@ -2,11 +2,13 @@
 
 use super::{Bag, Findings, LICENCE, MEMBER, OUTSIDE, PROJECT, REPOSITORY, WORK_ITEMS, sentence};
 use crate::action::RepositoryRef;
-use crate::azure_devops::{Error, Project, Repository};
+use crate::azure_devops::{Error, Failure, Project, Repository};
 use crate::config::AgentUser;
 
 /// Repositories that are named when the one asked for is not among them.
 const MAX_NAMED: usize = 5;
+/// The service's code for a query that finds more than it gives (FACTS §4).
+const TOO_MANY: &str = "VS402337";
 /// The newest work item, to be read as a run would read it.
 const NEWEST: &str = "SELECT [System.Id] FROM WorkItems WHERE [System.TeamProject] = @project \
                       ORDER BY [System.ChangedDate] DESC";
@@ -20,9 +22,9 @@ impl Bag<'_> {
         let Some(project) = self.project(findings).await else {
             return findings.skip_missing(OUTSIDE, "The project cannot be read.");
         };
-        let (repository, hidden) = self.repository(findings).await;
+        let (repository, visible) = self.repository(findings).await;
         let items = self.work_items(findings).await;
-        licence(findings, repository.is_some(), hidden, items);
+        licence(findings, visible, items);
         self.permissions(findings, &project, repository.as_ref()).await;
         self.service_hooks(findings, &project, repository.as_ref()).await;
     }
@@ -66,20 +68,20 @@ impl Bag<'_> {
         }
     }
 
-    /// The repository, and whether every repository of the project looks absent.
-    async fn repository(&self, findings: &mut Findings) -> (Option<Repository>, bool) {
+    /// The repository, and whether any repository of the project can be seen, where that is known.
+    async fn repository(&self, findings: &mut Findings) -> (Option<Repository>, Option<bool>) {
         let served = &self.doctor.config.azure_devops;
         let wanted = RepositoryRef { project: served.project.clone(), repository: served.repository.clone() };
         let error = match self.azure.repository(&wanted).await {
             Ok(found) => {
                 readable(findings, &found);
-                return (Some(found), false);
+                return (Some(found), Some(true));
             }
             Err(error) => error,
         };
         if !matches!(error, Error::NotFound(_)) {
             findings.refused(REPOSITORY, &error);
-            return (None, false);
+            return (None, None);
         }
         let reason = sentence(&error.to_string());
         match self.azure.repository_names(&served.project).await {
@@ -90,11 +92,11 @@ impl Bag<'_> {
                     named.join(", ")
                 );
                 findings.fail(REPOSITORY, reason, remedy);
-                (None, false)
+                (None, Some(true))
             }
             listed => {
                 findings.fail(REPOSITORY, reason, error.remedy());
-                (None, listed.is_ok())
+                (None, listed.is_ok().then_some(false))
             }
         }
     }
@@ -103,6 +105,11 @@ impl Bag<'_> {
         let project = &self.doctor.config.azure_devops.project;
         let newest = match self.azure.query_work_items(project, NEWEST, 1).await {
             Ok(found) => found,
+            // It answers; there are too many to look for the newest.
+            Err(error) if error.failure().and_then(Failure::code) == Some(TOO_MANY) => {
+                findings.ok(WORK_ITEMS, "They answer; there are very many.");
+                return true;
+            }
             Err(error) => {
                 findings.refused(WORK_ITEMS, &error);
                 return false;
@@ -146,15 +153,15 @@ fn readable(findings: &mut Findings, found: &Repository) {
 }
 
 /// With Stakeholder access, repositories look absent while work items answer (FACTS §4).
-fn licence(findings: &mut Findings, repository: bool, hidden: bool, items: bool) {
-    match (repository, hidden, items) {
-        (true, ..) => findings.ok(LICENCE, "Basic or higher: repositories answer."),
-        (false, true, true) => findings.fail(
+fn licence(findings: &mut Findings, visible: Option<bool>, items: bool) {
+    match (visible, items) {
+        (Some(true), _) => findings.ok(LICENCE, "Basic or higher: repositories answer."),
+        (Some(false), true) => findings.fail(
             LICENCE,
             "Every repository looks absent while work items answer: the access level is probably Stakeholder.",
             "Give the agent user Basic access (organisation settings, users).",
         ),
-        _ => findings.skip(LICENCE, "It cannot be told before the repository can be read."),
+        _ => findings.skip(LICENCE, "It cannot be told while neither repositories nor work items answer."),
     }
 }
 

@@ -35,7 +35,7 @@ pub(super) fn foreign(findings: &mut Findings, foreign: &Foreign) {
              identity.",
         );
     }
-    findings.ok(FOREIGN_SECRETS, "Nothing in this process's environment could mint a token.");
+    findings.ok(FOREIGN_SECRETS, "No variable of the sidecar and no known credential for Entra or Azure DevOps is in this process's reach.");
 }
 
 /// Whether `url` leads to this machine.

@@ -257,6 +257,7 @@ async fn the_organisation_is_told_apart() {
     list.failed(&["repository"]);
     list.says("repository", Status::Failed, &["TF401019", "web-shop", "AZURE_DEVOPS_REPOSITORY"]);
     list.says("work_items", Status::Ok, &[]);
+    list.says("licence", Status::Ok, &[]);
     list.says("permission.push", Status::Skipped, &[]);
 
     ward.fault(json!({"route": "GET workItems", "nth": 0, "kind": "server_error"})).await;
