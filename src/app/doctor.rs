@@ -45,7 +45,7 @@ async fn examined(settings: &Settings) -> anyhow::Result<Vec<Check>> {
     Ok(Doctor::new(config, policy, config::http_client()?, Clock::Real, None).examine().await)
 }
 
-/// The list as the page asks for it. Who asks while it is made gets the same one.
+/// The list as the page asks for it.
 pub(super) fn for_page(doctor: Doctor) -> web::Checkup {
     let doctor = Arc::new(doctor);
     Arc::new(move || {

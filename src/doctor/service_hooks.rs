@@ -125,3 +125,44 @@ fn judge(findings: &mut Findings, ours: &[&Subscription], address: &str, public:
     let what = if count == 1 { "One is".to_owned() } else { format!("{count} are") };
     findings.ok(SERVICE_HOOKS, format!("{what} enabled for {address}."));
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::doctor::Status;
+
+    fn judged(hooks: &[(&str, &str, &str)], public: &str) -> Status {
+        let hooks: Vec<Subscription> = hooks
+            .iter()
+            .map(|(event, version, status)| Subscription {
+                id: String::new(),
+                event_type: (*event).into(),
+                resource_version: (*version).into(),
+                status: (*status).into(),
+                url: String::new(),
+                project_id: String::new(),
+                repository_id: String::new(),
+            })
+            .collect();
+        let organization = Url::parse("https://dev.azure.com/contoso").unwrap();
+        let mut findings = Findings::default();
+        let all: Vec<&Subscription> = hooks.iter().collect();
+        judge(&mut findings, &all, "x", &Url::parse(public).unwrap(), &organization);
+        findings.0[0].status
+    }
+
+    #[test]
+    fn one_healthy_hook_is_needed_and_the_way_to_it_must_be_safe() {
+        const HERE: &str = "https://coworker.contoso.com";
+        assert_eq!(judged(&[], HERE), Status::Failed);
+        assert_eq!(judged(&[("git.push", "1.0", "enabled")], HERE), Status::Failed);
+        assert_eq!(judged(&[(WANTED, "2.0", "enabled")], HERE), Status::Ok);
+        assert_eq!(judged(&[(WANTED, "1.0", "enabled")], HERE), Status::Failed);
+        assert_eq!(judged(&[(WANTED, "2.0", "disabledByInactiveIdentity")], HERE), Status::Failed);
+        assert_eq!(judged(&[(WANTED, "2.0", "onProbation")], HERE), Status::Warning);
+        let beside = [(WANTED, "2.0", "enabled"), ("git.push", "1.0", "disabledBySystem")];
+        assert_eq!(judged(&beside, HERE), Status::Warning);
+        assert_eq!(judged(&[(WANTED, "2.0", "enabled")], "http://localhost:4192"), Status::Warning);
+        assert_eq!(judged(&[(WANTED, "2.0", "enabled")], "http://coworker.contoso.com"), Status::Warning);
+    }
+}

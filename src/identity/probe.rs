@@ -88,3 +88,43 @@ impl Identity {
         Ok(Answer { status, text, date })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderMap, StatusCode};
+    use axum::routing::get;
+
+    use super::*;
+    use crate::clock::Clock;
+    use crate::identity::fake;
+
+    /// A sidecar by its answers: to a strange host name, and for its description.
+    async fn looked(
+        host: u16,
+        description: (u16, &'static str),
+        health: u16,
+    ) -> Result<Family, IdentityError> {
+        let healthz = move |headers: HeaderMap| async move {
+            let is_local = headers["host"] == "localhost";
+            StatusCode::from_u16(if is_local { health } else { host }).unwrap()
+        };
+        let described = move || async move { (StatusCode::from_u16(description.0).unwrap(), description.1) };
+        let router =
+            axum::Router::new().route("/healthz", get(healthz)).route("/openapi/v1.json", get(described));
+        let settings = fake::settings(&fake::serve(router).await);
+        let http = crate::config::http_client().unwrap();
+        let found = Identity::new(&settings, http, Clock::Real).sidecar().await?;
+        assert!(found.date.is_some());
+        Ok(found.family)
+    }
+
+    #[tokio::test]
+    async fn each_family_is_known_by_how_it_answers() {
+        assert_eq!(looked(400, (404, ""), 200).await, Ok(Family::Host));
+        assert_eq!(looked(200, (404, ""), 200).await, Ok(Family::Loopback));
+        assert_eq!(looked(200, (200, "{}"), 200).await, Ok(Family::Development));
+        assert_eq!(looked(200, (403, ""), 200).await, Err(IdentityError::NotLoopback));
+        assert!(matches!(looked(200, (404, ""), 503).await, Err(IdentityError::Sidecar { status: 503, .. })));
+        assert!(matches!(looked(200, (404, ""), 404).await, Err(IdentityError::NotASidecar { .. })));
+    }
+}
