@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::header::{HeaderMap, RETRY_AFTER};
+use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
 
 /// The wait before attempt `attempt + 1` (the first attempt is 1): doubles from `first` up to
 /// `longest`, and half of it is left to chance so that clients do not come back in step.
@@ -28,6 +28,11 @@ pub fn retry_after(headers: &HeaderMap, now: Timestamp) -> Option<Duration> {
     }
     let at = jiff::fmt::rfc2822::parse(text).ok()?.timestamp();
     Some(Duration::try_from(at.duration_since(now)).unwrap_or(Duration::ZERO))
+}
+
+/// The instant in a `Date` header; `None` when it is absent or cannot be read.
+pub fn date(header: Option<&HeaderValue>) -> Option<Timestamp> {
+    Some(jiff::fmt::rfc2822::parse(header?.to_str().ok()?).ok()?.timestamp())
 }
 
 /// Why a body could not be read.

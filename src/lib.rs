@@ -12,6 +12,7 @@ pub mod azure_devops;
 pub mod clock;
 pub mod config;
 pub mod digest;
+pub mod doctor;
 pub mod event;
 pub mod http;
 pub mod identity;

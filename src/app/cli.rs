@@ -36,9 +36,36 @@ pub enum Command {
     /// Only the simulated organisation, sidecar and stand-in model.
     #[command(after_help = "Example:\n  ado-coworker simulate --save /tmp/organisation")]
     Simulate(Simulate),
+    /// Say what is missing before the co-worker can work, and what heals it. Only reads.
+    #[command(
+        after_help = "Exit status: 0 nothing failed, 1 something did.\n\nExample:\n  ado-coworker doctor\n  ado-coworker doctor --json"
+    )]
+    Doctor(Told),
+    /// Look at the agent user's token.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  ado-coworker token show\n  ado-coworker token show --json"
+    )]
+    Token(Token),
     /// Say whether a serving process is well; for containers.
     #[command(after_help = "Example:\n  ado-coworker healthcheck")]
     Healthcheck,
+}
+
+/// How a command tells what it found.
+#[derive(Args, Debug)]
+pub struct Told {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `token` does.
+#[derive(Subcommand, Debug)]
+pub enum Token {
+    /// Show the claims of the token that the sidecar gives, explained; never the token.
+    #[command(after_help = "Example:\n  ado-coworker token show")]
+    Show(Told),
 }
 
 /// Options of `demo`.

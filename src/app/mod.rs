@@ -2,6 +2,7 @@
 
 pub mod cli;
 mod demo;
+mod doctor;
 mod run;
 
 use std::net::SocketAddr;
@@ -20,6 +21,7 @@ use crate::action::RepositoryRef;
 use crate::agent::{Agent, PromptFacts};
 use crate::clock::Clock;
 use crate::config::{self, AgentUser, Config};
+use crate::doctor::Doctor;
 use crate::identity::{Audience, Identity};
 use crate::journal::Journal;
 use crate::mask::Masker;
@@ -47,6 +49,8 @@ pub async fn run_command(command: cli::Command) -> anyhow::Result<u8> {
         cli::Command::Serve => serve(stop).await,
         cli::Command::Run(options) => run::run(options, stop).await,
         cli::Command::Simulate(options) => demo::simulate(options, stop).await,
+        cli::Command::Doctor(told) => doctor::doctor(&told).await,
+        cli::Command::Token(cli::Token::Show(told)) => doctor::show_token(&told).await,
         cli::Command::Healthcheck => healthcheck().await,
     }
 }
@@ -114,6 +118,8 @@ pub struct App {
     pub worker: Worker,
     config: Config,
     identity: Arc<Identity>,
+    policy: Arc<Policy>,
+    http: reqwest::Client,
     clock: Clock,
 }
 
@@ -142,13 +148,14 @@ impl App {
         let identity = Identity::new(&config.identity, http.clone(), clock.clone());
         let bearer = Arc::new(ModelBearer(identity.clone()));
         let model = Model::new(&config.model, bearer, http.clone(), clock.clone());
-        let azure = azure_devops::Client::new(&config.azure_devops, identity.clone(), http, clock.clone());
+        let azure =
+            azure_devops::Client::new(&config.azure_devops, identity.clone(), http.clone(), clock.clone());
         let served = RepositoryRef {
             project: config.azure_devops.project.clone(),
             repository: config.azure_devops.repository.clone(),
         };
         let masker = Arc::new(Masker::new(own_secrets(&config))?);
-        let toolbox = Toolbox::new(azure, policy, served, public_url, clock.clone(), masker);
+        let toolbox = Toolbox::new(azure, policy.clone(), served, public_url, clock.clone(), masker);
         let facts = PromptFacts {
             organization_url: config.azure_devops.organization_url.to_string(),
             agent_user: match &config.identity.agent_user {
@@ -158,7 +165,7 @@ impl App {
         };
         let agent = Agent::new(journal.clone(), model, toolbox, clock.clone(), facts)?;
         let worker = Worker::new(journal.clone(), Arc::new(agent));
-        Ok(Self { journal, worker, config, identity, clock })
+        Ok(Self { journal, worker, config, identity, policy, http, clock })
     }
 
     fn web_state(&self, closing: CancellationToken) -> web::State {
@@ -181,6 +188,13 @@ impl App {
                     token_expires: who.expires_at,
                 })
             }),
+            doctor: doctor::for_page(Doctor::new(
+                self.config.clone(),
+                self.policy.clone(),
+                self.http.clone(),
+                self.clock.clone(),
+                Some(self.journal.clone()),
+            )),
             ready: web::Ready::default(),
             closing,
         }

@@ -17,6 +17,7 @@ mod git;
 pub mod limits;
 mod lookup;
 mod people;
+mod probes;
 mod pull_requests;
 mod remedies;
 mod retry;
@@ -31,6 +32,7 @@ mod write;
 mod tests;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config;
@@ -44,6 +46,7 @@ pub use error::{Error, Failure};
 pub use git::{Branch, Commit, Item, ItemKind, Push, Recursion, Repository, Version};
 pub use lookup::Lookup;
 pub use people::{Me, Person};
+pub use probes::{Project, Reached, Subscription};
 pub use pull_requests::{ChangedFile, PullRequest, PullRequestChanges, PullRequestStatus, Reviewer};
 pub use search::{CodeHit, CodeMatch, CodeSearch};
 pub use threads::{Comment, Side, Thread, Writer};
@@ -67,7 +70,18 @@ impl Client {
         http: reqwest::Client,
         clock: Clock,
     ) -> Client {
-        let transport = Transport::new(&settings.organization_url, identity, http, clock);
+        Self::with_patience(settings, identity, http, clock, retry::MAX_WAIT)
+    }
+
+    /// The same, whose requests wait at most `patience` each for a service that asks them to.
+    pub fn with_patience(
+        settings: &config::AzureDevOps,
+        identity: Arc<Identity>,
+        http: reqwest::Client,
+        clock: Clock,
+        patience: Duration,
+    ) -> Client {
+        let transport = Transport::new(&settings.organization_url, identity, http, clock, patience);
         Client { transport: Arc::new(transport), traceparent: None }
     }
 

@@ -15,7 +15,7 @@ use url::Url;
 use super::address::Address;
 use super::error::{activity_id, is_sign_in, without_mark};
 use super::limits::{ANSWER_BYTES, FAILURE_BYTES, PUSH_BYTES};
-use super::retry::{MAX_WAIT, Safety, next_wait};
+use super::retry::{Safety, next_wait};
 use super::routes::{Method, Read, Write};
 use super::{Error, Failure};
 use crate::clock::{self, Clock};
@@ -32,8 +32,10 @@ const MAX_PAUSE: Duration = Duration::from_secs(15 * 60);
 pub(super) struct Transport {
     pub(super) address: Address,
     identity: Arc<Identity>,
-    http: reqwest::Client,
+    pub(super) http: reqwest::Client,
     clock: Clock,
+    /// Longest time that one request waits in all.
+    patience: Duration,
     /// Groups this process's requests in the service's own logs.
     session: HeaderValue,
     /// The service asked for silence until then; all callers are one user to it.
@@ -105,11 +107,13 @@ impl Transport {
         identity: Arc<Identity>,
         http: reqwest::Client,
         clock: Clock,
+        patience: Duration,
     ) -> Self {
         let session = HeaderValue::try_from(uuid::Uuid::new_v4().to_string())
             .unwrap_or_else(|_| HeaderValue::from_static("00000000-0000-0000-0000-000000000000"));
         let address = Address::new(organization);
-        Self { address, identity, http, clock, session, quiet_until: Mutex::new(Timestamp::MIN) }
+        let quiet_until = Mutex::new(Timestamp::MIN);
+        Self { address, identity, http, clock, patience, session, quiet_until }
     }
 
     /// Asks, and reads the answer as JSON.
@@ -195,7 +199,8 @@ impl Transport {
                 continue;
             }
             let path = request.url.path();
-            let Some(wait) = next_wait(&error, request.safety, attempt, waited) else {
+            let wait = next_wait(&error, request.safety, attempt, waited);
+            let Some(wait) = wait.filter(|wait| waited.saturating_add(*wait) <= self.patience) else {
                 tracing::debug!(method = ?request.method, path, attempt, %error, "request failed");
                 return Err(error);
             };
@@ -212,7 +217,7 @@ impl Transport {
         if left.is_zero() {
             return Ok(left);
         }
-        if waited.saturating_add(left) > MAX_WAIT {
+        if waited.saturating_add(left) > self.patience {
             let failure =
                 Failure::said("the service asked for a pause that has not ended; nothing was sent".into());
             return Err(Error::Throttled { after: Some(left), failure });

@@ -81,6 +81,7 @@ impl Check<'_> {
             web: web?,
             database_url,
             policy_file,
+            foreign: self.settings.foreign.clone(),
         })
     }
 

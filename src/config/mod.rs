@@ -33,6 +33,8 @@ pub struct Config {
     pub database_url: String,
     /// Rule file; none means the rules that ship.
     pub policy_file: Option<PathBuf>,
+    /// What else is in the environment and does not belong there.
+    pub foreign: Foreign,
 }
 
 /// Where the organisation is and what this co-worker serves in it.
@@ -158,11 +160,33 @@ pub const SECRET_NAMES: [&str; 2] = ["AZURE_OPENAI_API_KEY", "WEBHOOK_PASSWORD"]
 /// Beginnings of names that belong to the sidecar and must not be in our environment.
 const FOREIGN_SECRETS: [&str; 2] = ["BLUEPRINT_CLIENT_SECRET", "AzureAd__"];
 
+/// Other variables whose value could open Entra or Azure DevOps. They are never read; that they are
+/// there is worth a word.
+const STRAY_SECRETS: [&str; 8] = [
+    "AZURE_CLIENT_SECRET",
+    "AZURE_CLIENT_CERTIFICATE_PATH",
+    "AZURE_FEDERATED_TOKEN_FILE",
+    "AZURE_PASSWORD",
+    "IDENTITY_HEADER",
+    "AZURE_DEVOPS_EXT_PAT",
+    "AZURE_DEVOPS_PAT",
+    "SYSTEM_ACCESSTOKEN",
+];
+
+/// Names of variables in the environment whose values do not belong in this process.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Foreign {
+    /// Secrets and settings of the auth sidecar: `serve` refuses to start with them.
+    pub sidecar: Vec<String>,
+    /// Other credentials for Entra or Azure DevOps, and those of the sidecar that `.env` names.
+    pub stray: Vec<String>,
+}
+
 /// The raw settings by name, before they are checked.
 #[derive(Clone, Default)]
 pub struct Settings {
     values: BTreeMap<String, String>,
-    foreign: Vec<String>,
+    foreign: Foreign,
 }
 
 impl Settings {
@@ -200,8 +224,22 @@ impl Settings {
                 values.insert(name.to_owned(), text.trim().to_owned());
             }
         }
-        let is_foreign = |name: &&String| FOREIGN_SECRETS.iter().any(|prefix| name.starts_with(prefix));
-        let foreign = environment.keys().filter(is_foreign).cloned().collect();
+        // The sidecar reads its names in any letter case.
+        let begins = |name: &str, prefix: &str| {
+            name.get(..prefix.len()).is_some_and(|start| start.eq_ignore_ascii_case(prefix))
+        };
+        let is_sidecars = |name: &&String| FOREIGN_SECRETS.iter().any(|prefix| begins(name, prefix));
+        let is_stray = |name: &&String| STRAY_SECRETS.contains(&name.as_str());
+        let foreign = Foreign {
+            sidecar: environment.keys().filter(is_sidecars).cloned().collect(),
+            // A file beside us is not our environment, but within our reach all the same.
+            stray: environment
+                .keys()
+                .filter(is_stray)
+                .chain(file.keys().filter(|name| is_stray(name) || is_sidecars(name)))
+                .cloned()
+                .collect(),
+        };
         Ok(Self { values, foreign })
     }
 
@@ -225,13 +263,29 @@ impl Settings {
         self.values.remove(name);
     }
 
+    /// What else is in the environment, by name.
+    pub fn foreign(&self) -> &Foreign {
+        &self.foreign
+    }
+
+    /// Checks the settings alone, whatever else is in the environment.
+    ///
+    /// # Errors
+    /// [`Faults`], with every fault there is.
+    pub fn check_own(&self) -> Result<Config, Faults> {
+        match check::check(self) {
+            (Some(config), faults) if faults.is_empty() => Ok(config),
+            (_, faults) => Err(Faults(faults)),
+        }
+    }
+
     /// Checks everything.
     ///
     /// # Errors
     /// [`Faults`], with every fault there is.
     pub fn check(&self) -> Result<Config, Faults> {
         let (config, mut faults) = check::check(self);
-        for name in &self.foreign {
+        for name in &self.foreign.sidecar {
             let problem = "belongs to the auth sidecar; take it out of this process's environment".to_owned();
             faults.push(Fault { name: name.clone(), problem });
         }
@@ -356,7 +410,7 @@ mod tests {
         let secret = folder.path().join("password");
         std::fs::write(&secret, "from-file\n").unwrap();
         let text = format!(
-            "LOG=debug\nUNKNOWN=1\nNOTICE=\"from dotenv\"\nWEBHOOK_PASSWORD_FILE={}\n",
+            "AzureAd__ClientId=x\nLOG=debug\nUNKNOWN=1\nNOTICE=\"from dotenv\"\nWEBHOOK_PASSWORD_FILE={}\n",
             secret.display()
         );
         std::fs::write(&path, text).unwrap();
@@ -366,5 +420,6 @@ mod tests {
         assert_eq!(settings.get("NOTICE"), Some("from dotenv"));
         assert_eq!(settings.get("WEBHOOK_PASSWORD"), Some("from-file"));
         assert_eq!(settings.get("UNKNOWN"), None);
+        assert_eq!(settings.foreign(), &Foreign { sidecar: vec![], stray: vec!["AzureAd__ClientId".into()] });
     }
 }

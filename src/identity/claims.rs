@@ -75,7 +75,7 @@ pub(super) fn check(
     })
 }
 
-fn decode(token: &str) -> Result<Map<String, Value>, IdentityError> {
+pub(super) fn decode(token: &str) -> Result<Map<String, Value>, IdentityError> {
     let mut parts = token.split('.');
     let (Some(_), Some(body), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
     else {

@@ -11,6 +11,8 @@
 mod causes;
 mod claims;
 mod error;
+mod explain;
+mod probe;
 mod sidecar;
 
 #[cfg(test)]
@@ -32,6 +34,8 @@ use crate::config;
 pub use causes::{CAUSES, Cause, cause};
 pub use claims::Who;
 pub use error::{EntraRefusal, Fallback, IdentityError};
+pub use explain::Claim;
+pub use probe::{Family, Sidecar};
 
 /// A token is renewed this long before it expires.
 pub const RENEW_BEFORE: Duration = Duration::from_secs(5 * 60);
@@ -71,6 +75,7 @@ pub struct Identity {
     settings: config::Identity,
     http: reqwest::Client,
     clock: Clock,
+    patience: Duration,
     azure_devops: Line,
     model: Line,
     who: Mutex<Option<Who>>,
@@ -99,10 +104,32 @@ struct Token {
     expires_at: Timestamp,
 }
 
+/// A token looked at. Never the token.
+#[derive(Clone, Debug)]
+pub struct Examined {
+    /// Who it stands for, or why it would not be used.
+    pub who: Result<Who, IdentityError>,
+    /// When it says that it was issued.
+    pub issued_at: Option<Timestamp>,
+    /// Its claims in plain words.
+    pub claims: Vec<Claim>,
+}
+
 impl Identity {
     /// The identity that `settings` describe. Asks nobody yet.
     pub fn new(settings: &config::Identity, http: reqwest::Client, clock: Clock) -> Arc<Self> {
+        Self::with_patience(settings, http, clock, SIDECAR_PATIENCE)
+    }
+
+    /// The same, waiting at most `patience` for a sidecar that does not answer well.
+    pub fn with_patience(
+        settings: &config::Identity,
+        http: reqwest::Client,
+        clock: Clock,
+        patience: Duration,
+    ) -> Arc<Self> {
         Arc::new(Self {
+            patience,
             settings: settings.clone(),
             http,
             clock,
@@ -141,6 +168,28 @@ impl Identity {
         self.who.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Asks the sidecar for a token past all caches and says what it is, also when it is not one
+    /// that would be used. The token itself is kept nowhere.
+    ///
+    /// # Errors
+    /// When there is no token to look at; what the check found is inside [`Examined`].
+    pub async fn examine(&self, audience: Audience) -> Result<Examined, IdentityError> {
+        let deadline = clock::add(self.clock.now(), self.patience);
+        let secret = self.call().token(audience, true, deadline).await?;
+        let claims = claims::decode(secret.expose_secret())?;
+        let who = claims::check(&secret, audience, &self.settings, self.clock.now());
+        let issued_at = claims.get("iat").and_then(serde_json::Value::as_i64);
+        Ok(Examined {
+            who,
+            issued_at: issued_at.and_then(|second| Timestamp::from_second(second).ok()),
+            claims: explain::explain(&claims),
+        })
+    }
+
+    fn call(&self) -> sidecar::Call<'_> {
+        sidecar::Call { settings: &self.settings, http: &self.http, clock: &self.clock }
+    }
+
     async fn obtain(
         &self,
         audience: Audience,
@@ -169,7 +218,7 @@ impl Identity {
         // A token in its last minutes still serves while the sidecar is away; nobody waits then.
         let now = self.clock.now();
         let last = held.token.clone().filter(|token| !is_rejected(token) && now < token.expires_at);
-        let patience = if last.is_some() { Duration::ZERO } else { SIDECAR_PATIENCE };
+        let patience = if last.is_some() { Duration::ZERO } else { self.patience };
         let result = self.fetch(audience, rejected.is_some(), clock::add(now, patience)).await;
         *held = match (&result, last) {
             (Ok(token), _) => Held { token: Some(token.clone()), failure: None },
@@ -189,9 +238,7 @@ impl Identity {
         force: bool,
         deadline: Timestamp,
     ) -> Result<Token, IdentityError> {
-        let secret = sidecar::Call { settings: &self.settings, http: &self.http, clock: &self.clock }
-            .token(audience, force, deadline)
-            .await?;
+        let secret = self.call().token(audience, force, deadline).await?;
         let who = claims::check(&secret, audience, &self.settings, self.clock.now())?;
         tracing::debug!(
             audience = audience.profile(),

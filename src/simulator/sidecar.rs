@@ -100,7 +100,9 @@ struct Cached {
 ///
 /// Control for tests: `POST /_simulator/expire {"lifetime_seconds"?}` makes all tokens expired and may
 /// give new ones another life; `POST /_simulator/break {"times"?, "aadsts"?, "status"?}` fails the next
-/// requests; `POST /_simulator/delay {"ms", "times"?}` holds them back; `DELETE /_simulator` ends both.
+/// requests; `POST /_simulator/delay {"ms", "times"?}` holds them back; `POST /_simulator/configure
+/// {"gate_closed"?, "request_app_token"?, "without_claims"?}` changes the configuration; `DELETE
+/// /_simulator` ends all three.
 pub fn router(authority: Arc<Authority>, settings: Settings) -> Router {
     let sidecar =
         Arc::new(Sidecar { authority, settings, cache: Mutex::default(), faults: Mutex::default() });
@@ -128,7 +130,8 @@ async fn unauthenticated(
     Path(api): Path<String>,
     Query(query): Parameters,
 ) -> Response {
-    let gate = sidecar.settings.allow_overrides_unauthenticated;
+    let closed = sidecar.configured().gate_closed;
+    let gate = sidecar.settings.allow_overrides_unauthenticated && !closed;
     sidecar.answer(&api, &Wanted::read(&query, gate), None).await
 }
 
@@ -208,6 +211,10 @@ enum Failure {
 }
 
 impl Sidecar {
+    fn configured(&self) -> control::Configured {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).configured.clone()
+    }
+
     async fn answer(&self, api: &str, wanted: &Wanted, caller: Option<&Map<String, Value>>) -> Response {
         let (delay, broken) = self.faults.lock().unwrap_or_else(PoisonError::into_inner).next();
         if !delay.is_zero() {
@@ -246,7 +253,10 @@ impl Sidecar {
         if wanted.tenant.as_ref().is_some_and(|tenant| tenant != TENANT_ID) {
             return Err(Failure::Entra(90002));
         }
-        let app = wanted.app_token || profile.is_some_and(|profile| profile.request_app_token);
+        let configured = self.configured();
+        let app = wanted.app_token
+            || configured.request_app_token
+            || profile.is_some_and(|profile| profile.request_app_token);
         if wanted.agent.as_ref().is_some_and(|agent| !agent.eq_ignore_ascii_case(AGENT_IDENTITY_ID)) {
             return Err(Failure::Entra(700_016));
         }
@@ -266,10 +276,11 @@ impl Sidecar {
         }
         let (shortest, longest) = LIFETIME_SECONDS;
         let spread = i64::from(uuid::Uuid::new_v4().as_bytes()[0]) * (longest - shortest) / 255;
-        let configured = self.faults.lock().unwrap_or_else(PoisonError::into_inner).lifetime_seconds;
-        let lifetime = configured.unwrap_or(shortest + spread);
+        let asked = self.faults.lock().unwrap_or_else(PoisonError::into_inner).lifetime_seconds;
+        let lifetime = asked.unwrap_or(shortest + spread);
         let mut all = Map::from_iter([("aud".to_owned(), json!(audience))]);
         all.extend(claims);
+        all.retain(|name, _| !configured.without_claims.contains(name));
         let token = self.authority.mint(all, lifetime);
         let kept = u64::try_from(lifetime - CACHE_MARGIN_SECONDS).unwrap_or(0);
         if cache.len() >= MAX_CACHED {

@@ -10,6 +10,7 @@ mod api;
 mod assets;
 mod audit;
 mod diff;
+mod doctor;
 mod events;
 mod guard;
 mod hooks;
@@ -41,6 +42,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::journal::{Journal, Person};
 
+pub use doctor::{CheckShown, Checkup};
 pub use ready::Ready;
 
 /// How long requests under way may take after shutdown began.
@@ -63,6 +65,8 @@ pub struct State {
     pub model: String,
     /// Says who the co-worker is, once that has been verified.
     pub who: Who,
+    /// Goes through everything that the co-worker needs.
+    pub doctor: Checkup,
     /// Which parts of the process are up.
     pub ready: Ready,
     /// Cancelled when the process is to end: streams end, readiness goes.
@@ -114,6 +118,7 @@ impl State {
 struct App {
     state: State,
     watchers: Arc<tokio::sync::Semaphore>,
+    checked: doctor::Last,
 }
 
 type Shared = axum::extract::State<Arc<App>>;
@@ -140,6 +145,7 @@ fn api_routes() -> Vec<Route> {
         route("/api/runs/{id}/cancel", &["post"], post(api::cancel)),
         route("/api/events", &["get"], get(events::list)),
         route("/api/events/{id}/redeliver", &["post"], post(events::redeliver)),
+        route("/api/doctor", &["get"], get(doctor::list)),
         route("/api/audit/{run}", &["get"], get(audit::show)),
         route("/api/openapi.json", &["get"], get(assets::openapi)),
         route("/webhooks/azure-devops", &["post"], post(hooks::receive)),
@@ -161,6 +167,7 @@ fn page_routes() -> Router<Arc<App>> {
         .route("/events", get(pages::events))
         .route("/events/{id}", get(pages::event))
         .route("/events/{id}/redeliver", post(pages::redeliver))
+        .route("/doctor", get(doctor::page).post(doctor::again))
         .route("/static/app.css", get(assets::css))
         .route("/static/app.js", get(assets::js))
         .route("/static/icon.svg", get(assets::icon))
@@ -168,7 +175,11 @@ fn page_routes() -> Router<Arc<App>> {
 
 /// Everything that is served, over `state`.
 pub fn router(state: State) -> Router {
-    let app = Arc::new(App { state, watchers: Arc::new(tokio::sync::Semaphore::new(MAX_WATCHERS)) });
+    let app = Arc::new(App {
+        state,
+        watchers: Arc::new(tokio::sync::Semaphore::new(MAX_WATCHERS)),
+        checked: doctor::Last::default(),
+    });
     let router = api_routes().into_iter().fold(page_routes(), |r, route| r.route(route.path, route.answers));
     guard::around(router, &app).with_state(app)
 }

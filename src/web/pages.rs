@@ -78,7 +78,7 @@ struct ProblemPage<'a> {
     reason: &'static str,
 }
 
-fn page(template: &impl Template) -> Result<Response, Problem> {
+pub(super) fn page(template: &impl Template) -> Result<Response, Problem> {
     template.render().map(|text| Html(text).into_response()).map_err(|error| {
         tracing::error!(%error, "a page could not be rendered");
         Problem::ours()

@@ -16,7 +16,7 @@ pub(super) struct Shell {
     /// Names these very assets.
     pub(super) version: &'static str,
     pub(super) title: String,
-    /// Which entry of the menu is this page: `new`, `runs`, `events` or none.
+    /// Which entry of the menu is this page: `new`, `runs`, `events`, `doctor` or none.
     pub(super) here: &'static str,
     pub(super) notice: Option<String>,
     pub(super) you: String,

@@ -9,6 +9,7 @@
 mod bad_input;
 mod clients;
 mod conformance;
+mod doctor;
 mod effects;
 mod files;
 mod harness;

@@ -17,6 +17,7 @@ wire_enum! {
         ServerError = 4 "server_error", ResetBefore = 5 "reset_before", ResetAfter = 6 "reset_after",
         Truncate = 7 "truncate", ExpiredToken = 8 "expired_token", DuplicateHook = 9 "duplicate_hook",
         DelayHook = 10 "delay_hook", ReorderHooks = 11 "reorder_hooks",
+        SignInPage = 12 "sign_in_page", UnknownUser = 13 "unknown_user",
     }
 }
 

@@ -124,6 +124,13 @@ fn before(
             let suppress = headers.get("x-tfs-fedauthredirect").is_some();
             Some(auth::sign_in(auth::Unknown::Bad, suppress, &format!("{}/contoso", host.origin)))
         }
+        FaultKind::SignInPage => {
+            Some(auth::sign_in(auth::Unknown::Bad, false, &format!("{}/contoso", host.origin)))
+        }
+        FaultKind::UnknownUser => {
+            let stranger = auth::Unknown::Stranger(crate::simulator::tokens::AGENT_USER_ID.into());
+            Some(auth::sign_in(stranger, true, &format!("{}/contoso", host.origin)))
+        }
         _ => None,
     })
 }

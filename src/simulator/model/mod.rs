@@ -135,6 +135,7 @@ impl Model {
             }
             Behaviour::Empty => {}
             Behaviour::Throttle { retry_after, gateway } => return throttled(*retry_after, *gateway),
+            Behaviour::DeploymentNotFound => return no_deployment().into_response(),
             Behaviour::ContentFilter => return filtered().into_response(),
             Behaviour::ServerError { status } => {
                 let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -219,6 +220,13 @@ fn throttled(seconds: u64, gateway: bool) -> Response {
         json!({"error": {"code": "429", "message": message}})
     };
     Refusal { status: StatusCode::TOO_MANY_REQUESTS, body, retry_after: Some(seconds) }.into_response()
+}
+
+fn no_deployment() -> Refusal {
+    let message = "The API deployment for this resource does not exist. If you created the deployment within the last \
+                   5 minutes, please wait a moment and try again.";
+    let body = json!({"error": {"code": "DeploymentNotFound", "message": message}});
+    Refusal { status: StatusCode::NOT_FOUND, body, retry_after: None }
 }
 
 fn filtered() -> Refusal {

@@ -56,6 +56,8 @@ pub enum Behaviour {
         #[serde(default)]
         gateway: bool,
     },
+    /// 404, as when the resource has no deployment of that name.
+    DeploymentNotFound,
     /// Refuses the prompt, as the service's content filter does.
     ContentFilter,
     /// Fails.

@@ -22,6 +22,20 @@ pub struct Faults {
     delayed: (u32, Duration),
     /// The life of new tokens.
     pub lifetime_seconds: Option<i64>,
+    /// How it is configured differently for now.
+    pub configured: Configured,
+}
+
+/// What a test changes in the configuration, without a restart.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Configured {
+    /// `Sidecar:AllowOverrides:GetAuthorizationHeaderUnauthenticated` is false.
+    pub gate_closed: bool,
+    /// `RequestAppToken` is true on every profile.
+    pub request_app_token: bool,
+    /// Claims that new tokens do not have.
+    pub without_claims: Vec<String>,
 }
 
 impl Faults {
@@ -39,6 +53,7 @@ impl Faults {
 pub(super) fn routes() -> Router<Arc<Sidecar>> {
     Router::new()
         .route("/_simulator", delete(mend))
+        .route("/_simulator/configure", post(configure))
         .route("/_simulator/expire", post(expire))
         .route("/_simulator/break", post(break_next))
         .route("/_simulator/delay", post(delay_next))
@@ -90,6 +105,12 @@ async fn expire(State(sidecar): State<Arc<Sidecar>>, Json(how): Json<Expire>) ->
         Ok(()) => StatusCode::NO_CONTENT,
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
+}
+
+async fn configure(State(sidecar): State<Arc<Sidecar>>, Json(how): Json<Configured>) -> StatusCode {
+    sidecar.cache.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    sidecar.faults.lock().unwrap_or_else(PoisonError::into_inner).configured = how;
+    StatusCode::NO_CONTENT
 }
 
 async fn break_next(State(sidecar): State<Arc<Sidecar>>, Json(how): Json<Break>) -> StatusCode {

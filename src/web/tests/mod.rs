@@ -101,6 +101,17 @@ impl Door {
                     token_expires: Timestamp::from_second(1_800_003_600).unwrap(),
                 })
             }),
+            doctor: Arc::new(|| {
+                let check = |id, status, remedy: &str| CheckShown {
+                    id,
+                    title: "A check",
+                    status,
+                    reason: format!("<{id}> was looked at."),
+                    remedy: remedy.into(),
+                };
+                let checks = vec![check("one", "ok", ""), check("two", "failed", "Mend it.")];
+                Box::pin(async move { checks })
+            }),
             ready: Ready::default(),
             closing: CancellationToken::new(),
         };

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::{Call, PAGE, Reply};
 use crate::simulator::azure_devops::refusal::Refusal;
+use crate::simulator::azure_devops::state::access::Permission;
 use crate::simulator::azure_devops::state::hooks::{EVENT_TYPES, Subscription, unknown_subscription};
 use crate::simulator::azure_devops::state::{Outcome, World};
 
@@ -31,8 +32,14 @@ pub fn get(call: &Call<'_>) -> Outcome<Reply> {
     if call.optional("subscriptionId").is_some() {
         return Ok(Reply::ok(view.subscription(one(call, &world)?)));
     }
+    // Who may not see subscriptions gets an empty list, not a refusal.
+    let seen = |s: &Subscription| {
+        let project = s.publisher_inputs.get("projectId").and_then(|id| Uuid::try_parse(id).ok());
+        project.is_none_or(|id| world.may(call.actor.id, id, None, Permission::EditSubscriptions))
+    };
+    let kind = call.query.get("eventType");
     let wanted =
-        |s: &&Subscription| call.query.get("eventType").is_none_or(|e| e.eq_ignore_ascii_case(&s.event_type));
+        |s: &&Subscription| seen(s) && kind.is_none_or(|kind| kind.eq_ignore_ascii_case(&s.event_type));
     Ok(Reply::list(world.subscriptions.values().filter(wanted).map(|s| view.subscription(s)).collect()))
 }
 

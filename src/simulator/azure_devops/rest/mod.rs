@@ -35,6 +35,7 @@ mod reply;
 mod repositories;
 mod routes;
 mod search;
+mod security;
 mod threads;
 mod version;
 mod work_item_parts;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::reply::Reply;
 use super::{
     Call, builds, commits, core, discovery, hooks, identities, items, policies, pull_request_parts,
-    pull_requests, repositories, search, threads, work_item_parts, work_items,
+    pull_requests, repositories, search, security, threads, work_item_parts, work_items,
 };
 use crate::simulator::azure_devops::state::Outcome;
 
@@ -187,6 +187,7 @@ static ROUTES: &[Route] = routes! {
     "048aee0a-7072-4cde-ab73-7af77b1e0b4e" "Graph" "Descriptors" "_apis/{area}/{resource}/{storageKey}" 1 "4.0" "7.2" "0.0" { "GET" => identities::descriptors }
     "eb85f8cc-f0f6-4264-a5b1-ffe2e4d4801f" "Graph" "StorageKeys" "_apis/{area}/{resource}/{subjectDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => identities::storage_keys }
     "05942c89-006a-48ce-bb79-baeb8abf99c6" "Graph" "SubjectQuery" "_apis/{area}/{resource}" 1 "6.0" "7.2" "0.0" { "POST" => identities::subject_query }
+    "dd3b8bd6-c7fc-4cbd-929a-933d9c011c9d" "Security" "Permissions" "_apis/{resource}/{securityNamespaceId}/{permissions}" 2 "1.0" "7.2" "7.1" { "GET" => security::permissions }
     "225f7195-f9c7-4d14-ab28-a83f7ff77e1f" "git" "repositories" "{project}/_apis/{area}/{resource}/{repositoryId}" 1 "1.0" "7.2" "7.1" { "GET" => repositories::get, "POST" => repositories::create, "PATCH" => repositories::update, "DELETE" => repositories::delete }
     "2d874a60-a811-4f62-9c9f-963a6ea0a55b" "git" "refs" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}/{*filter}" 2 "1.0" "7.2" "7.1" { "GET" => repositories::refs, "POST" => repositories::update_refs, "PATCH" => repositories::lock_ref }
     "fb93c0db-47ed-4a31-8c20-47552878fb44" "git" "items" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}/{*path}" 1 "1.0" "7.2" "7.1" { "GET" => items::get }

@@ -1,0 +1,142 @@
+//! What can be seen without asking anybody outside: settings, environment, database, secrets.
+
+use std::net::IpAddr;
+use std::path::Path;
+
+use url::{Host, Url};
+
+use super::{API_KEY, DATABASE, Doctor, FOREIGN_SECRETS, Findings, SETTINGS, WEBHOOK_PASSWORD, sentence};
+use crate::config::{Fault, Foreign};
+use crate::journal::{Journal, JournalError};
+
+/// The line of settings that cannot be used.
+pub(super) fn faults(findings: &mut Findings, faults: &[Fault]) {
+    let told: Vec<String> = faults.iter().map(|fault| format!("{}: {}", fault.name, fault.problem)).collect();
+    let remedy = "Put them in the environment or in .env (see .env.example), then run doctor again.";
+    findings.fail(SETTINGS, sentence(&told.join("; ")), remedy);
+}
+
+/// The line of secrets that do not belong in this process.
+pub(super) fn foreign(findings: &mut Findings, foreign: &Foreign) {
+    if !foreign.sidecar.is_empty() {
+        let names = foreign.sidecar.join(", ");
+        return findings.fail(
+            FOREIGN_SECRETS,
+            format!("{names} belongs to the auth sidecar, and `serve` refuses to start with it."),
+            "Give it to the sidecar's environment only, and take it out of this one.",
+        );
+    }
+    if !foreign.stray.is_empty() {
+        let names = foreign.stray.join(", ");
+        return findings.warn(
+            FOREIGN_SECRETS,
+            format!("{names} could open Entra or Azure DevOps. The co-worker does not read it, but what runs beside it could."),
+            "Take it out of this process's environment; on AKS leave this container out of the injection of workload \
+             identity.",
+        );
+    }
+    findings.ok(FOREIGN_SECRETS, "No variable of the sidecar and no known credential for Entra or Azure DevOps is in this process's reach.");
+}
+
+/// Whether `url` leads to this machine.
+pub(super) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => IpAddr::V6(ip).to_canonical().is_loopback(),
+        None => false,
+    }
+}
+
+impl Doctor {
+    /// Settings and environment.
+    pub(super) fn settings(&self, findings: &mut Findings) {
+        let config = &self.config;
+        let organization = &config.azure_devops.organization_url;
+        if organization.scheme() == "http" && !is_loopback(organization) {
+            findings.warn(
+                SETTINGS,
+                "AZURE_DEVOPS_ORGANIZATION_URL begins with http: bearer tokens would travel in clear.",
+                "Use https.",
+            );
+        } else if config.identity.tenant_id.is_none() {
+            findings.warn(
+                SETTINGS,
+                "They can be used, but without AZURE_TENANT_ID a token of any tenant is taken.",
+                "Set AZURE_TENANT_ID to the agent's tenant.",
+            );
+        } else {
+            findings.ok(SETTINGS, "They can be used.");
+        }
+        foreign(findings, &config.foreign);
+    }
+
+    /// The journal.
+    pub(super) async fn database(&self, findings: &mut Findings) {
+        let url = &self.config.database_url;
+        let counted = match &self.journal {
+            Some(journal) => journal.unfinished().await,
+            None => {
+                let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
+                let path = Path::new(path.split('?').next().unwrap_or(path));
+                if !path.exists() {
+                    return absent(findings, path);
+                }
+                look(url, self.clock.clone()).await
+            }
+        };
+        match counted {
+            Ok(0) => findings.ok(DATABASE, "It answers. No run is under way."),
+            Ok(1) => findings.ok(DATABASE, "It answers. One run is under way."),
+            Ok(runs) => findings.ok(DATABASE, format!("It answers. {runs} runs are under way.")),
+            Err(error) => findings.fail(
+                DATABASE,
+                sentence(&error.to_string()),
+                "Check DATABASE_URL, the rights on file and folder, and the space on the disk.",
+            ),
+        }
+    }
+
+    /// Secrets that stay the same until somebody changes them, and what would replace them.
+    pub(super) fn static_secrets(&self, findings: &mut Findings) {
+        match &self.config.model.api_key {
+            None => findings.ok(API_KEY, "None: the model takes the agent user's token."),
+            Some(_) => findings.warn(
+                API_KEY,
+                "AZURE_OPENAI_API_KEY is in force; it is meant for development.",
+                "Leave it out: the sidecar's profile aoai gives a token instead. The agent user needs the role \
+                 Cognitive Services OpenAI User on the resource.",
+            ),
+        }
+        match &self.config.web.webhook {
+            None => findings.ok(WEBHOOK_PASSWORD, "None: no webhook is taken."),
+            Some(_) => findings.warn(
+                WEBHOOK_PASSWORD,
+                "WEBHOOK_PASSWORD is in force: service hooks know only a user name and a password.",
+                "Nothing replaces it yet, because deliveries are not signed. Keep it long and random, deliver over \
+                 https, and change it now and then, here and in each service hook.",
+            ),
+        }
+    }
+}
+
+async fn look(url: &str, clock: crate::clock::Clock) -> Result<i64, JournalError> {
+    Journal::open(url, clock).await?.unfinished().await
+}
+
+fn absent(findings: &mut Findings, path: &Path) {
+    // The nearest folder that is there must take new entries.
+    let parent = path.ancestors().skip(1).find(|folder| folder.as_os_str().is_empty() || folder.exists());
+    let parent = parent.filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let writable =
+        std::fs::metadata(parent).is_ok_and(|found| found.is_dir() && !found.permissions().readonly());
+    if writable {
+        findings.ok(DATABASE, format!("There is none yet; the first start makes {}.", path.display()));
+    } else {
+        findings.fail(
+            DATABASE,
+            format!("There is none, and {} cannot be written to.", parent.display()),
+            "Name a file in a folder that can be written to in DATABASE_URL.",
+        );
+    }
+}
