@@ -20,7 +20,7 @@ mod scope;
 mod seed;
 mod sessions;
 #[cfg(test)]
-mod tests;
+pub(in crate::simulator) mod tests;
 mod token;
 
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
