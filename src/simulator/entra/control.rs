@@ -10,6 +10,7 @@
 //! `lifetime {"seconds"?}` of new access tokens;
 //! `fail {"aadsts", "times"?}` for the next requests of the token endpoint;
 //! `cluster-token {"namespace", "service_account", "audience"?, "seconds"?}` answers `{"token"}`.
+//! `GET /_simulator/entra/sign-ins` lists the requests of the token endpoint, oldest first;
 //! `GET /_simulator/entra` shows the tenant without secrets, `DELETE` puts it back to its start.
 
 use std::sync::Arc;
@@ -41,6 +42,7 @@ pub(super) fn routes() -> Router<Arc<Entra>> {
     let at = |name: &str| format!("/_simulator/entra/{name}");
     Router::new()
         .route("/_simulator/entra", get(show).delete(reset))
+        .route(&at("sign-ins"), get(sign_ins))
         .route(&at("disable"), post(|state, body| switch(state, body, false)))
         .route(&at("enable"), post(|state, body| switch(state, body, true)))
         .route(&at("revoke-grant"), post(revoke_grant))
@@ -287,6 +289,15 @@ async fn reset(Extracted(entra): Shared) -> StatusCode {
     entra.authority.set_lifetime(None);
     *entra.lock() = State { directory: entra.first.clone(), ..State::default() };
     StatusCode::NO_CONTENT
+}
+
+async fn sign_ins(Extracted(entra): Shared) -> Json<Value> {
+    let state = entra.lock();
+    let shown = state.sessions.log.iter().map(|own| {
+        json!({"at": own.at.to_string(), "grant": own.grant, "client": own.client, "scope": own.scope,
+            "aadsts": own.code, "correlation_id": own.correlation})
+    });
+    Json(json!({"sign_ins": shown.collect::<Vec<_>>()}))
 }
 
 /// The tenant without secrets.

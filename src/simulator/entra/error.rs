@@ -96,7 +96,7 @@ const ROWS: &[(u32, &str, &str)] = &[
     (
         65_001,
         GRANT,
-        "The user or administrator has not consented to use the application with ID '{}[of the request]' named 'ado-coworker'. Send an interactive authorization request for this user and resource.",
+        "The user or administrator has not consented to use the application with ID '{}[of the request]'. Send an interactive authorization request for this user and resource.",
     ),
     (65_004, "access_denied", "The user declined to sign in or to consent."),
     (65_005, REQUEST, "The application needs access to a resource that is not among its required resources."),

@@ -216,7 +216,8 @@ pub fn issue(
     let granted = directory.granted(&client.principal.id, &owner.id, &user.id, now);
     let covered = asked.permissions.iter().all(|one| granted.iter().any(|has| same(has, one)));
     if granted.is_empty() || !covered {
-        return Err(Refusal::of(65_001, &client.principal.app_id));
+        let principal = &client.principal;
+        return Err(Refusal::of(65_001, format!("{}' named '{}", principal.app_id, principal.name)));
     }
     for gate in [owner, &client.principal] {
         let assigned = directory

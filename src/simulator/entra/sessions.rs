@@ -1,4 +1,4 @@
-//! What the sign-in of people remembers: codes, device codes, refresh tokens.
+//! What the tenant remembers of sign-ins: codes, device codes, refresh tokens, and a log.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -89,6 +89,23 @@ impl Refresh {
     }
 }
 
+/// One request of the token endpoint, for the tenant's sign-in log.
+#[derive(Clone, Debug)]
+pub struct SignIn {
+    /// When.
+    pub at: Timestamp,
+    /// `grant_type`.
+    pub grant: String,
+    /// `client_id`.
+    pub client: String,
+    /// `scope`.
+    pub scope: String,
+    /// Code of the refusal; none when a token was issued.
+    pub code: Option<u32>,
+    /// The caller's `client-request-id`.
+    pub correlation: Option<uuid::Uuid>,
+}
+
 /// All of them.
 #[derive(Default)]
 pub struct Sessions {
@@ -98,6 +115,8 @@ pub struct Sessions {
     pub devices: VecDeque<Device>,
     /// Refresh tokens.
     pub refresh: VecDeque<Refresh>,
+    /// Requests of the token endpoint.
+    pub log: VecDeque<SignIn>,
 }
 
 /// Keeps `entry`, and drops the oldest when there are too many.

@@ -11,6 +11,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::error::Refusal;
+use super::sessions::{SignIn, keep};
 use super::{Entra, credential, legs, people, seed};
 use crate::simulator::tokens::TENANT_ID;
 
@@ -18,6 +19,9 @@ use crate::simulator::tokens::TENANT_ID;
 const DEVICE_CODE: &str = "urn:ietf:params:oauth:grant-type:device_code";
 const ON_BEHALF_OF: &str = "urn:ietf:params:oauth:grant-type:jwt-bearer";
 const TOKEN_EXCHANGE: &str = "urn:ietf:params:oauth:grant-type:token-exchange";
+
+/// Longest field in the log, in characters.
+const MAX_LOGGED_CHARS: usize = 200;
 
 /// A form's fields.
 #[derive(Debug, Default)]
@@ -86,7 +90,18 @@ pub async fn route(
 ) -> Response {
     let correlation = correlation(&headers);
     let form = Form::read(&headers, &body).with_basic(&headers);
-    match answer(&entra, &tenant, &form).await {
+    let outcome = answer(&entra, &tenant, &form).await;
+    let field = |name: &str| form.get(name).unwrap_or_default().chars().take(MAX_LOGGED_CHARS).collect();
+    let entry = SignIn {
+        at: entra.now(),
+        grant: field("grant_type"),
+        client: field("client_id"),
+        scope: field("scope"),
+        code: outcome.as_ref().err().map(|refusal| refusal.code),
+        correlation,
+    };
+    keep(&mut entra.lock().sessions.log, entry);
+    match outcome {
         Ok(granted) => ([(header::CACHE_CONTROL, "no-store, no-cache")], Json(granted)).into_response(),
         Err(refusal) => refusal.answer(correlation, entra.now()),
     }

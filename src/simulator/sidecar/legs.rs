@@ -126,11 +126,14 @@ impl Walk<'_> {
 
     /// The blueprint's own token.
     async fn blueprint(&self) -> Result<String, Failure> {
-        let key = format!("app {} {} {}", self.settings.client_id, self.tenant, self.scope);
+        let path = self.wanted.fmi_path.as_deref();
+        let (client, for_whom) = (&self.settings.client_id, path.unwrap_or_default());
+        let key = format!("app {client} {} {} {for_whom}", self.tenant, self.scope);
         if let Some(token) = self.sidecar.cache.fresh(&key, self.now()).filter(|_| !self.wanted.force) {
             return Ok(token);
         }
-        let fields = client_credentials(&self.settings.client_id, &self.scope);
+        let mut fields = client_credentials(client, &self.scope);
+        fields.extend(path.map(|path| ("fmi_path", path.to_owned())));
         self.fetch(key, fields, credential(self.http, self.settings).await?).await
     }
 

@@ -19,6 +19,8 @@ pub struct Wanted {
     pub tenant: Option<String>,
     /// `CorrelationId`.
     pub correlation: Option<uuid::Uuid>,
+    /// `FmiPath`: for whom the blueprint's own token is.
+    pub fmi_path: Option<String>,
     /// For `DownstreamApi`.
     pub call: Outbound,
 }
@@ -99,6 +101,7 @@ impl Wanted {
             tenant: get("optionsOverride.AcquireTokenOptions.Tenant"),
             correlation: get("optionsOverride.AcquireTokenOptions.CorrelationId")
                 .and_then(|id| id.parse().ok()),
+            fmi_path: get("optionsOverride.AcquireTokenOptions.FmiPath"),
             call: Outbound {
                 base_url,
                 relative_path: get("optionsOverride.RelativePath"),

@@ -95,11 +95,7 @@ impl Call<'_> {
     /// Demands one of these permissions.
     fn need(&self, any_of: &[&str]) -> Result<(), Fault> {
         let has = |name: &&str| self.caller.permissions.iter().any(|own| own == *name);
-        if self.caller.administers && any_of.iter().any(|name| has(name)) {
-            Ok(())
-        } else {
-            Err(Fault::denied())
-        }
+        if self.caller.administers && any_of.iter().any(has) { Ok(()) } else { Err(Fault::denied()) }
     }
 
     /// A text of the body.

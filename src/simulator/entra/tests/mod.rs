@@ -12,6 +12,7 @@ use serde_json::{Map, Value, json};
 use url::Url;
 
 use super::keys::Unchecked;
+pub use super::seed::MANAGED_IDENTITY_ID;
 use super::{Entra, Settings, jwks, router};
 use crate::clock::Clock;
 use crate::simulator::tokens::{AGENT_IDENTITY_ID, AGENT_USER_UPN, Authority, BLUEPRINT_ID, TENANT_ID};
@@ -70,6 +71,12 @@ impl Bench {
             self.http.post(format!("{}/_simulator/entra/{what}", self.base)).json(&body).send().await;
         let response = response.unwrap();
         assert_eq!(response.status().as_u16(), 204, "{what}: {}", response.text().await.unwrap());
+    }
+
+    /// Puts the tenant back to its start.
+    pub async fn reset(&self) {
+        let response = self.http.delete(format!("{}/_simulator/entra", self.base)).send().await.unwrap();
+        assert_eq!(response.status(), 204);
     }
 
     /// T1, or the refusal.
@@ -169,8 +176,7 @@ async fn the_metadata_leads_to_the_keys_and_a_reset_to_the_start() {
     }
     bench.control("disable", json!({"id": AGENT_USER_UPN})).await;
     assert_eq!(bench.agent_refusal().await, 50_057);
-    let response = bench.http.delete(format!("{}/_simulator/entra", bench.base)).send().await.unwrap();
-    assert_eq!(response.status(), 204);
+    bench.reset().await;
     bench.agent_user(AGENT_USER_UPN, ADO_SCOPE).await.unwrap();
     let shown = bench.http.get(format!("{}/_simulator/entra", bench.base)).send().await.unwrap();
     assert!(!shown.text().await.unwrap().contains(bench.entra.blueprint_secret()), "secrets are not shown");

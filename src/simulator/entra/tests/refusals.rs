@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::*;
-use crate::simulator::entra::seed::{MANAGED_IDENTITY_ID, SIGN_IN_CLIENT_ID};
+use crate::simulator::entra::seed::SIGN_IN_CLIENT_ID;
 use crate::simulator::tokens::{AGENT_USER_ID, AUDIENCE_AZURE_DEVOPS};
 
 const CLUSTER_SUBJECT: &str = "system:serviceaccount:agents:coworker";
@@ -126,6 +126,7 @@ async fn the_agent_users_leg_checks_both_tokens_and_the_user() {
 
 #[tokio::test]
 async fn what_an_administrator_switches_off_stays_off() {
+    let bench = Bench::start().await;
     for (what, body, expected) in [
         ("disable", json!({"id": BLUEPRINT_ID}), 7_000_112),
         ("disable", json!({"id": AGENT_IDENTITY_ID}), 7_000_112),
@@ -139,7 +140,7 @@ async fn what_an_administrator_switches_off_stays_off() {
         ("conditional-access", json!({"id": AGENT_USER_ID, "control": "mfa"}), 50_076),
         ("fail", json!({"aadsts": 90_033}), 90_033),
     ] {
-        let bench = Bench::start().await;
+        bench.reset().await;
         bench.agent_user(AGENT_USER_UPN, ADO_SCOPE).await.unwrap();
         bench.control(what, body).await;
         assert_eq!(bench.agent_refusal().await, expected, "{what}");
@@ -158,7 +159,7 @@ async fn blocking_a_blueprints_children_leaves_others_alone() {
 }
 
 impl Bench {
-    async fn federate(&self, issuer: &str, subject: &str) {
+    pub async fn federate(&self, issuer: &str, subject: &str) {
         let mut state = self.entra.lock();
         let now = self.clock.now();
         let blueprint = state.directory.application_mut(BLUEPRINT_ID, now).unwrap();
