@@ -459,9 +459,7 @@ impl Action {
     /// The repository it writes to, where it writes to one.
     pub fn repository(&self) -> Option<&str> {
         match self {
-            Self::CreateWorkItem { .. } | Self::UpdateWorkItem { .. } | Self::CommentOnWorkItem { .. } => {
-                None
-            }
+            Self::CreateWorkItem { .. } | Self::UpdateWorkItem { .. } | Self::CommentOnWorkItem { .. } => None,
             Self::CreateBranch { repository, .. }
             | Self::Push { repository, .. }
             | Self::CreatePullRequest { repository, .. }
@@ -487,9 +485,7 @@ mod tests {
     #[test]
     fn branch_names_are_what_git_and_policy_can_trust() {
         assert_eq!(BranchName::new("refs/heads/agent/1-x").unwrap().as_str(), "agent/1-x");
-        for bad in
-            ["", "m\u{0430}in", "a..b", "a//b", ".a", "a.lock", "-x", "refs/tags/v1", "a b", "a~1", "x."]
-        {
+        for bad in ["", "m\u{0430}in", "a..b", "a//b", ".a", "a.lock", "-x", "refs/tags/v1", "a b", "a~1", "x."] {
             assert!(BranchName::new(bad).is_err(), "{bad} was accepted");
         }
     }
@@ -498,22 +494,8 @@ mod tests {
     fn paths_cannot_leave_the_tree_or_touch_git() {
         assert_eq!(ItemPath::new("src/a.ts").unwrap().as_str(), "/src/a.ts");
         let bad = [
-            "",
-            "/",
-            "../a",
-            "a/../b",
-            "a/./b",
-            ".git/config",
-            "x/.GIT/hooks/y",
-            ".git /x",
-            "C:\\a",
-            "a\\b",
-            "%2e%2e/a",
-            "a\0b",
-            "a//b",
-            "GIT~1/config",
-            "a\u{202e}b",
-            "/a/",
+            "", "/", "../a", "a/../b", "a/./b", ".git/config", "x/.GIT/hooks/y", ".git /x", "C:\\a", "a\\b",
+            "%2e%2e/a", "a\0b", "a//b", "GIT~1/config", "a\u{202e}b", "/a/",
         ];
         for path in bad {
             assert!(ItemPath::new(path).is_err(), "{path:?} was accepted");

@@ -288,8 +288,7 @@ impl Check<'_> {
         let identity = self.identity();
         let model = self.model();
         let web = self.web();
-        let database_url =
-            self.settings.get("DATABASE_URL").unwrap_or("sqlite:data/ado-coworker.db").to_owned();
+        let database_url = self.settings.get("DATABASE_URL").unwrap_or("sqlite:data/ado-coworker.db").to_owned();
         if !database_url.starts_with("sqlite:") {
             self.fault("DATABASE_URL", "must begin with sqlite: and name a file");
         }
@@ -355,9 +354,8 @@ impl Check<'_> {
 
     fn model(&mut self) -> Option<Model> {
         const HINT: &str = "for example https://contoso.openai.azure.com";
-        let endpoint = self
-            .required("AZURE_OPENAI_ENDPOINT", HINT)
-            .and_then(|_| self.url("AZURE_OPENAI_ENDPOINT", HINT));
+        let endpoint =
+            self.required("AZURE_OPENAI_ENDPOINT", HINT).and_then(|_| self.url("AZURE_OPENAI_ENDPOINT", HINT));
         let deployment = self.required("AZURE_OPENAI_DEPLOYMENT", "the name of the model deployment");
         let api_version = self.settings.get("AZURE_OPENAI_API_VERSION").map(str::to_owned);
         let key = self.settings.get("AZURE_OPENAI_API_KEY");
@@ -375,8 +373,7 @@ impl Check<'_> {
             Some(_) => self.parsed("LISTEN_ADDRESS", HINT),
             None => Some(SocketAddr::from(([127, 0, 0, 1], 4192))),
         };
-        let public_url =
-            self.url("PUBLIC_URL", "how people reach the page, for example https://coworker.contoso.com");
+        let public_url = self.url("PUBLIC_URL", "how people reach the page, for example https://coworker.contoso.com");
         let webhook = match (self.settings.get("WEBHOOK_USERNAME"), self.settings.get("WEBHOOK_PASSWORD")) {
             (Some(username), Some(password)) => Some(WebhookCredentials {
                 username: username.to_owned(),
@@ -487,10 +484,7 @@ mod tests {
         let path = folder.path().join(".env");
         let secret = folder.path().join("password");
         std::fs::write(&secret, "from-file\n").unwrap();
-        let text = format!(
-            "LOG=debug\nUNKNOWN=1\nNOTICE=\"from dotenv\"\nWEBHOOK_PASSWORD_FILE={}\n",
-            secret.display()
-        );
+        let text = format!("LOG=debug\nUNKNOWN=1\nNOTICE=\"from dotenv\"\nWEBHOOK_PASSWORD_FILE={}\n", secret.display());
         std::fs::write(&path, text).unwrap();
         let environment = BTreeMap::from([("LOG".to_owned(), "warn".to_owned())]);
         let settings = Settings::from_sources(&environment, &path).unwrap();

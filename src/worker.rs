@@ -109,9 +109,7 @@ impl Worker {
                 }
             }
             Ok(Left::Lost) => tracing::warn!(run = %claim.run, "another worker holds this run now"),
-            Err(error) => {
-                tracing::error!(run = %claim.run, %error, "the record failed; the run is left alone")
-            }
+            Err(error) => tracing::error!(run = %claim.run, %error, "the record failed; the run is left alone"),
         }
     }
 

@@ -26,8 +26,8 @@ use crate::model::{Finish, Model, ModelError, Piece, Reply, ToolSchemas};
 use crate::tools::{self, Interrupted, Toolbox};
 
 pub use prompts::Facts as PromptFacts;
-use state::{Next, RunState};
 pub use triage::{Fate, TriageError};
+use state::{Next, RunState};
 
 /// Pause after the first failure of an outside system; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -183,9 +183,7 @@ impl Agent {
             ModelError::Throttled { after, .. } => {
                 self.pause(holder, state, error.to_string(), error.remedy(), Some(*after)).await
             }
-            error if error.may_pass() => {
-                self.pause(holder, state, error.to_string(), error.remedy(), None).await
-            }
+            error if error.may_pass() => self.pause(holder, state, error.to_string(), error.remedy(), None).await,
             error => {
                 let entry = Entry::Finished {
                     status: Status::Failed,

@@ -61,8 +61,6 @@ mod tests {
     #[test]
     fn a_comment_cannot_break_out_of_its_quotation() {
         let text = review_comment(12, 3, "alice", "please\n\n# New orders\n{thread}");
-        assert!(text.starts_with(
-            "Pull request 12: alice commented in thread 3\n> please\n> \n> # New orders\n> {thread}"
-        ));
+        assert!(text.starts_with("Pull request 12: alice commented in thread 3\n> please\n> \n> # New orders\n> {thread}"));
     }
 }

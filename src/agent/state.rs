@@ -319,25 +319,16 @@ impl RunState {
             });
         }
         if let Some(fault) = &self.fault {
-            return fail(
-                &format!("The conversation cannot go on: {fault}"),
-                "Start a smaller piece of work.",
-            );
+            return fail(&format!("The conversation cannot go on: {fault}"), "Start a smaller piece of work.");
         }
         if self.answer.is_some() || self.begun.is_some() {
             return None;
         }
         if self.outages > MAX_OUTAGES {
-            return fail(
-                "An outside system stayed out of reach.",
-                "See the notices above, then send the run on.",
-            );
+            return fail("An outside system stayed out of reach.", "See the notices above, then send the run on.");
         }
         if self.empty_replies >= MAX_EMPTY_REPLIES {
-            return fail(
-                "The model answered with nothing to act on, three times.",
-                "Try again or use another model.",
-            );
+            return fail("The model answered with nothing to act on, three times.", "Try again or use another model.");
         }
         if self.same_failures >= MAX_SAME_FAILURES {
             return fail(

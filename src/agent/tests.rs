@@ -98,10 +98,7 @@ fn several_calls_are_worked_in_order_and_then_the_model_is_asked_again() {
     play.tool(2, "b", "read_file", fine());
     assert_eq!(play.state.next(), Next::AskModel { turn: 2 });
     play.replied("Done.", &[]);
-    assert_eq!(
-        play.state.next(),
-        Next::Finish { status: Status::Done, answer: "Done.".into(), remedy: None }
-    );
+    assert_eq!(play.state.next(), Next::Finish { status: Status::Done, answer: "Done.".into(), remedy: None });
 }
 
 #[test]
@@ -210,11 +207,7 @@ fn a_question_waits_for_a_person_and_the_answer_goes_to_the_model() {
     play.tool(1, "a", "ask_person", fine());
     let wait = Next::Wait { waiting_for: WaitingFor::Person, reason: "Which branch?".into() };
     assert_eq!(play.state.next(), wait);
-    play.add(Entry::Waiting {
-        waiting_for: WaitingFor::Person,
-        reason: "Which branch?".into(),
-        wake_at: None,
-    });
+    play.add(Entry::Waiting { waiting_for: WaitingFor::Person, reason: "Which branch?".into(), wake_at: None });
     play.message("main");
     assert_eq!(play.state.next(), Next::AskModel { turn: 2 });
 }

@@ -53,11 +53,8 @@ impl Feed {
     pub(super) fn watch(&self, run: &RunId) -> (Option<Notice>, broadcast::Receiver<Notice>) {
         let mut runs = self.lock();
         let channel = runs.entry(run.clone()).or_insert_with(Channel::new);
-        let so_far = (!channel.text.is_empty()).then(|| Notice::Delta {
-            turn: channel.turn,
-            offset: 0,
-            text: channel.text.clone(),
-        });
+        let so_far = (!channel.text.is_empty())
+            .then(|| Notice::Delta { turn: channel.turn, offset: 0, text: channel.text.clone() });
         (so_far, channel.notices.subscribe())
     }
 

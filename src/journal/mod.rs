@@ -18,16 +18,16 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
 use tokio::sync::{Notify, broadcast};
 
 use crate::clock::Clock;
 use crate::event::OutsideEvent;
 
 pub use feed::Notice;
-pub use log::{Call, Entry, Link, Logged, Outcome, Person, RunId, Source, Status, Usage, WaitingFor};
+pub use log::{
+    Call, Entry, Link, Logged, Outcome, Person, RunId, Source, Status, Usage, WaitingFor,
+};
 pub use view::{RunView, Step, StepKind, StepStatus};
 
 /// Connections that read.
@@ -187,54 +187,15 @@ pub struct Received {
 
 /// What the writer can be asked to do.
 enum Command {
-    Create {
-        id: RunId,
-        run: NewRun,
-        ts: i64,
-    },
-    Append {
-        run: RunId,
-        fence: Option<i64>,
-        known: i64,
-        entries: Vec<Entry>,
-        ts: i64,
-    },
-    Claim {
-        run: Option<RunId>,
-        holder: String,
-        ts: i64,
-        until: i64,
-    },
-    Renew {
-        claim: Claim,
-        until: i64,
-    },
-    Release {
-        claim: Claim,
-    },
-    Receive {
-        id: String,
-        key: String,
-        summary: String,
-        event: OutsideEvent,
-        refused: Option<String>,
-        ts: i64,
-    },
-    ClaimIntake {
-        ts: i64,
-        until: i64,
-    },
-    Settle {
-        id: String,
-        status: IntakeStatus,
-        reason: Option<String>,
-        run: Option<RunId>,
-        ts: i64,
-    },
-    Redeliver {
-        id: String,
-        ts: i64,
-    },
+    Create { id: RunId, run: NewRun, ts: i64 },
+    Append { run: RunId, fence: Option<i64>, known: i64, entries: Vec<Entry>, ts: i64 },
+    Claim { run: Option<RunId>, holder: String, ts: i64, until: i64 },
+    Renew { claim: Claim, until: i64 },
+    Release { claim: Claim },
+    Receive { id: String, key: String, summary: String, event: OutsideEvent, refused: Option<String>, ts: i64 },
+    ClaimIntake { ts: i64, until: i64 },
+    Settle { id: String, status: IntakeStatus, reason: Option<String>, run: Option<RunId>, ts: i64 },
+    Redeliver { id: String, ts: i64 },
 }
 
 /// What the writer answers.
@@ -344,8 +305,7 @@ impl Journal {
         let command = Command::Append { run: run.clone(), fence, known, entries, ts: self.now() };
         let Answer::Log(log) = self.writer.write(command).await? else { return Err(JournalError::Closed) };
         if let Some(last) = log.last() {
-            let complete =
-                log.iter().any(|l| matches!(l.entry, Entry::Replied { .. } | Entry::Finished { .. }));
+            let complete = log.iter().any(|l| matches!(l.entry, Entry::Replied { .. } | Entry::Finished { .. }));
             self.feed.appended(&run, last.seq, complete);
         }
         self.told(&run);

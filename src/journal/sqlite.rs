@@ -22,14 +22,11 @@ type Applied = Result<Result<Answer, JournalError>, sqlx::Error>;
 pub(super) async fn apply(db: &mut SqliteConnection, command: Command) -> Applied {
     match command {
         Command::Create { id, run, ts } => create(db, &id, run, ts).await,
-        Command::Append { run, fence, known, entries, ts } => {
-            append(db, run, fence, known, entries, ts).await
-        }
+        Command::Append { run, fence, known, entries, ts } => append(db, run, fence, known, entries, ts).await,
         Command::Claim { run, holder, ts, until } => claim(db, run.as_ref(), &holder, ts, until).await,
         Command::Renew { claim, until } => {
             let sql = "UPDATE runs SET lease_until = ?1 WHERE id = ?2 AND fence = ?3 AND holder IS NOT NULL";
-            let done =
-                sqlx::query(sql).bind(until).bind(claim.run.as_str()).bind(claim.fence).execute(db).await?;
+            let done = sqlx::query(sql).bind(until).bind(claim.run.as_str()).bind(claim.fence).execute(db).await?;
             Ok(Ok(Answer::Done(done.rows_affected() == 1)))
         }
         Command::Release { claim } => {
@@ -197,8 +194,7 @@ async fn project(
 }
 
 async fn chain_head(db: &mut SqliteConnection, run: &RunId, seq: i64, head: &str) -> Result<(), sqlx::Error> {
-    let last =
-        sqlx::query("SELECT n, hash FROM heads ORDER BY n DESC LIMIT 1").fetch_optional(&mut *db).await?;
+    let last = sqlx::query("SELECT n, hash FROM heads ORDER BY n DESC LIMIT 1").fetch_optional(&mut *db).await?;
     let (n, prev): (i64, String) = match last {
         Some(row) => (row.try_get(0)?, row.try_get(1)?),
         None => (0, String::new()),
@@ -221,7 +217,13 @@ fn entry_hash(run: &RunId, seq: i64, ts: i64, body: &str, prev: &str) -> Digest 
     Digest::chain(LOG_DOMAIN, prev, format!("{run}\n{seq}\n{ts}\n{body}").as_bytes())
 }
 
-async fn claim(db: &mut SqliteConnection, run: Option<&RunId>, holder: &str, ts: i64, until: i64) -> Applied {
+async fn claim(
+    db: &mut SqliteConnection,
+    run: Option<&RunId>,
+    holder: &str,
+    ts: i64,
+    until: i64,
+) -> Applied {
     let sql = "UPDATE runs SET status = 'running', holder = ?1, lease_until = ?3, fence = fence + 1, \
                waiting_for = NULL, wake_at = NULL \
                WHERE id = (SELECT id FROM runs WHERE (?4 IS NULL OR id = ?4) AND (status = 'queued' \

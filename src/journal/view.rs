@@ -144,9 +144,7 @@ impl RunView {
                 step.arguments = arguments.clone();
                 self.steps.push(step);
             }
-            Entry::Decided { .. } | Entry::Intended { .. } | Entry::ToolFinished { .. } => {
-                self.in_step(logged)
-            }
+            Entry::Decided { .. } | Entry::Intended { .. } | Entry::ToolFinished { .. } => self.in_step(logged),
             Entry::Trouble { what, remedy } => {
                 let text = remedy.as_ref().map_or_else(|| what.clone(), |remedy| format!("{what} {remedy}"));
                 let mut step = Step::new(logged, StepKind::Notice, &text);
@@ -159,9 +157,7 @@ impl RunView {
                 let text = format!("{} asked to stop.", by.name);
                 self.steps.push(Step::new(logged, StepKind::Notice, &text));
             }
-            Entry::Finished { status, answer, remedy } => {
-                self.finish(logged, *status, answer, remedy.as_deref())
-            }
+            Entry::Finished { status, answer, remedy } => self.finish(logged, *status, answer, remedy.as_deref()),
             Entry::Unknown => {
                 let text = "This entry was written by another version of the program.";
                 self.steps.push(Step::new(logged, StepKind::Notice, text));

@@ -255,10 +255,7 @@ fn refused(verdict: &Verdict) -> Outcome {
         true => format!("Not allowed. {}", verdict.message),
         false => format!("Not allowed by rule {rules}. {}", verdict.message),
     };
-    failure(
-        error.trim_end(),
-        "Do not try this again. Go on without it, or say in your answer what was not possible.",
-    )
+    failure(error.trim_end(), "Do not try this again. Go on without it, or say in your answer what was not possible.")
 }
 
 /// Cuts a result to what the model is given, and says so.
@@ -294,9 +291,8 @@ fn ceil(text: &str, mut at: usize) -> usize {
 
 /// Reads the arguments of a tool.
 fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, Fault> {
-    serde_json::from_value(arguments).map_err(|error| {
-        words(format!("The arguments do not fit: {error}."), "Call the tool again as its schema says.")
-    })
+    serde_json::from_value(arguments)
+        .map_err(|error| words(format!("The arguments do not fit: {error}."), "Call the tool again as its schema says."))
 }
 
 #[cfg(test)]
@@ -308,10 +304,8 @@ mod tests {
         for tool in TOOLS {
             schema::check_strict(&(tool.parameters)()).unwrap_or_else(|e| panic!("{}: {e}", tool.name));
         }
-        let text: usize = TOOLS
-            .iter()
-            .map(|t| t.name.len() + t.description.len() + (t.parameters)().to_string().len())
-            .sum();
+        let text: usize =
+            TOOLS.iter().map(|t| t.name.len() + t.description.len() + (t.parameters)().to_string().len()).sum();
         // CONTRACTS: under 3,000 tokens; about four characters each.
         assert!(text < 12_000, "the tools take {text} characters");
         Toolbox::schemas().unwrap();
