@@ -207,7 +207,8 @@ mod tests {
 
     #[test]
     fn an_update_of_a_work_item_names_the_item_not_the_update() {
-        let body = json!({"id": "e", "eventType": "workitem.updated", "resource": {"id": 3, "workItemId": 17}});
+        let body =
+            json!({"id": "e", "eventType": "workitem.updated", "resource": {"id": 3, "workItemId": 17}});
         let delivery = parse_delivery(body.to_string().as_bytes()).unwrap();
         assert_eq!(delivery.event, OutsideEvent::WorkItemChanged { work_item_id: 17 });
     }

@@ -7,6 +7,7 @@
 
 pub mod action;
 pub mod agent;
+pub mod app;
 pub mod azure_devops;
 pub mod clock;
 pub mod config;
@@ -15,9 +16,11 @@ pub mod event;
 pub mod http;
 pub mod identity;
 pub mod journal;
+pub mod mask;
 pub mod model;
 pub mod policy;
 pub mod simulator;
 pub mod telemetry;
 pub mod tools;
+pub mod web;
 pub mod worker;

@@ -18,7 +18,8 @@ pub fn start(filter: Option<&str>) -> anyhow::Result<()> {
     let text = format!("{filter},{}", model::LOG_DIRECTIVES);
     let filter = EnvFilter::try_new(&text)
         .with_context(|| format!("LOG is '{filter}'; use directives such as warn or ado_coworker=debug"))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
+    let subscriber =
+        tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false);
     // Another subscriber is there already only in tests, and then it is the one that is wanted.
     let _ = subscriber.try_init();
     Ok(())

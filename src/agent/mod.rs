@@ -26,8 +26,8 @@ use crate::model::{Finish, Model, ModelError, Piece, Reply, ToolSchemas};
 use crate::tools::{self, Interrupted, Toolbox};
 
 pub use prompts::Facts as PromptFacts;
-pub use triage::{Fate, TriageError};
 use state::{Next, RunState};
+pub use triage::{Fate, TriageError};
 
 /// Pause after the first failure of an outside system; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -135,7 +135,7 @@ impl Agent {
     async fn ask_model(
         &self,
         holder: &mut Holder,
-        state: &RunState,
+        state: &mut RunState,
         turn: u32,
         cancel: &CancellationToken,
     ) -> Result<bool, JournalError> {
@@ -146,6 +146,7 @@ impl Agent {
             holder.give_back(unseen);
             return Ok(true);
         }
+        let read_to = state.before_request();
         let (journal, run) = (self.journal.clone(), holder.run().clone());
         let mut begun = false;
         let mut on_piece = |piece: Piece<'_>| match piece {
@@ -158,7 +159,7 @@ impl Agent {
         let since = Instant::now();
         match self.model.reply(&state.conversation, &self.schemas, &mut on_piece, cancel).await {
             Ok(reply) => {
-                holder.record(vec![replied(turn, reply, since.elapsed())]).await?;
+                holder.record(vec![replied(turn, read_to, reply, since.elapsed())]).await?;
                 Ok(true)
             }
             Err(error) => {
@@ -183,7 +184,9 @@ impl Agent {
             ModelError::Throttled { after, .. } => {
                 self.pause(holder, state, error.to_string(), error.remedy(), Some(*after)).await
             }
-            error if error.may_pass() => self.pause(holder, state, error.to_string(), error.remedy(), None).await,
+            error if error.may_pass() => {
+                self.pause(holder, state, error.to_string(), error.remedy(), None).await
+            }
             error => {
                 let entry = Entry::Finished {
                     status: Status::Failed,
@@ -277,7 +280,7 @@ struct Step {
     earlier: Vec<tools::EarlierWrite>,
 }
 
-fn replied(turn: u32, reply: Reply, took: Duration) -> Entry {
+fn replied(turn: u32, read_to: i64, reply: Reply, took: Duration) -> Entry {
     let finish = match &reply.finish {
         Finish::Stop => "stop",
         Finish::ToolCalls => "tool_calls",
@@ -293,6 +296,7 @@ fn replied(turn: u32, reply: Reply, took: Duration) -> Entry {
     };
     Entry::Replied {
         turn,
+        read_to,
         text: reply.text,
         calls: calls.into_iter().map(|c| Call { id: c.id, name: c.name, arguments: c.arguments }).collect(),
         finish,

@@ -48,7 +48,9 @@ impl Agent {
         match &row.event {
             OutsideEvent::PullRequestCommented { repository_id, pull_request_id, thread_id, comment_id } => {
                 let Some(thread) = thread_id else {
-                    return Ok(ignored("The delivery does not name the thread; subscribe to resource version 2.0."));
+                    return Ok(ignored(
+                        "The delivery does not name the thread; subscribe to resource version 2.0.",
+                    ));
                 };
                 match self.comment(repository_id, *pull_request_id, *thread, *comment_id).await {
                     Err(TriageError::Later(Error::NotFound(_))) => {
@@ -61,7 +63,13 @@ impl Agent {
         }
     }
 
-    async fn comment(&self, repository_id: &str, id: u32, thread: u32, comment: u32) -> Result<Fate, TriageError> {
+    async fn comment(
+        &self,
+        repository_id: &str,
+        id: u32,
+        thread: u32,
+        comment: u32,
+    ) -> Result<Fate, TriageError> {
         let repository = self.toolbox.repository().await?;
         if !repository.id.eq_ignore_ascii_case(repository_id) {
             return Ok(ignored("It is in a repository that this co-worker does not serve."));
@@ -92,7 +100,7 @@ impl Agent {
             id: Some(said.author.id.clone()),
         };
         let text = prompts::review_comment(id, thread, &from.name, &said.text);
-        self.order(format!("pull_request:{id}"), from, text).await
+        self.order(format!("{}{id}", prompts::PULL_REQUEST_SUBJECT), from, text).await
     }
 
     /// Words for the run about `subject` that is under way, else a new run.

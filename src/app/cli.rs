@@ -19,13 +19,19 @@ pub struct Arguments {
 #[derive(Subcommand, Debug)]
 pub enum Command {
     /// Show it working on a simulated organisation, on this machine, without any account.
-    #[command(after_help = "Example:\n  ado-coworker demo\n  ado-coworker demo --port 0 --simulator-port 0 --data /tmp/demo")]
+    #[command(
+        after_help = "Example:\n  ado-coworker demo\n  ado-coworker demo --port 0 --simulator-port 0 --data /tmp/demo"
+    )]
     Demo(Demo),
     /// Serve the page, the API and the webhooks, and work the queue.
-    #[command(after_help = "Settings come from the environment or .env; see .env.example.\n\nExample:\n  ado-coworker serve")]
+    #[command(
+        after_help = "Settings come from the environment or .env; see .env.example.\n\nExample:\n  ado-coworker serve"
+    )]
     Serve,
     /// Give one order, work it, print the answer.
-    #[command(after_help = "Exit status: 0 done, 1 failed, 2 settings, 3 waiting for a person, refused or parked.\n\nExample:\n  ado-coworker run \"List the open work items\"\n  ado-coworker run --url http://127.0.0.1:4192 \"List the open work items\"")]
+    #[command(
+        after_help = "Exit status: 0 done, 1 failed, 2 settings, 3 waiting for a person, refused or parked.\n\nExample:\n  ado-coworker run \"List the open work items\"\n  ado-coworker run --url http://127.0.0.1:4192 \"List the open work items\""
+    )]
     Run(Run),
     /// Only the simulated organisation, sidecar and stand-in model.
     #[command(after_help = "Example:\n  ado-coworker simulate --save /tmp/organisation")]

@@ -30,7 +30,7 @@ pub(super) async fn demo(options: cli::Demo, stop: CancellationToken) -> anyhow:
     let page = page_url(listening)?;
     let password = uuid::Uuid::new_v4().simple().to_string();
     let organization = options.data.join("organization");
-    let running = simulator::start(simulator::Settings {
+    let running = start(simulator::Settings {
         webhook: Some(simulator::Webhook {
             url: page.join("/webhooks/azure-devops")?,
             username: WEBHOOK_USERNAME.into(),
@@ -61,8 +61,14 @@ pub(super) async fn demo(options: cli::Demo, stop: CancellationToken) -> anyhow:
     });
     let served = app.serve(listener, stop.clone()).await;
     stop.cancel();
-    told.await.context("ending the simulation")?.shutdown().await;
+    told.await.context("ending the simulation")?.shutdown().await?;
     served.map(|()| 0)
+}
+
+async fn start(settings: simulator::Settings) -> anyhow::Result<simulator::Running> {
+    simulator::start(settings)
+        .await
+        .context("the simulation cannot start; --simulator-port changes its ports")
 }
 
 fn page_url(listening: SocketAddr) -> anyhow::Result<Url> {
@@ -137,7 +143,7 @@ pub(super) async fn simulate(options: cli::Simulate, stop: CancellationToken) ->
     config::install_tls();
     let temporary = std::env::temp_dir().join(format!("ado-coworker-{}", uuid::Uuid::new_v4().simple()));
     let data = options.save.clone().unwrap_or_else(|| temporary.clone());
-    let running = simulator::start(simulator::Settings {
+    let running = start(simulator::Settings {
         load: options.load.clone(),
         ..simulation(options.listen, options.simulator_port, &data, options.pace)
     })
@@ -146,7 +152,7 @@ pub(super) async fn simulate(options: cli::Simulate, stop: CancellationToken) ->
     println!("sidecar {}", running.sidecar_url);
     println!("model {} (a scripted stand-in, not an AI)", running.model_url);
     stop.cancelled().await;
-    running.shutdown().await;
+    running.shutdown().await?;
     if options.save.is_none() {
         // Best effort: it lies in the system's own folder for temporary files.
         let _ = std::fs::remove_dir_all(&temporary);

@@ -70,7 +70,8 @@ async fn serve(stop: CancellationToken) -> anyhow::Result<u8> {
     let config = config::Settings::read()?.check()?;
     let listener = bind(config.web.listen_address, "the page", "LISTEN_ADDRESS").await?;
     let listening = listener.local_addr()?;
-    let (organization, model) = (config.azure_devops.organization_url.clone(), config.model.deployment.clone());
+    let (organization, model) =
+        (config.azure_devops.organization_url.clone(), config.model.deployment.clone());
     let app = App::build(config.clone(), public_url(&config, listening)).await?;
     println!("ready http://{listening}");
     println!("organisation {organization}");
@@ -145,7 +146,7 @@ impl App {
             project: config.azure_devops.project.clone(),
             repository: config.azure_devops.repository.clone(),
         };
-        let toolbox = Toolbox::new(azure, policy, served, public_url);
+        let toolbox = Toolbox::new(azure, policy, served, public_url, clock.clone());
         let facts = PromptFacts {
             organization_url: config.azure_devops.organization_url.to_string(),
             agent_user: match &config.identity.agent_user {
@@ -187,9 +188,11 @@ impl App {
     ///
     /// # Errors
     /// When the listener fails.
-    pub async fn serve(self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+    pub async fn serve(mut self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
+        // Port 0 in the settings is another one by now.
+        self.config.web.listen_address = listener.local_addr()?;
         let state = self.web_state(stop.child_token());
-        state.ready.set_worker(true);
+        state.ready.up("worker");
         let tasks = TaskTracker::new();
         tasks.spawn(self.worker.clone().work(stop.clone()));
         tasks.spawn(verify_identity(self.identity.clone(), stop.clone()));

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::people::{IdentityRef, List, Person};
-use super::routes::{COMMITS, ITEMS, PUSHES, REFS, REPOSITORY};
+use super::routes::{COMMIT, COMMITS, ITEMS, PUSHES, REFS, REPOSITORY};
 use super::transport::Question;
 use super::{Client, Error, limits};
 use crate::action::{BranchName, CommitId, ItemPath, RepositoryRef};
@@ -96,7 +96,7 @@ pub struct Commit {
     pub author_email: String,
     /// When it was authored.
     pub date: Option<Timestamp>,
-    /// Message, possibly cut by the service.
+    /// Message; in lists the service cuts it, [`Client::commit`] gives all of it.
     pub message: String,
     /// Its page.
     pub web_url: String,
@@ -318,6 +318,16 @@ impl Client {
             .with("searchCriteria.$top", most);
         let found = self.ask::<List<RawCommit>>(question).await?.value.unwrap_or_default();
         found.into_iter().map(|raw| self.commit_from(repository, raw)).collect()
+    }
+
+    /// One commit with its whole message.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn commit(&self, repository: &RepositoryRef, id: &CommitId) -> Result<Commit, Error> {
+        let segments = [repository.project.as_str(), repository.repository.as_str(), id.as_str()];
+        let raw = self.ask(Question::of(&COMMIT, &segments)).await?;
+        self.commit_from(repository, raw)
     }
 
     pub(super) fn commit_from(&self, repository: &RepositoryRef, raw: RawCommit) -> Result<Commit, Error> {

@@ -63,6 +63,7 @@ pub(super) const REPOSITORY: Read = get("{project}/_apis/git/repositories/{repos
 pub(super) const REFS: Read = get("{project}/_apis/git/repositories/{repository}/refs");
 pub(super) const ITEMS: Read = get("{project}/_apis/git/repositories/{repository}/items");
 pub(super) const COMMITS: Read = get("{project}/_apis/git/repositories/{repository}/commits");
+pub(super) const COMMIT: Read = get("{project}/_apis/git/repositories/{repository}/commits/{commit}");
 pub(super) const PUSHES: Read = get("{project}/_apis/git/repositories/{repository}/pushes");
 pub(super) const PULL_REQUESTS: Read = get("{project}/_apis/git/repositories/{repository}/pullrequests");
 pub(super) const PULL_REQUEST: Read = get("{project}/_apis/git/repositories/{repository}/pullrequests/{id}");
@@ -124,6 +125,7 @@ mod tests {
             &REFS,
             &ITEMS,
             &COMMITS,
+            &COMMIT,
             &PUSHES,
             &PULL_REQUESTS,
             &PULL_REQUEST,

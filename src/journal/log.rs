@@ -264,6 +264,9 @@ pub enum Entry {
     Replied {
         /// Which turn, from 1.
         turn: u32,
+        /// Sequence number of the newest entry that the model was given; words that came later
+        /// are for the next turn.
+        read_to: i64,
         /// Its words.
         text: String,
         /// The calls it wants.
@@ -392,4 +395,19 @@ pub struct Logged {
     pub body: String,
     /// What it says.
     pub entry: Entry,
+}
+
+/// An entry as it stands in the record, with its place in the chain of hashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Sequence number in the run, from 1.
+    pub seq: i64,
+    /// When, microseconds since 1970, UTC.
+    pub ts: i64,
+    /// The JSON text as stored and hashed.
+    pub body: String,
+    /// Hash of the entry before; empty for the first.
+    pub prev: String,
+    /// Hash of this entry: of `prev`, run, sequence number, time and body.
+    pub hash: String,
 }

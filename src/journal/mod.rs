@@ -6,7 +6,9 @@
 //! Must never know: models, tools, Azure DevOps, HTTP.
 
 mod feed;
+mod holder;
 mod log;
+mod rows;
 mod sqlite;
 mod view;
 mod writer;
@@ -18,17 +20,21 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use tokio::sync::{Notify, broadcast};
 
 use crate::clock::Clock;
 use crate::event::OutsideEvent;
 
 pub use feed::Notice;
+pub use holder::Holder;
 pub use log::{
-    Call, Entry, Link, Logged, Outcome, Person, RunId, Source, Status, Usage, WaitingFor,
+    Call, Entry, Link, Logged, Outcome, Person, Recorded, RunId, Source, Status, Usage, WaitingFor,
 };
-pub use view::{RunView, Step, StepKind, StepStatus};
+pub use rows::{Claim, IntakeRow, IntakeStatus, JournalError, NewRun, Received, RunRow};
+pub use view::{RunView, Step, StepKind, StepStatus, Write};
 
 /// Connections that read.
 const READERS: u32 = 4;
@@ -39,163 +45,56 @@ const CHANGES: usize = 256;
 /// Most log entries read at once.
 pub const PAGE: i64 = 1_000;
 
-/// Why the journal refused.
-#[derive(Debug, thiserror::Error)]
-pub enum JournalError {
-    /// The database cannot be opened or was made by a newer program.
-    #[error("the journal cannot be opened: {0}")]
-    Open(String),
-    /// The database failed. Nothing of the command was kept.
-    #[error("the journal could not write or read: {0}")]
-    Store(String),
-    /// No such run.
-    #[error("there is no run {0}")]
-    UnknownRun(RunId),
-    /// Another worker holds the run now.
-    #[error("run {0} is held by another worker")]
-    Fenced(RunId),
-    /// A stored entry does not read back.
-    #[error("entry {seq} of run {run} cannot be read: {reason}")]
-    Corrupt {
-        /// Which run.
-        run: RunId,
-        /// Which entry.
-        seq: i64,
-        /// Why.
-        reason: String,
-    },
-    /// The process is ending.
-    #[error("the journal is closed")]
-    Closed,
-}
-
-/// A run that is to be made.
-#[derive(Clone, Debug)]
-pub struct NewRun {
-    /// What was asked for.
-    pub instruction: String,
-    /// How.
-    pub source: Source,
-    /// By whom.
-    pub requested_by: Person,
-    /// Project served.
-    pub project: String,
-    /// Repository served.
-    pub repository: String,
-    /// What it is about, for example `pull_request:12`.
-    pub subject: Option<String>,
-}
-
-/// A run as the lists show it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RunRow {
-    /// Which.
-    pub id: RunId,
-    /// Where it is.
-    pub status: Status,
-    /// What it waits for.
-    pub waiting_for: Option<WaitingFor>,
-    /// What was asked first.
-    pub instruction: String,
-    /// How it came to be.
-    pub source: Source,
-    /// Display name of who asked.
-    pub requested_by: String,
-    /// What it is about.
-    pub subject: Option<String>,
-    /// Microseconds since 1970.
-    pub created_at: i64,
-    /// Microseconds since 1970.
-    pub updated_at: i64,
-    /// Sequence number of its newest entry.
-    pub last_seq: i64,
-}
-
-/// A held run. Every write of the holder names the fence, and a stale one is refused.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Claim {
-    /// Which run.
-    pub run: RunId,
-    /// The holder's number; the next holder's is larger.
-    pub fence: i64,
-}
-
-/// What came in from outside, with its fate.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct IntakeRow {
-    /// Which.
-    pub id: String,
-    /// Its type, as the sender names it.
-    pub kind: String,
-    /// One line for people.
-    pub summary: String,
-    /// The ids in it.
-    pub event: OutsideEvent,
-    /// Its fate so far.
-    pub status: IntakeStatus,
-    /// Why, where it was ignored or failed.
-    pub reason: Option<String>,
-    /// The run it started or joined.
-    pub run: Option<RunId>,
-    /// Microseconds since 1970.
-    pub received_at: i64,
-}
-
-/// Fate of what came in (CONTRACTS: event status).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum IntakeStatus {
-    /// Written down, not looked at yet.
-    Received,
-    /// Nothing to do; the reason says why.
-    Ignored,
-    /// Joined a run that was under way.
-    Merged,
-    /// Started a run.
-    Running,
-    /// Could not be judged; the reason says why.
-    Failed,
-}
-
-impl IntakeStatus {
-    /// The name in API and journal.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Received => "received",
-            Self::Ignored => "ignored",
-            Self::Merged => "merged",
-            Self::Running => "running",
-            Self::Failed => "failed",
-        }
-    }
-
-    fn parse(text: &str) -> Option<Self> {
-        [Self::Received, Self::Ignored, Self::Merged, Self::Running, Self::Failed]
-            .into_iter()
-            .find(|s| s.as_str() == text)
-    }
-}
-
-/// Answer to [`Journal::receive`].
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Received {
-    /// Id of the intake row, the first one's for a duplicate.
-    pub id: String,
-    /// Whether it had come before.
-    pub duplicate: bool,
-}
-
 /// What the writer can be asked to do.
 enum Command {
-    Create { id: RunId, run: NewRun, ts: i64 },
-    Append { run: RunId, fence: Option<i64>, known: i64, entries: Vec<Entry>, ts: i64 },
-    Claim { run: Option<RunId>, holder: String, ts: i64, until: i64 },
-    Renew { claim: Claim, until: i64 },
-    Release { claim: Claim },
-    Receive { id: String, key: String, summary: String, event: OutsideEvent, refused: Option<String>, ts: i64 },
-    ClaimIntake { ts: i64, until: i64 },
-    Settle { id: String, status: IntakeStatus, reason: Option<String>, run: Option<RunId>, ts: i64 },
-    Redeliver { id: String, ts: i64 },
+    Create {
+        id: RunId,
+        run: NewRun,
+        ts: i64,
+    },
+    Append {
+        run: RunId,
+        fence: Option<i64>,
+        known: i64,
+        entries: Vec<Entry>,
+        ts: i64,
+    },
+    Claim {
+        run: Option<RunId>,
+        holder: String,
+        ts: i64,
+        until: i64,
+    },
+    Renew {
+        claim: Claim,
+        until: i64,
+    },
+    Release {
+        claim: Claim,
+    },
+    Receive {
+        id: String,
+        key: String,
+        summary: String,
+        event: OutsideEvent,
+        refused: Option<String>,
+        ts: i64,
+    },
+    ClaimIntake {
+        ts: i64,
+        until: i64,
+    },
+    Settle {
+        id: String,
+        status: IntakeStatus,
+        reason: Option<String>,
+        run: Option<RunId>,
+        ts: i64,
+    },
+    Redeliver {
+        id: String,
+        ts: i64,
+    },
 }
 
 /// What the writer answers.
@@ -305,7 +204,8 @@ impl Journal {
         let command = Command::Append { run: run.clone(), fence, known, entries, ts: self.now() };
         let Answer::Log(log) = self.writer.write(command).await? else { return Err(JournalError::Closed) };
         if let Some(last) = log.last() {
-            let complete = log.iter().any(|l| matches!(l.entry, Entry::Replied { .. } | Entry::Finished { .. }));
+            let complete =
+                log.iter().any(|l| matches!(l.entry, Entry::Replied { .. } | Entry::Finished { .. }));
             self.feed.appended(&run, last.seq, complete);
         }
         self.told(&run);
@@ -488,6 +388,15 @@ impl Journal {
         sqlite::log(&self.readers, run, after, PAGE).await
     }
 
+    /// The record of a run as stored and hashed, entries after `after`, at most [`PAGE`]. Unlike
+    /// [`Journal::log`] it gives entries that no longer read back, too.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn record(&self, run: &RunId, after: i64) -> Result<Vec<Recorded>, JournalError> {
+        sqlite::record(&self.readers, run, after, PAGE).await
+    }
+
     /// The whole log of a run.
     ///
     /// # Errors
@@ -547,75 +456,4 @@ impl Journal {
 
 fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 2)
-}
-
-/// A held run and what its holder knows of its log. Everything written while working a run goes
-/// through here, so that the holder also learns, in order, what others added meanwhile.
-pub struct Holder {
-    journal: Journal,
-    claim: Claim,
-    known: i64,
-    unseen: Vec<Logged>,
-}
-
-impl Holder {
-    /// The holder of `claim`, who has read the log up to `known`.
-    pub fn new(journal: Journal, claim: Claim, known: i64) -> Self {
-        Self { journal, claim, known, unseen: Vec::new() }
-    }
-
-    /// The held run.
-    pub fn run(&self) -> &RunId {
-        &self.claim.run
-    }
-
-    /// The journal.
-    pub fn journal(&self) -> &Journal {
-        &self.journal
-    }
-
-    /// The claim.
-    pub fn claim(&self) -> &Claim {
-        &self.claim
-    }
-
-    /// Writes entries, synced when this returns. False: others had added words that the holder has
-    /// not read, and an entry that lets go of the run was therefore not written.
-    ///
-    /// # Errors
-    /// [`JournalError::Fenced`] when another worker holds the run by now.
-    pub async fn record(&mut self, entries: Vec<Entry>) -> Result<bool, JournalError> {
-        let wanted = entries.last().cloned();
-        let log = self.journal.append(&self.claim, self.known, entries).await?;
-        let written = wanted.is_none() || log.last().map(|logged| &logged.entry) == wanted.as_ref();
-        self.known = log.last().map_or(self.known, |logged| logged.seq);
-        self.unseen.extend(log);
-        Ok(written)
-    }
-
-    /// Takes what was logged since the last time, by anybody.
-    pub fn take_unseen(&mut self) -> Vec<Logged> {
-        std::mem::take(&mut self.unseen)
-    }
-
-    /// Puts entries back that were taken and not used.
-    pub fn give_back(&mut self, unseen: Vec<Logged>) {
-        self.unseen.splice(0..0, unseen);
-    }
-
-    /// Reads what others added since.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn read_on(&mut self) -> Result<(), JournalError> {
-        loop {
-            let page = self.journal.log(&self.claim.run, self.known).await?;
-            let full = page.len() as i64 == PAGE;
-            self.known = page.last().map_or(self.known, |logged| logged.seq);
-            self.unseen.extend(page);
-            if !full {
-                return Ok(());
-            }
-        }
-    }
 }

@@ -4,8 +4,8 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{Connection as _, Row as _};
 
 use super::{
-    Answer, Claim, Command, Entry, IntakeRow, IntakeStatus, JournalError, Logged, NewRun, Received, RunId,
-    RunRow, Source, Status, WaitingFor,
+    Answer, Claim, Command, Entry, IntakeRow, IntakeStatus, JournalError, Logged, NewRun, Received, Recorded,
+    RunId, RunRow, Source, Status, WaitingFor,
 };
 use crate::digest::Digest;
 use crate::event::OutsideEvent;
@@ -22,11 +22,14 @@ type Applied = Result<Result<Answer, JournalError>, sqlx::Error>;
 pub(super) async fn apply(db: &mut SqliteConnection, command: Command) -> Applied {
     match command {
         Command::Create { id, run, ts } => create(db, &id, run, ts).await,
-        Command::Append { run, fence, known, entries, ts } => append(db, run, fence, known, entries, ts).await,
+        Command::Append { run, fence, known, entries, ts } => {
+            append(db, run, fence, known, entries, ts).await
+        }
         Command::Claim { run, holder, ts, until } => claim(db, run.as_ref(), &holder, ts, until).await,
         Command::Renew { claim, until } => {
             let sql = "UPDATE runs SET lease_until = ?1 WHERE id = ?2 AND fence = ?3 AND holder IS NOT NULL";
-            let done = sqlx::query(sql).bind(until).bind(claim.run.as_str()).bind(claim.fence).execute(db).await?;
+            let done =
+                sqlx::query(sql).bind(until).bind(claim.run.as_str()).bind(claim.fence).execute(db).await?;
             Ok(Ok(Answer::Done(done.rows_affected() == 1)))
         }
         Command::Release { claim } => {
@@ -194,7 +197,8 @@ async fn project(
 }
 
 async fn chain_head(db: &mut SqliteConnection, run: &RunId, seq: i64, head: &str) -> Result<(), sqlx::Error> {
-    let last = sqlx::query("SELECT n, hash FROM heads ORDER BY n DESC LIMIT 1").fetch_optional(&mut *db).await?;
+    let last =
+        sqlx::query("SELECT n, hash FROM heads ORDER BY n DESC LIMIT 1").fetch_optional(&mut *db).await?;
     let (n, prev): (i64, String) = match last {
         Some(row) => (row.try_get(0)?, row.try_get(1)?),
         None => (0, String::new()),
@@ -217,13 +221,7 @@ fn entry_hash(run: &RunId, seq: i64, ts: i64, body: &str, prev: &str) -> Digest 
     Digest::chain(LOG_DOMAIN, prev, format!("{run}\n{seq}\n{ts}\n{body}").as_bytes())
 }
 
-async fn claim(
-    db: &mut SqliteConnection,
-    run: Option<&RunId>,
-    holder: &str,
-    ts: i64,
-    until: i64,
-) -> Applied {
+async fn claim(db: &mut SqliteConnection, run: Option<&RunId>, holder: &str, ts: i64, until: i64) -> Applied {
     let sql = "UPDATE runs SET status = 'running', holder = ?1, lease_until = ?3, fence = fence + 1, \
                waiting_for = NULL, wake_at = NULL \
                WHERE id = (SELECT id FROM runs WHERE (?4 IS NULL OR id = ?4) AND (status = 'queued' \
@@ -380,6 +378,28 @@ pub(super) async fn intake_row(db: &SqlitePool, id: &str) -> Result<Option<Intak
     let sql = sqlx::AssertSqlSafe(format!("SELECT {INTAKE} FROM intake WHERE id = ?1"));
     let row = sqlx::query(sql).bind(id).fetch_optional(db).await.map_err(store)?;
     row.map(|row| read_intake(&row)).transpose().map_err(store)
+}
+
+pub(super) async fn record(
+    db: &SqlitePool,
+    run: &RunId,
+    after: i64,
+    limit: i64,
+) -> Result<Vec<Recorded>, JournalError> {
+    let sql =
+        "SELECT seq, ts, body, prev, hash FROM log WHERE run_id = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3";
+    let query = sqlx::query(sql).bind(run.as_str()).bind(after).bind(limit);
+    let rows = query.fetch_all(db).await.map_err(store)?;
+    let read = |row: &SqliteRow| {
+        Ok(Recorded {
+            seq: row.try_get(0)?,
+            ts: row.try_get(1)?,
+            body: row.try_get(2)?,
+            prev: row.try_get(3)?,
+            hash: row.try_get(4)?,
+        })
+    };
+    rows.iter().map(read).collect::<Result<_, sqlx::Error>>().map_err(store)
 }
 
 pub(super) async fn first_fault(db: &SqlitePool, run: &RunId) -> Result<Option<i64>, JournalError> {

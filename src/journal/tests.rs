@@ -77,7 +77,8 @@ async fn an_event_is_received_once_and_settled_once() {
     let folder = tempfile::tempdir().unwrap();
     let journal = journal(&folder, Clock::Real).await;
     let event = OutsideEvent::WorkItemChanged { work_item_id: 3 };
-    let first = journal.receive("workitem.updated:e1", "work item 3 updated", event.clone(), None).await.unwrap();
+    let first =
+        journal.receive("workitem.updated:e1", "work item 3 updated", event.clone(), None).await.unwrap();
     let again = journal.receive("workitem.updated:e1", "work item 3 updated", event, None).await.unwrap();
     assert!(!first.duplicate && again.duplicate);
     assert_eq!(first.id, again.id);
@@ -147,7 +148,12 @@ fn the_view_tells_a_refused_step_from_a_failed_one() {
         policy: crate::digest::Digest::of("t", b""),
     };
     let entries = [
-        Entry::ToolStarted { step: 1, call_id: "c".into(), tool: "push_changes".into(), arguments: serde_json::json!({}) },
+        Entry::ToolStarted {
+            step: 1,
+            call_id: "c".into(),
+            tool: "push_changes".into(),
+            arguments: serde_json::json!({}),
+        },
         Entry::Decided { step: 1, action: "git.push".into(), verdict },
         Entry::ToolFinished {
             step: 1,

@@ -88,6 +88,8 @@ pub struct Step {
     pub diff: Option<String>,
     /// What was written outside, or was not allowed to be.
     pub writes: Vec<Write>,
+    /// What a person can do, where it did not go well.
+    pub remedy: Option<String>,
 }
 
 /// One outside write of a step, and what the judge said.
@@ -144,11 +146,13 @@ impl RunView {
                 step.arguments = arguments.clone();
                 self.steps.push(step);
             }
-            Entry::Decided { .. } | Entry::Intended { .. } | Entry::ToolFinished { .. } => self.in_step(logged),
+            Entry::Decided { .. } | Entry::Intended { .. } | Entry::ToolFinished { .. } => {
+                self.in_step(logged)
+            }
             Entry::Trouble { what, remedy } => {
-                let text = remedy.as_ref().map_or_else(|| what.clone(), |remedy| format!("{what} {remedy}"));
-                let mut step = Step::new(logged, StepKind::Notice, &text);
+                let mut step = Step::new(logged, StepKind::Notice, what);
                 step.status = StepStatus::Failed;
+                step.remedy = remedy.clone();
                 self.steps.push(step);
             }
             Entry::Waiting { reason, .. } => self.waiting_reason = Some(reason.clone()),
@@ -157,7 +161,9 @@ impl RunView {
                 let text = format!("{} asked to stop.", by.name);
                 self.steps.push(Step::new(logged, StepKind::Notice, &text));
             }
-            Entry::Finished { status, answer, remedy } => self.finish(logged, *status, answer, remedy.as_deref()),
+            Entry::Finished { status, answer, remedy } => {
+                self.finish(logged, *status, answer, remedy.as_deref())
+            }
             Entry::Unknown => {
                 let text = "This entry was written by another version of the program.";
                 self.steps.push(Step::new(logged, StepKind::Notice, text));
@@ -217,9 +223,12 @@ impl RunView {
         }
         if status != Status::Done {
             let mut step = Step::new(logged, StepKind::Notice, answer);
-            if status != Status::Cancelled {
-                step.status = StepStatus::Failed;
-            }
+            step.status = match status {
+                Status::Cancelled => StepStatus::Ok,
+                Status::Refused => StepStatus::Refused,
+                _ => StepStatus::Failed,
+            };
+            step.remedy = remedy.map(str::to_owned);
             self.steps.push(step);
         }
     }
@@ -242,6 +251,7 @@ impl Step {
             duration_ms: None,
             diff: None,
             writes: Vec::new(),
+            remedy: None,
         }
     }
 }

@@ -38,7 +38,9 @@ pub enum PolicyError {
         reason: String,
     },
     /// A test inside a rule gives another outcome than it expects.
-    #[error("rule '{rule}': its test {number} expects {expected} and gets {found}; correct the rule or the test")]
+    #[error(
+        "rule '{rule}': its test {number} expects {expected} and gets {found}; correct the rule or the test"
+    )]
     Test {
         /// The rule's id.
         rule: String,
@@ -219,7 +221,10 @@ mod tests {
             assert_eq!(policy.decide(&push(branch)).outcome, Outcome::Deny, "{branch}");
         }
         assert_eq!(policy.decide(&Facts { own_branch: false, ..push("agent/1-x") }).outcome, Outcome::Deny);
-        assert_eq!(policy.decide(&Facts { project_served: false, ..push("agent/1-x") }).outcome, Outcome::Deny);
+        assert_eq!(
+            policy.decide(&Facts { project_served: false, ..push("agent/1-x") }).outcome,
+            Outcome::Deny
+        );
     }
 
     #[test]
@@ -250,7 +255,8 @@ mod tests {
         assert!(matches!(parse(&format!("{rule}branch = [\"a{{\"]\n")), Err(PolicyError::Glob { .. })));
         let twice = format!("{rule}[[rule]]\nid = \"a\"\neffect = \"deny\"\naction = [\"x\"]\n");
         assert!(matches!(parse(&twice), Err(PolicyError::Duplicate(_))));
-        let failing = format!("{rule}[[rule.test]]\nfacts = {{ action = \"git.push\" }}\nexpect = \"deny\"\n");
+        let failing =
+            format!("{rule}[[rule.test]]\nfacts = {{ action = \"git.push\" }}\nexpect = \"deny\"\n");
         assert!(matches!(parse(&failing), Err(PolicyError::Test { number: 1, .. })));
     }
 

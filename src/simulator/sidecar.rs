@@ -24,6 +24,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router, middleware};
 use serde_json::json;
+use tokio::sync::OnceCell;
 use url::Url;
 
 use super::entra::Entra;
@@ -73,7 +74,8 @@ impl std::fmt::Debug for Credential {
 pub struct Settings {
     /// Which family of versions it is.
     pub version: Version,
-    /// `AzureAd:Instance`: the address of Entra. Without one every token request is a 500.
+    /// `AzureAd:Instance`: the address of Entra. Without one the sidecar starts a simulated tenant of
+    /// its own on a free port of this machine, and uses its secret.
     pub instance: Option<Url>,
     /// `AzureAd:TenantId`.
     pub tenant_id: String,
@@ -105,8 +107,8 @@ pub struct Settings {
 pub struct Profile {
     /// The name in the path.
     pub name: String,
-    /// `Scopes`.
-    pub scopes: Vec<String>,
+    /// The resource that `Scopes` names, without `/.default`; none when no scope is configured.
+    pub audience: Option<String>,
     /// `RequestAppToken`.
     pub request_app_token: bool,
     /// `BaseUrl`; only `DownstreamApi` uses it.
@@ -118,12 +120,11 @@ pub struct Profile {
 }
 
 impl Settings {
-    /// Version 1.1 with the profiles `ado`, `aoai` and `me`, and the gates that an agent user needs;
-    /// it still wants an `instance` and a credential.
+    /// Version 1.1 with the profiles `ado`, `aoai` and `me`, and the gates that an agent user needs.
     pub fn new(clock: Clock) -> Self {
         let profile = |name: &str, resource: &str| Profile {
             name: name.to_owned(),
-            scopes: vec![format!("{resource}/.default")],
+            audience: Some(resource.to_owned()),
             ..Profile::default()
         };
         Self {
@@ -167,12 +168,31 @@ struct Sidecar {
     /// As it is now; control may change it.
     settings: RwLock<Settings>,
     http: OnceLock<Option<reqwest::Client>>,
+    own: OnceCell<(Url, String)>,
     cache: legs::Cache,
     keys: inbound::Keys,
     faults: Mutex<control::Faults>,
 }
 
 impl Sidecar {
+    /// The settings with an Entra to ask: the configured one, or one that is started now.
+    async fn connected(&self) -> Settings {
+        let mut settings = self.settings();
+        if settings.instance.is_none() {
+            let own = self.own.get_or_try_init(|| own_tenant(self.authority.clone())).await;
+            match own {
+                Ok((instance, secret)) => {
+                    settings.instance = Some(instance.clone());
+                    if settings.credentials.is_empty() {
+                        settings.credentials = vec![Credential::Secret(secret.clone())];
+                    }
+                }
+                Err(error) => tracing::error!(%error, "the sidecar can start no tenant of its own"),
+            }
+        }
+        settings
+    }
+
     fn settings(&self) -> Settings {
         self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -192,9 +212,19 @@ impl Sidecar {
     }
 }
 
+/// Starts a simulated tenant; it ends with the process.
+async fn own_tenant(authority: Arc<Authority>) -> anyhow::Result<(Url, String)> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let base = Url::parse(&format!("http://{}", listener.local_addr()?))?;
+    let tenant = Entra::new(authority, &super::entra::Settings { base: base.clone(), provisioned: true })?;
+    let secret = tenant.blueprint_secret().to_owned();
+    tokio::spawn(async move { axum::serve(listener, super::entra::router(tenant)).await });
+    Ok((base, secret))
+}
+
 /// The routes of the sidecar. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, or
 /// the rule that callers come from this machine has nothing to look at and lets everybody in.
-/// `authority` is only for the control that expires all tokens.
+/// `authority` signs for a tenant of its own, and serves the control that expires all tokens.
 ///
 /// Control for tests: `POST /_simulator/expire {"lifetime_seconds"?}` makes all tokens expired and may
 /// give new ones another life; `POST /_simulator/restart` empties the cache; `POST /_simulator/break
@@ -207,6 +237,7 @@ pub fn router(authority: Arc<Authority>, settings: Settings) -> Router {
         first: settings.clone(),
         settings: RwLock::new(settings),
         http: OnceLock::new(),
+        own: OnceCell::new(),
         cache: legs::Cache::default(),
         keys: inbound::Keys::default(),
         faults: Mutex::default(),
@@ -233,7 +264,7 @@ async fn unauthenticated(
     Path(api): Path<String>,
     Query(query): Parameters,
 ) -> Response {
-    let settings = sidecar.settings();
+    let settings = sidecar.connected().await;
     let gate = settings.version == Version::V1_0_0 || settings.allow_overrides_unauthenticated;
     let wanted = Wanted::read(&query, gate, settings.version);
     sidecar.header(&settings, &api, &wanted, None).await
@@ -245,7 +276,7 @@ async fn authenticated(
     Query(query): Parameters,
     headers: HeaderMap,
 ) -> Response {
-    let settings = sidecar.settings();
+    let settings = sidecar.connected().await;
     match inbound::caller(&sidecar, &settings, &headers).await {
         Ok(caller) => {
             let gate = settings.version == Version::V1_0_0 || settings.allow_overrides;

@@ -110,16 +110,17 @@ async fn at(desk: &mut Desk<'_>, branch: Option<&str>) -> Result<(BranchName, Co
     };
     match desk.toolbox.azure.branch(&desk.toolbox.served, &name).await? {
         Some(found) => Ok((name, found.tip)),
-        None => Err(words(format!("There is no branch {name}."), "Leave branch null for the default branch.")),
+        None => {
+            Err(words(format!("There is no branch {name}."), "Leave branch null for the default branch."))
+        }
     }
 }
 
 async fn default_branch(desk: &Desk<'_>) -> Result<BranchName, Fault> {
     let repository = desk.toolbox.repository().await?;
-    repository
-        .default_branch
-        .clone()
-        .ok_or_else(|| words("The repository is empty: it has no default branch.", "Ask the person to add a first commit."))
+    repository.default_branch.clone().ok_or_else(|| {
+        words("The repository is empty: it has no default branch.", "Ask the person to add a first commit.")
+    })
 }
 
 async fn list(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
@@ -169,7 +170,8 @@ async fn read_file(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fau
         true => text.clone(),
         false => text.split_inclusive('\n').skip(from - 1).take(to + 1 - from).collect(),
     };
-    let mut content = json!({ "path": path, "branch": branch, "commit": commit, "lines": lines, "text": part });
+    let mut content =
+        json!({ "path": path, "branch": branch, "commit": commit, "lines": lines, "text": part });
     if !whole {
         content["shown"] = json!(format!("lines {from} to {to}"));
     }
@@ -180,7 +182,9 @@ async fn read_file(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fau
     };
     let mut url = url::Url::parse(&repository.web_url).ok();
     if let Some(url) = url.as_mut() {
-        url.query_pairs_mut().append_pair("path", path.as_str()).append_pair("version", &format!("GB{branch}"));
+        url.query_pairs_mut()
+            .append_pair("path", path.as_str())
+            .append_pair("version", &format!("GB{branch}"));
     }
     Ok(Outcome {
         ok: true,
@@ -194,7 +198,10 @@ async fn read_file(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fau
 async fn text_of(desk: &Desk<'_>, version: &Version, path: &ItemPath) -> Result<String, Fault> {
     let bytes = desk.toolbox.azure.file(&desk.toolbox.served, version, path, limits::FILE_BYTES).await?;
     String::from_utf8(bytes).ok().filter(|text| !text.contains('\0')).ok_or_else(|| {
-        words(format!("{path} is not a UTF-8 text file."), "It cannot be read or edited here; leave it as it is.")
+        words(
+            format!("{path} is not a UTF-8 text file."),
+            "It cannot be read or edited here; leave it as it is.",
+        )
     })
 }
 
@@ -211,10 +218,16 @@ async fn push(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
     let args: Push = read(arguments)?;
     let title = args.message.lines().next().unwrap_or_default().trim().to_owned();
     if title.is_empty() || args.message.chars().count() > MAX_MESSAGE {
-        return Err(words("The commit message is empty or too long.", "Say in one line what the commit does."));
+        return Err(words(
+            "The commit message is empty or too long.",
+            "Say in one line what the commit does.",
+        ));
     }
     if args.changes.is_empty() || args.changes.len() > MAX_CHANGES {
-        return Err(words(format!("Give 1 to {MAX_CHANGES} changes."), "Split a larger change into several pushes."));
+        return Err(words(
+            format!("Give 1 to {MAX_CHANGES} changes."),
+            "Split a larger change into several pushes.",
+        ));
     }
     desk.gate.read("git.read").await?;
     let to = destination(desk, args.branch.as_deref(), args.work_item_id, &title).await?;
@@ -268,7 +281,10 @@ async fn destination(
     let base = default_branch(desk).await?;
     match azure.branch(&served, &base).await? {
         Some(base) => Ok(Destination { branch: name, tip: base.tip, url: None, own: true }),
-        None => Err(words(format!("There is no branch {base} to start from."), "Ask the person to look at the repository.")),
+        None => Err(words(
+            format!("There is no branch {base} to start from."),
+            "Ask the person to look at the repository.",
+        )),
     }
 }
 
@@ -285,7 +301,11 @@ fn new_name(work_item: Option<u32>, title: &str, tail: &str) -> String {
             break;
         }
     }
-    let parts = [work_item.map(|id| id.to_string()).unwrap_or_default(), slug.trim_matches('-').to_owned(), tail.to_owned()];
+    let parts = [
+        work_item.map(|id| id.to_string()).unwrap_or_default(),
+        slug.trim_matches('-').to_owned(),
+        tail.to_owned(),
+    ];
     let name = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
     format!("agent/{}", if name.is_empty() { "change".to_owned() } else { name })
 }
@@ -301,7 +321,10 @@ async fn prepare(
     match change.action {
         Kind::Add => {
             let Some(content) = &change.content else {
-                return Err(words(format!("{path}: content is missing."), "Give the whole text of the new file."));
+                return Err(words(
+                    format!("{path}: content is missing."),
+                    "Give the whole text of the new file.",
+                ));
             };
             add_diff(diff, &path, "", content);
             Ok(FileChange::Add { path, content: Content::Text(content.clone()) })
@@ -331,7 +354,10 @@ async fn prepare(
         }
         Kind::Rename => {
             let Some(new_path) = &change.new_path else {
-                return Err(words(format!("{path}: new_path is missing."), "Give the path after the rename."));
+                return Err(words(
+                    format!("{path}: new_path is missing."),
+                    "Give the path after the rename.",
+                ));
             };
             let new_path = ItemPath::new(new_path)?;
             diff.push_str(&format!("rename from {path}\nrename to {new_path}\n"));
@@ -389,12 +415,8 @@ async fn send(
         name: me.name.clone(),
         email: me.account.clone().unwrap_or_else(|| "ado-coworker@invalid".into()),
     };
-    let message = format!(
-        "{}\n\nAgent-Run: {}\nAgent-Step: {}",
-        message.trim_end(),
-        desk.gate.run(),
-        desk.gate.step()
-    );
+    let message =
+        format!("{}\n\nAgent-Run: {}\nAgent-Step: {}", message.trim_end(), desk.gate.run(), desk.gate.step());
     let action = Action::Push {
         repository,
         branch: to.branch.clone(),
@@ -406,7 +428,10 @@ async fn send(
     let facts = facts(action.kind(), desk);
     let effect = desk.gate.write(action, facts).await?;
     let Some(commit) = effect.commit.as_deref().map(CommitId::new).transpose()? else {
-        return Err(words("The push has no commit id in its answer.", "Read the branch to see what is there."));
+        return Err(words(
+            "The push has no commit id in its answer.",
+            "Read the branch to see what is there.",
+        ));
     };
     Ok(Sent { commit, commit_url: effect.web_url, branch_url })
 }
@@ -451,7 +476,10 @@ mod tests {
         assert_eq!(new_name(Some(17), "Fix login timeout", ""), "agent/17-fix-login-timeout");
         assert_eq!(new_name(None, "  Größe: ändern!! ", ""), "agent/gr-e-ndern");
         assert_eq!(new_name(None, "日本語", ""), "agent/change");
-        assert_eq!(new_name(Some(1), &"long ".repeat(40), "ab12cd").len(), "agent/1--ab12cd".len() + SLUG - 1);
+        assert_eq!(
+            new_name(Some(1), &"long ".repeat(40), "ab12cd").len(),
+            "agent/1--ab12cd".len() + SLUG - 1
+        );
         for title in ["a.lock", "x..y", "-", "Fix login timeout"] {
             BranchName::new(&new_name(Some(1), title, "")).unwrap();
         }

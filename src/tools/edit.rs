@@ -31,7 +31,8 @@ pub(super) fn apply(path: &str, original: &str, edits: &[(String, String)]) -> R
 /// byte-order mark.
 pub(super) fn rewrite(original: &str, content: &str) -> String {
     let plain = content.strip_prefix(BOM).unwrap_or(content).replace("\r\n", "\n");
-    let all_crlf = original.contains("\r\n") && original.matches('\n').count() == original.matches("\r\n").count();
+    let all_crlf =
+        original.contains("\r\n") && original.matches('\n').count() == original.matches("\r\n").count();
     let text = if all_crlf { plain.replace('\n', "\r\n") } else { plain };
     if original.starts_with(BOM) { format!("{BOM}{text}") } else { text }
 }
@@ -113,7 +114,11 @@ fn not_found(path: &str, plain: &str, old: &str) -> Fault {
     let remedy = match nearest {
         Some((i, line, _)) => {
             let line: String = line.chars().take(200).collect();
-            format!("The nearest line is {}: `{}`. Copy the old text exactly from the file.", i + 1, line.trim())
+            format!(
+                "The nearest line is {}: `{}`. Copy the old text exactly from the file.",
+                i + 1,
+                line.trim()
+            )
         }
         None => "Read the file again and copy the old text exactly.".to_owned(),
     };
@@ -149,7 +154,9 @@ mod tests {
     fn an_old_text_must_be_there_once() {
         let twice = one("x = 1\ny\nx = 1\n", "x = 1", "x = 2").unwrap_err();
         assert!(twice.to_string().contains("lines 1 and 3"), "{twice}");
-        let Fault::Words { remedy, .. } = one("const timeout = 30;\n", "const timeout = 3;", "x").unwrap_err() else {
+        let Fault::Words { remedy, .. } =
+            one("const timeout = 30;\n", "const timeout = 3;", "x").unwrap_err()
+        else {
             panic!("words were expected")
         };
         assert!(remedy.contains("line is 1: `const timeout = 30;`"), "{remedy}");

@@ -24,6 +24,7 @@ use url::Url;
 
 use crate::action::{RepositoryRef, Unacceptable};
 use crate::azure_devops::{self, Client, Me, PullRequest, Repository, Thread};
+use crate::clock::Clock;
 use crate::journal::{Holder, JournalError, Outcome, Person};
 use crate::model::{ToolSchema, ToolSchemas};
 use crate::policy::{Policy, Verdict};
@@ -42,6 +43,7 @@ pub struct Toolbox {
     policy: Arc<Policy>,
     served: RepositoryRef,
     public_url: Url,
+    clock: Clock,
     me: OnceCell<Me>,
     repository: OnceCell<Repository>,
 }
@@ -151,8 +153,14 @@ const TOOLS: &[Tool] = &[
 impl Toolbox {
     /// The tools over `azure`, judged by `policy`, for the repository that is served. Runs are
     /// seen at `public_url`.
-    pub fn new(azure: Client, policy: Arc<Policy>, served: RepositoryRef, public_url: Url) -> Self {
-        Self { azure, policy, served, public_url, me: OnceCell::new(), repository: OnceCell::new() }
+    pub fn new(
+        azure: Client,
+        policy: Arc<Policy>,
+        served: RepositoryRef,
+        public_url: Url,
+        clock: Clock,
+    ) -> Self {
+        Self { azure, policy, served, public_url, clock, me: OnceCell::new(), repository: OnceCell::new() }
     }
 
     /// What the model is told of the tools.
@@ -166,6 +174,10 @@ impl Toolbox {
             parameters: (tool.parameters)(),
         };
         ToolSchemas::new(&TOOLS.iter().map(describe).collect::<Vec<_>>())
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
     }
 
     /// The rules in force.
@@ -255,7 +267,10 @@ fn refused(verdict: &Verdict) -> Outcome {
         true => format!("Not allowed. {}", verdict.message),
         false => format!("Not allowed by rule {rules}. {}", verdict.message),
     };
-    failure(error.trim_end(), "Do not try this again. Go on without it, or say in your answer what was not possible.")
+    failure(
+        error.trim_end(),
+        "Do not try this again. Go on without it, or say in your answer what was not possible.",
+    )
 }
 
 /// Cuts a result to what the model is given, and says so.
@@ -291,8 +306,9 @@ fn ceil(text: &str, mut at: usize) -> usize {
 
 /// Reads the arguments of a tool.
 fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, Fault> {
-    serde_json::from_value(arguments)
-        .map_err(|error| words(format!("The arguments do not fit: {error}."), "Call the tool again as its schema says."))
+    serde_json::from_value(arguments).map_err(|error| {
+        words(format!("The arguments do not fit: {error}."), "Call the tool again as its schema says.")
+    })
 }
 
 #[cfg(test)]
@@ -304,8 +320,10 @@ mod tests {
         for tool in TOOLS {
             schema::check_strict(&(tool.parameters)()).unwrap_or_else(|e| panic!("{}: {e}", tool.name));
         }
-        let text: usize =
-            TOOLS.iter().map(|t| t.name.len() + t.description.len() + (t.parameters)().to_string().len()).sum();
+        let text: usize = TOOLS
+            .iter()
+            .map(|t| t.name.len() + t.description.len() + (t.parameters)().to_string().len())
+            .sum();
         // CONTRACTS: under 3,000 tokens; about four characters each.
         assert!(text < 12_000, "the tools take {text} characters");
         Toolbox::schemas().unwrap();

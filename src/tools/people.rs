@@ -77,8 +77,10 @@ pub(super) async fn resolve(desk: &mut Desk<'_>, name: &str) -> Result<Person, F
             "Leave the person out, or use find_person with another part of the name.",
         )),
         (_, many) => {
-            let names: Vec<String> =
-                many.iter().map(|p| format!("{} <{}>", p.name, p.account.as_deref().unwrap_or("?"))).collect();
+            let names: Vec<String> = many
+                .iter()
+                .map(|p| format!("{} <{}>", p.name, p.account.as_deref().unwrap_or("?")))
+                .collect();
             Err(words(
                 format!("'{name}' can mean several people: {}.", names.join(", ")),
                 "Use the mail address of the one that is meant.",

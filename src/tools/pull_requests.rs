@@ -76,7 +76,10 @@ fn place(desk: &Desk<'_>, found: &PullRequest) -> Result<RepositoryRef, Fault> {
         return Ok(served.clone());
     }
     Err(words(
-        format!("Pull request {} is in {}/{}, which this co-worker does not serve.", found.id, found.project, found.repository),
+        format!(
+            "Pull request {} is in {}/{}, which this co-worker does not serve.",
+            found.id, found.project, found.repository
+        ),
         format!("Only {}/{} is served.", served.project, served.repository),
     ))
 }
@@ -100,7 +103,8 @@ async fn get(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
         found.reviewers.iter().map(|r| json!({ "name": r.person.name, "vote": vote(r.vote) })).collect();
     let work_items: Vec<Value> = work_items.iter().map(|w| json!({ "id": w.id, "title": w.title })).collect();
     let files: Vec<&str> = changes.files.iter().take(MAX_FILES).map(|file| file.path.as_str()).collect();
-    let threads: Vec<Value> = threads.iter().rev().take(MAX_THREADS).rev().map(|t| thread(t, &me.id)).collect();
+    let threads: Vec<Value> =
+        threads.iter().rev().take(MAX_THREADS).rev().map(|t| thread(t, &me.id)).collect();
     let content = json!({
         "id": found.id, "title": found.title, "description": found.description, "status": found.status,
         "is_draft": found.is_draft, "source_branch": found.source_branch, "target_branch": found.target_branch,
@@ -206,14 +210,19 @@ async fn target_branch(desk: &Desk<'_>, wanted: Option<&str>) -> Result<BranchNa
 
 /// The description with a line that leads back to the run.
 fn described(description: &str, run_url: &str) -> Result<String, Fault> {
-    let text = format!("{}\n\n---\nOpened by ado-coworker: [what it did]({run_url}).", description.trim_end());
+    let text =
+        format!("{}\n\n---\nOpened by ado-coworker: [what it did]({run_url}).", description.trim_end());
     match limits::length(&text) <= limits::PULL_REQUEST_DESCRIPTION {
         true => Ok(text),
         false => Err(words("The description is too long.", "Use at most 3,800 characters.")),
     }
 }
 
-async fn reviewers(desk: &mut Desk<'_>, names: &[String], me: &str) -> Result<Vec<azure_devops::Person>, Fault> {
+async fn reviewers(
+    desk: &mut Desk<'_>,
+    names: &[String],
+    me: &str,
+) -> Result<Vec<azure_devops::Person>, Fault> {
     if names.len() > MAX_REVIEWERS {
         return Err(words("There are too many reviewers.", "Give at most 10."));
     }
@@ -243,12 +252,8 @@ async fn reply(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> 
     let repository = place(desk, &found)?;
     let own = found.created_by.id == desk.toolbox.me().await?.id;
     let (pull_request_id, thread_id) = (args.pull_request_id, args.thread_id);
-    let action = Action::ReplyToThread {
-        repository: repository.clone(),
-        pull_request_id,
-        thread_id,
-        text: args.text,
-    };
+    let action =
+        Action::ReplyToThread { repository: repository.clone(), pull_request_id, thread_id, text: args.text };
     let facts = Facts { own_pull_request: own, ..desk.gate.facts(action.kind()) };
     let effect = desk.gate.write(action, facts).await?;
     if let Some(status) = args.status {

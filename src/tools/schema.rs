@@ -66,12 +66,16 @@ fn flatten_enum(map: &mut Map<String, Value>) {
 pub(super) fn check_strict(schema: &Value) -> Result<(), String> {
     match schema {
         Value::Object(map) => {
-            if map.contains_key("$ref") || DROPPED.iter().any(|name| map.contains_key(*name) && *name != "title") {
+            if map.contains_key("$ref")
+                || DROPPED.iter().any(|name| map.contains_key(*name) && *name != "title")
+            {
                 return Err(format!("has a keyword that strict mode refuses: {schema}"));
             }
             if let Some(properties) = map.get("properties").and_then(Value::as_object) {
                 let required = map.get("required").and_then(Value::as_array).ok_or("no required list")?;
-                if required.len() != properties.len() || map.get("additionalProperties") != Some(&json!(false)) {
+                if required.len() != properties.len()
+                    || map.get("additionalProperties") != Some(&json!(false))
+                {
                     return Err(format!("not every property is required: {schema}"));
                 }
                 return properties.values().try_for_each(check_strict);

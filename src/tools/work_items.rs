@@ -123,7 +123,12 @@ async fn query(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> 
         1 => "1 work item".to_owned(),
         n => format!("{n} work items"),
     };
-    Ok(Outcome { ok: true, content: json!({ "work_items": shown }).to_string(), summary, ..Outcome::default() })
+    Ok(Outcome {
+        ok: true,
+        content: json!({ "work_items": shown }).to_string(),
+        summary,
+        ..Outcome::default()
+    })
 }
 
 fn name(person: &Option<Person>) -> Option<&str> {

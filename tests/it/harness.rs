@@ -41,7 +41,8 @@ impl Demo {
 
     pub async fn start_with(data: &std::path::Path, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         let folder = data.to_str().unwrap();
-        let fixed = ["demo", "--port", "0", "--simulator-port", "0", "--pace", "0", "--data", folder];
+        let fixed = ["demo", "--port", "0", "--simulator-port", "0", "--data", folder];
+        let arguments = if arguments.is_empty() { &["--pace", "0"] } else { arguments };
         let mut command = command(&[&fixed, arguments].concat());
         command.envs(settings.iter().copied());
         let mut child = command.spawn().expect("the binary starts");
@@ -122,17 +123,6 @@ impl Demo {
         assert!(status.is_success(), "{url} answered {status}: {text}");
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
-
-    /// Sends something to a control address of the simulation.
-    pub async fn control(&self, base: &str, path: &str, body: Value) -> u16 {
-        let request = self.http.post(format!("{base}/_simulator/{path}")).json(&body);
-        request.send().await.unwrap().status().as_u16()
-    }
-
-    /// Origin of the organisation's host.
-    pub fn host(&self) -> String {
-        url::Url::parse(&self.organization).unwrap().origin().ascii_serialization()
-    }
 }
 
 /// Tries until there is something, or panics with `what`.
@@ -151,4 +141,132 @@ pub async fn eventually<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>)
 async fn signal(name: &str, pid: &str) {
     let status = tokio::process::Command::new("kill").args(["-s", name, pid]).status().await.unwrap();
     assert!(status.success());
+}
+
+/// A simulated world and a serving co-worker, each a process of its own.
+pub struct World {
+    _simulation: Process,
+    _server: Process,
+    pub page: String,
+    pub organization: String,
+    pub model: String,
+    pub http: reqwest::Client,
+    _folder: tempfile::TempDir,
+}
+
+/// A started command, and what it says on standard output.
+pub struct Process {
+    _child: Child,
+    lines: Lines<BufReader<ChildStdout>>,
+}
+
+impl Process {
+    pub fn start(mut command: tokio::process::Command) -> Self {
+        let mut child = command.spawn().expect("the binary starts");
+        let lines = BufReader::new(child.stdout.take().unwrap()).lines();
+        Self { _child: child, lines }
+    }
+
+    /// The second word of the next line, which begins with `name`.
+    pub async fn told(&mut self, name: &str) -> String {
+        let line = tokio::time::timeout(PATIENCE, self.lines.next_line()).await;
+        let line = line.expect("it gets ready").unwrap().expect("it did not end");
+        let (first, rest) = line.split_once(' ').unwrap();
+        assert_eq!(first, name, "{line}");
+        rest.split(' ').next().unwrap().to_owned()
+    }
+}
+
+/// Webhook credentials of a [`World`].
+pub const HOOK: (&str, &str) = ("hook", "hook-password");
+
+/// Settings of a co-worker in a simulated world.
+pub fn settings(
+    organization: &str,
+    sidecar: &str,
+    model: &str,
+    folder: &std::path::Path,
+) -> Vec<(&'static str, String)> {
+    vec![
+        ("AZURE_DEVOPS_ORGANIZATION_URL", organization.to_owned()),
+        ("AZURE_DEVOPS_PROJECT", "Fabrikam".into()),
+        ("AZURE_DEVOPS_REPOSITORY", "web-shop".into()),
+        ("SIDECAR_URL", sidecar.to_owned()),
+        ("AGENT_IDENTITY_ID", "44444444-dddd-4ddd-8ddd-444444444444".into()),
+        ("AGENT_USERNAME", "ado-coworker@contoso.example".into()),
+        ("AZURE_OPENAI_ENDPOINT", model.to_owned()),
+        ("AZURE_OPENAI_DEPLOYMENT", "stand-in".into()),
+        ("DATABASE_URL", format!("sqlite:{}", folder.join("journal.db").display())),
+        ("LISTEN_ADDRESS", "127.0.0.1:0".into()),
+        ("WEBHOOK_USERNAME", HOOK.0.into()),
+        ("WEBHOOK_PASSWORD", HOOK.1.into()),
+    ]
+}
+
+impl World {
+    pub async fn start() -> Self {
+        let mut simulation = Process::start(command(&["simulate", "--simulator-port", "0", "--pace", "0"]));
+        let organization = simulation.told("ready").await;
+        let sidecar = simulation.told("sidecar").await;
+        let model = simulation.told("model").await;
+        let folder = tempfile::tempdir().unwrap();
+        let mut serve = command(&["serve"]);
+        serve.envs(settings(&organization, &sidecar, &model, folder.path()));
+        let mut server = Process::start(serve);
+        let page = server.told("ready").await;
+        let http = ado_coworker::config::http_client().unwrap();
+        let (_simulation, _server, _folder) = (simulation, server, folder);
+        Self { _simulation, _server, page, organization, model, http, _folder }
+    }
+
+    /// Has the model do this with its next requests.
+    pub async fn script(&self, behaviours: Value) {
+        let url = format!("{}/_simulator/script", self.model.trim_end_matches('/'));
+        let response = self.http.post(url).json(&behaviours).send().await.unwrap();
+        let status = response.status();
+        assert!(status.is_success(), "{status}: {}", response.text().await.unwrap());
+    }
+
+    /// Puts a fault into the organisation.
+    pub async fn fault(&self, fault: Value) {
+        let host = url::Url::parse(&self.organization).unwrap().origin().ascii_serialization();
+        let response = self.http.post(format!("{host}/_simulator/faults")).json(&fault).send().await.unwrap();
+        let status = response.status();
+        assert!(status.is_success(), "{status}: {}", response.text().await.unwrap());
+    }
+
+    pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
+        let response = self.http.post(format!("{}{path}", self.page)).json(&body).send().await.unwrap();
+        let status = response.status().as_u16();
+        (status, response.json().await.unwrap_or(Value::Null))
+    }
+
+    /// The run as it is now.
+    pub async fn run(&self, id: &str) -> Value {
+        self.http.get(format!("{}/api/runs/{id}", self.page)).send().await.unwrap().json().await.unwrap()
+    }
+
+    /// Begins a run; its id.
+    pub async fn begin(&self, instruction: &str) -> String {
+        let (status, made) = self.post("/api/runs", json!({ "instruction": instruction })).await;
+        assert_eq!(status, 202, "{made}");
+        made["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Gives an order and waits until the run has settled.
+    pub async fn order(&self, instruction: &str) -> Value {
+        let id = self.begin(instruction).await;
+        self.settled(&id).await
+    }
+
+    /// Waits until a run has ended or waits for a person.
+    pub async fn settled(&self, id: &str) -> Value {
+        eventually(&format!("the end of run {id}"), async || {
+            let run = self.run(id).await;
+            let by_itself = ["queued", "running"].contains(&run["status"].as_str().unwrap())
+                || run["waiting_for"] == "rate_limit";
+            (!by_itself).then_some(run)
+        })
+        .await
+    }
 }

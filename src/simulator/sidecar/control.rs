@@ -3,7 +3,7 @@
 //! `configure` takes any of `version` ("1.0.0" or "1.1"), `development`, `allow_overrides`,
 //! `allow_overrides_unauthenticated`, `client_id`, `tenant_id`, `client_secret`, `instance`,
 //! `foreign_callers` (all callers count as coming from another machine), `profile` with
-//! `request_app_token`, `scopes` and `base_url`, and `remove_profile`.
+//! `request_app_token`, `audience` and `base_url`, and `remove_profile`.
 
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
@@ -137,7 +137,7 @@ struct Configure {
     foreign_callers: Option<bool>,
     profile: Option<String>,
     request_app_token: Option<bool>,
-    scopes: Option<Vec<String>>,
+    audience: Option<String>,
     base_url: Option<url::Url>,
     remove_profile: Option<String>,
 }
@@ -171,7 +171,7 @@ async fn configure(
             return bad("there is no such profile");
         };
         set(&mut profile.request_app_token, how.request_app_token);
-        profile.scopes = how.scopes.unwrap_or_else(|| std::mem::take(&mut profile.scopes));
+        profile.audience = how.audience.or_else(|| profile.audience.take());
         profile.base_url = how.base_url.or_else(|| profile.base_url.take());
     }
     if let Some(foreign) = how.foreign_callers {

@@ -31,7 +31,7 @@ pub async fn authenticated(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let settings = sidecar.settings();
+    let settings = sidecar.connected().await;
     let gate = settings.version == Version::V1_0_0 || settings.allow_downstream_overrides;
     let wanted = Wanted::read(&query, gate, settings.version);
     match inbound::caller(&sidecar, &settings, &headers).await {
@@ -48,7 +48,7 @@ pub async fn unauthenticated(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
-    let settings = sidecar.settings();
+    let settings = sidecar.connected().await;
     let gate = settings.version == Version::V1_0_0 || settings.allow_downstream_overrides_unauthenticated;
     let wanted = Wanted::read(&query, gate, settings.version);
     sidecar.pass_on(&settings, &api, &wanted, None, &headers, body).await

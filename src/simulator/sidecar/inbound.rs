@@ -94,7 +94,7 @@ async fn fetch(sidecar: &Sidecar, settings: &Settings) -> Option<Arc<Vec<PublicK
 
 /// `GET /Validate`: the caller's token and its claims.
 pub async fn validate(State(sidecar): Shared, headers: HeaderMap) -> Response {
-    let settings = sidecar.settings();
+    let settings = sidecar.connected().await;
     let caller = match caller(&sidecar, &settings, &headers).await {
         Ok(caller) => caller,
         Err(refused) => return refused,

@@ -81,18 +81,19 @@ impl Sidecar {
         caller: Option<&str>,
     ) -> Result<String, Failure> {
         let profile = settings.profiles.iter().find(|profile| profile.name == api);
-        let configured = profile.map(|profile| profile.scopes.as_slice()).unwrap_or_default();
-        let scopes = if wanted.scopes.is_empty() { configured } else { &wanted.scopes };
-        if scopes.is_empty() {
-            return Err(Failure::NoScopes);
-        }
+        let configured = profile.and_then(|profile| profile.audience.as_deref());
+        let scope = match (wanted.scopes.is_empty(), configured) {
+            (false, _) => wanted.scopes.join(" "),
+            (true, Some(audience)) => format!("{audience}/.default"),
+            (true, None) => return Err(Failure::NoScopes),
+        };
         let app = wanted.app_token || profile.is_some_and(|profile| profile.request_app_token);
         let walk = Walk {
             sidecar: self,
             settings,
             http: self.http()?,
             tenant: wanted.tenant.as_deref().unwrap_or(&settings.tenant_id),
-            scope: scopes.join(" "),
+            scope,
             wanted,
         };
         match (&wanted.agent, &wanted.user, caller) {

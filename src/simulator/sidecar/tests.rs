@@ -111,6 +111,13 @@ async fn an_agent_user_gets_a_token_of_its_own() {
 }
 
 #[tokio::test]
+async fn without_an_instance_it_starts_a_tenant_of_its_own() {
+    let bench = bench(|settings| *settings = Settings::new(settings.clock.clone())).await;
+    assert_eq!(text(&bench.claims(&agent_user()).await, "oid"), AGENT_USER_ID);
+    assert_eq!(bench.grants(&mut 0).await.len(), 0, "the other tenant was not asked");
+}
+
+#[tokio::test]
 async fn parameters_without_sense_fall_back_silently() {
     let bench = bench(|_| ()).await;
     let plain = bench.claims(&format!("AgentIdentity=&{USER}&{APP}")).await;
@@ -224,13 +231,8 @@ async fn entras_refusals_come_through_as_401_with_its_words() {
 #[tokio::test]
 async fn what_is_wrong_with_the_sidecar_itself_is_only_in_its_log() {
     let file = Credential::AssertionFile("/nonexistent/token".into());
-    let bench = bench(|settings| (settings.instance, settings.credentials) = (None, vec![file])).await;
-    let entra = bench.tenant.base.clone();
-    for change in [
-        json!({}),
-        json!({"instance": entra}),
-        json!({"instance": "http://127.0.0.1:9", "client_secret": "any"}),
-    ] {
+    let bench = bench(|settings| settings.credentials = vec![file]).await;
+    for change in [json!({}), json!({"instance": "http://127.0.0.1:9", "client_secret": "any"})] {
         bench.control("/_simulator/configure", change).await;
         let (status, body) = bench.ask(&agent_user()).await;
         assert_eq!((status, &body["detail"]), (500, &json!("An unexpected error occurred.")));

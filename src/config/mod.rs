@@ -3,6 +3,8 @@
 //! Settings come by name from the environment, then from `.env` (which sets nothing in the
 //! process), and secrets also from a file named by `…_FILE`. No other file reads the environment.
 
+mod check;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -228,14 +230,14 @@ impl Settings {
     /// # Errors
     /// [`Faults`], with every fault there is.
     pub fn check(&self) -> Result<Config, Faults> {
-        let mut check = Check { settings: self, faults: Vec::new() };
-        let config = check.config();
+        let (config, mut faults) = check::check(self);
         for name in &self.foreign {
-            check.fault(name, "belongs to the auth sidecar; take it out of this process's environment");
+            let problem = "belongs to the auth sidecar; take it out of this process's environment".to_owned();
+            faults.push(Fault { name: name.clone(), problem });
         }
         match config {
-            Some(config) if check.faults.is_empty() => Ok(config),
-            _ => Err(Faults(check.faults)),
+            Some(config) if faults.is_empty() => Ok(config),
+            _ => Err(Faults(faults)),
         }
     }
 }
@@ -245,160 +247,6 @@ fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
-}
-
-struct Check<'a> {
-    settings: &'a Settings,
-    faults: Vec<Fault>,
-}
-
-impl Check<'_> {
-    fn fault(&mut self, name: &str, problem: &str) {
-        self.faults.push(Fault { name: name.to_owned(), problem: problem.to_owned() });
-    }
-
-    fn required(&mut self, name: &str, hint: &str) -> Option<String> {
-        let value = self.settings.get(name).map(str::to_owned);
-        if value.is_none() {
-            self.fault(name, &format!("is not set; {hint}"));
-        }
-        value
-    }
-
-    fn parsed<T: std::str::FromStr>(&mut self, name: &str, hint: &str) -> Option<T> {
-        let text = self.settings.get(name)?;
-        let value = text.parse().ok();
-        if value.is_none() {
-            self.fault(name, &format!("cannot be read; {hint}"));
-        }
-        value
-    }
-
-    fn url(&mut self, name: &str, hint: &str) -> Option<Url> {
-        let url: Url = self.parsed(name, hint)?;
-        if !matches!(url.scheme(), "http" | "https") || url.host().is_none() || !url.username().is_empty() {
-            self.fault(name, &format!("must be an http or https URL without user name; {hint}"));
-            return None;
-        }
-        Some(url)
-    }
-
-    fn config(&mut self) -> Option<Config> {
-        let azure_devops = self.azure_devops();
-        let identity = self.identity();
-        let model = self.model();
-        let web = self.web();
-        let database_url = self.settings.get("DATABASE_URL").unwrap_or("sqlite:data/ado-coworker.db").to_owned();
-        if !database_url.starts_with("sqlite:") {
-            self.fault("DATABASE_URL", "must begin with sqlite: and name a file");
-        }
-        let policy_file = self.settings.get("POLICY_FILE").map(PathBuf::from);
-        Some(Config {
-            azure_devops: azure_devops?,
-            identity: identity?,
-            model: model?,
-            web: web?,
-            database_url,
-            policy_file,
-        })
-    }
-
-    fn azure_devops(&mut self) -> Option<AzureDevOps> {
-        const HINT: &str = "for example https://dev.azure.com/contoso";
-        let url = self
-            .required("AZURE_DEVOPS_ORGANIZATION_URL", HINT)
-            .and_then(|_| self.url("AZURE_DEVOPS_ORGANIZATION_URL", HINT));
-        let project = self.required("AZURE_DEVOPS_PROJECT", "the name of the project the co-worker serves");
-        let repository = self.required("AZURE_DEVOPS_REPOSITORY", "the name of the repository it works in");
-        let mut organization_url = url?;
-        let path = organization_url.path().trim_end_matches('/').to_owned();
-        organization_url.set_path(&path);
-        Some(AzureDevOps { organization_url, project: project?, repository: repository? })
-    }
-
-    fn identity(&mut self) -> Option<Identity> {
-        const HINT: &str = "the auth sidecar's address, for example http://localhost:5000";
-        let sidecar_url = self.required("SIDECAR_URL", HINT).and_then(|_| self.url("SIDECAR_URL", HINT));
-        let agent_identity_id =
-            self.required("AGENT_IDENTITY_ID", "the application id of the agent identity, a GUID");
-        if agent_identity_id.as_ref().is_some_and(|id| uuid::Uuid::parse_str(id).is_err()) {
-            self.fault("AGENT_IDENTITY_ID", "is not a GUID; give the application id of the agent identity");
-        }
-        // The sidecar takes both and silently prefers one: we do not let it guess (SIDECAR.md §4.1).
-        let agent_user = match (self.settings.get("AGENT_USERNAME"), self.settings.get("AGENT_USER_ID")) {
-            (Some(name), None) => Some(AgentUser::Username(name.to_owned())),
-            (None, Some(id)) => match uuid::Uuid::parse_str(id) {
-                Ok(id) => Some(AgentUser::ObjectId(id)),
-                Err(_) => {
-                    self.fault("AGENT_USER_ID", "is not a GUID; give the agent user's object id");
-                    None
-                }
-            },
-            (Some(_), Some(_)) => {
-                self.fault("AGENT_USER_ID", "give either AGENT_USERNAME or AGENT_USER_ID, not both");
-                None
-            }
-            (None, None) => {
-                self.fault("AGENT_USERNAME", "is not set; give the agent user's user principal name");
-                None
-            }
-        };
-        let tenant_id = self.settings.get("AZURE_TENANT_ID").map(str::to_owned);
-        Some(Identity {
-            sidecar_url: sidecar_url?,
-            tenant_id,
-            agent_identity_id: agent_identity_id?,
-            agent_user: agent_user?,
-        })
-    }
-
-    fn model(&mut self) -> Option<Model> {
-        const HINT: &str = "for example https://contoso.openai.azure.com";
-        let endpoint =
-            self.required("AZURE_OPENAI_ENDPOINT", HINT).and_then(|_| self.url("AZURE_OPENAI_ENDPOINT", HINT));
-        let deployment = self.required("AZURE_OPENAI_DEPLOYMENT", "the name of the model deployment");
-        let api_version = self.settings.get("AZURE_OPENAI_API_VERSION").map(str::to_owned);
-        let key = self.settings.get("AZURE_OPENAI_API_KEY");
-        if key.is_some_and(|key| key.chars().any(|c| !c.is_ascii_graphic())) {
-            self.fault("AZURE_OPENAI_API_KEY", "has characters that no key has; copy it again");
-            return None;
-        }
-        let api_key = key.map(|key| SecretString::from(key.to_owned()));
-        Some(Model { endpoint: endpoint?, deployment: deployment?, api_version, api_key })
-    }
-
-    fn web(&mut self) -> Option<Web> {
-        const HINT: &str = "for example 127.0.0.1:4192";
-        let listen_address = match self.settings.get("LISTEN_ADDRESS") {
-            Some(_) => self.parsed("LISTEN_ADDRESS", HINT),
-            None => Some(SocketAddr::from(([127, 0, 0, 1], 4192))),
-        };
-        let public_url = self.url("PUBLIC_URL", "how people reach the page, for example https://coworker.contoso.com");
-        let webhook = match (self.settings.get("WEBHOOK_USERNAME"), self.settings.get("WEBHOOK_PASSWORD")) {
-            (Some(username), Some(password)) => Some(WebhookCredentials {
-                username: username.to_owned(),
-                password: SecretString::from(password.to_owned()),
-            }),
-            (None, None) => None,
-            (Some(_), None) => {
-                self.fault("WEBHOOK_PASSWORD", "is not set; service hooks need both user name and password");
-                None
-            }
-            (None, Some(_)) => {
-                self.fault("WEBHOOK_USERNAME", "is not set; service hooks need both user name and password");
-                None
-            }
-        };
-        let notice = self.settings.get("NOTICE").map(str::to_owned);
-        Some(Web {
-            listen_address: listen_address?,
-            public_url,
-            webhook,
-            notice,
-            local_person: "local person".to_owned(),
-            suggestion: None,
-        })
-    }
 }
 
 /// The one HTTP client for all outside systems: with timeouts, and without redirects, so that no
@@ -484,7 +332,10 @@ mod tests {
         let path = folder.path().join(".env");
         let secret = folder.path().join("password");
         std::fs::write(&secret, "from-file\n").unwrap();
-        let text = format!("LOG=debug\nUNKNOWN=1\nNOTICE=\"from dotenv\"\nWEBHOOK_PASSWORD_FILE={}\n", secret.display());
+        let text = format!(
+            "LOG=debug\nUNKNOWN=1\nNOTICE=\"from dotenv\"\nWEBHOOK_PASSWORD_FILE={}\n",
+            secret.display()
+        );
         std::fs::write(&path, text).unwrap();
         let environment = BTreeMap::from([("LOG".to_owned(), "warn".to_owned())]);
         let settings = Settings::from_sources(&environment, &path).unwrap();

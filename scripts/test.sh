@@ -1,0 +1,161 @@
+#!/usr/bin/env bash
+# Everything that must hold, in one command. Installs what the tests need where it can.
+# The parts are called by name, which shellcheck does not see.
+# shellcheck disable=SC2317
+set -euo pipefail
+
+readonly PARTS=(fmt compose clippy test browser)
+readonly PLAYWRIGHT=1.65.1
+readonly AXE=4.14.0
+# Longest time of each step, in seconds.
+readonly -A LIMIT=([install]=600 [fmt]=60 [compose]=60 [clippy]=1500 [test]=1800 [build]=1200 [browser]=600)
+
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+
+usage() {
+  cat <<TEXT
+Usage: scripts/test.sh [--only PART]
+
+Parts, in this order:
+  fmt      cargo fmt --check
+  compose  compose.yaml is one that docker-compose reads
+  clippy   cargo clippy, warnings are errors
+  test     cargo test: unit tests, the house rules, the main job by its API
+  browser  the main job in Chromium, against the built program
+
+What a part needs is installed first where it can be: with apt-get, as root or with sudo, and
+from npm into .test/. Exit status: 0 when everything holds, 1 when something does not, 2 when
+the command line is wrong.
+TEXT
+}
+
+say() { printf '%s\n' "$*" >&2; }
+
+# limited NAME COMMAND...: runs it for at most LIMIT[NAME] seconds.
+limited() {
+  local name=$1 status=0
+  shift
+  timeout --kill-after=20 "${LIMIT[$name]}" "$@" || status=$?
+  if [ "$status" -eq 124 ] || [ "$status" -eq 137 ]; then
+    say "$name: stopped after ${LIMIT[$name]} seconds: $*"
+  fi
+  return "$status"
+}
+
+# have_command COMMAND PACKAGE WHY: it is there, or is installed from Debian's PACKAGE.
+have_command() {
+  local command=$1 package=$2 why=$3
+  local -a as_root=()
+  command -v "$command" >/dev/null && return 0
+  if ! command -v apt-get >/dev/null; then
+    say "$command is missing. It is needed to $why. This system has no apt-get: install $command and run this again."
+    return 1
+  fi
+  if [ "$(id -u)" -ne 0 ]; then
+    if ! command -v sudo >/dev/null || ! sudo -n true 2>/dev/null; then
+      say "$command is missing. It is needed to $why. Install it: apt-get install $package"
+      return 1
+    fi
+    as_root=(sudo -n)
+  fi
+  say "installing $package, which is needed to $why"
+  if [ -z "${APT_IS_FRESH:-}" ]; then
+    limited install "${as_root[@]}" apt-get update -qq || return 1
+    APT_IS_FRESH=yes
+  fi
+  limited install "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive \
+    apt-get install -y -qq --no-install-recommends "$package" >/dev/null || return 1
+  if ! command -v "$command" >/dev/null; then
+    say "$package was installed, but $command is still missing. It is needed to $why."
+    return 1
+  fi
+}
+
+have_rust() {
+  if ! command -v cargo >/dev/null; then
+    say "cargo is missing. It is needed to build and test the program: install Rust from https://rustup.rs"
+    return 1
+  fi
+  have_command cc gcc "compile SQLite, libgit2 and ring" || return 1
+  have_command git git "run the simulated organisation's repositories"
+}
+
+installed_version() {
+  node -p "try { require('./.test/node_modules/$1/package.json').version } catch { '' }"
+}
+
+have_browser() {
+  have_command node nodejs "run the browser tests" || return 1
+  have_command npm npm "fetch the library that drives the browser" || return 1
+  [ -x "${CHROMIUM:-}" ] || have_command chromium chromium "look at the page in a real browser" || return 1
+  mkdir -p .test
+  if [ "$(installed_version playwright-core)" != "$PLAYWRIGHT" ] ||
+    [ "$(installed_version @axe-core/playwright)" != "$AXE" ]; then
+    say "fetching playwright-core $PLAYWRIGHT and @axe-core/playwright $AXE into .test/"
+    limited install npm install --prefix .test --no-save --no-audit --no-fund --loglevel=error --ignore-scripts \
+      "playwright-core@$PLAYWRIGHT" "@axe-core/playwright@$AXE" >&2
+  fi
+}
+
+part_fmt() {
+  have_rust || return 1
+  limited fmt cargo fmt --check
+}
+
+part_compose() {
+  have_command docker-compose docker-compose "check compose.yaml" || return 1
+  limited compose docker-compose --file compose.yaml config --quiet
+}
+
+part_clippy() {
+  have_rust || return 1
+  limited clippy cargo clippy --locked --all-targets -- -D warnings
+}
+
+part_test() {
+  have_rust || return 1
+  limited test cargo test --locked
+}
+
+part_browser() {
+  have_rust || return 1
+  have_browser || return 1
+  # The profile of `cargo run` and `cargo test`: all three share one build.
+  limited build cargo build --locked || return 1
+  limited browser node tests/browser/main_job.mjs
+}
+
+main() {
+  local -a chosen=("${PARTS[@]}") summary=()
+  local part began status failed=0
+  while [ $# -gt 0 ]; do
+    case $1 in
+      --only)
+        if [[ " ${PARTS[*]} " != *" ${2:-none} "* ]]; then
+          say "--only wants one of: ${PARTS[*]}"
+          exit 2
+        fi
+        chosen=("$2")
+        shift 2
+        ;;
+      -h | --help) usage && exit 0 ;;
+      *) usage >&2 && exit 2 ;;
+    esac
+  done
+  for part in "${chosen[@]}"; do
+    say "== $part"
+    began=$SECONDS status=0
+    "part_$part" || status=$?
+    if [ "$status" -eq 0 ]; then
+      summary+=("$(printf '%-8s ok      %4d s' "$part" $((SECONDS - began)))")
+    else
+      summary+=("$(printf '%-8s FAILED  %4d s' "$part" $((SECONDS - began)))")
+      failed=1
+    fi
+  done
+  say "== summary"
+  printf '%s\n' "${summary[@]}" "$(printf '%-8s %-7s %4d s' all "$([ $failed = 0 ] && echo ok || echo FAILED)" "$SECONDS")"
+  exit "$failed"
+}
+
+main "$@"

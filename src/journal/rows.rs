@@ -1,0 +1,150 @@
+//! What the journal is asked and what it answers.
+
+use super::{Person, RunId, Source, Status, WaitingFor};
+use crate::event::OutsideEvent;
+
+/// Why the journal refused.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The database cannot be opened or was made by a newer program.
+    #[error("the journal cannot be opened: {0}")]
+    Open(String),
+    /// The database failed. Nothing of the command was kept.
+    #[error("the journal could not write or read: {0}")]
+    Store(String),
+    /// No such run.
+    #[error("there is no run {0}")]
+    UnknownRun(RunId),
+    /// Another worker holds the run now.
+    #[error("run {0} is held by another worker")]
+    Fenced(RunId),
+    /// A stored entry does not read back.
+    #[error("entry {seq} of run {run} cannot be read: {reason}")]
+    Corrupt {
+        /// Which run.
+        run: RunId,
+        /// Which entry.
+        seq: i64,
+        /// Why.
+        reason: String,
+    },
+    /// The process is ending.
+    #[error("the journal is closed")]
+    Closed,
+}
+
+/// A run that is to be made.
+#[derive(Clone, Debug)]
+pub struct NewRun {
+    /// What was asked for.
+    pub instruction: String,
+    /// How.
+    pub source: Source,
+    /// By whom.
+    pub requested_by: Person,
+    /// Project served.
+    pub project: String,
+    /// Repository served.
+    pub repository: String,
+    /// What it is about, for example `pull_request:12`.
+    pub subject: Option<String>,
+}
+
+/// A run as the lists show it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RunRow {
+    /// Which.
+    pub id: RunId,
+    /// Where it is.
+    pub status: Status,
+    /// What it waits for.
+    pub waiting_for: Option<WaitingFor>,
+    /// What was asked first.
+    pub instruction: String,
+    /// How it came to be.
+    pub source: Source,
+    /// Display name of who asked.
+    pub requested_by: String,
+    /// What it is about.
+    pub subject: Option<String>,
+    /// Microseconds since 1970.
+    pub created_at: i64,
+    /// Microseconds since 1970.
+    pub updated_at: i64,
+    /// Sequence number of its newest entry.
+    pub last_seq: i64,
+}
+
+/// A held run. Every write of the holder names the fence, and a stale one is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Which run.
+    pub run: RunId,
+    /// The holder's number; the next holder's is larger.
+    pub fence: i64,
+}
+
+/// What came in from outside, with its fate.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntakeRow {
+    /// Which.
+    pub id: String,
+    /// Its type, as the sender names it.
+    pub kind: String,
+    /// One line for people.
+    pub summary: String,
+    /// The ids in it.
+    pub event: OutsideEvent,
+    /// Its fate so far.
+    pub status: IntakeStatus,
+    /// Why, where it was ignored or failed.
+    pub reason: Option<String>,
+    /// The run it started or joined.
+    pub run: Option<RunId>,
+    /// Microseconds since 1970.
+    pub received_at: i64,
+}
+
+/// Fate of what came in (CONTRACTS: event status).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IntakeStatus {
+    /// Written down, not looked at yet.
+    Received,
+    /// Nothing to do; the reason says why.
+    Ignored,
+    /// Joined a run that was under way.
+    Merged,
+    /// Started a run.
+    Running,
+    /// Could not be judged; the reason says why.
+    Failed,
+}
+
+impl IntakeStatus {
+    /// The name in API and journal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Received => "received",
+            Self::Ignored => "ignored",
+            Self::Merged => "merged",
+            Self::Running => "running",
+            Self::Failed => "failed",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        [Self::Received, Self::Ignored, Self::Merged, Self::Running, Self::Failed]
+            .into_iter()
+            .find(|s| s.as_str() == text)
+    }
+}
+
+/// Answer to [`Journal::receive`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Received {
+    /// Id of the intake row, the first one's for a duplicate.
+    pub id: String,
+    /// Whether it had come before.
+    pub duplicate: bool,
+}

@@ -1,0 +1,164 @@
+//! `/_simulator`: faults, clock, step, ledger, state, access.
+
+use axum::body::{Body, to_bytes};
+use axum::http::Method;
+use axum::http::request::Parts;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::faults::Fault;
+use super::host::Host;
+use super::rest::{Query, Reply};
+use super::state::Licence;
+use super::state::access::{Denial, Permission};
+use crate::clock::Clock;
+
+/// Largest control body.
+const BODY_BYTES: usize = 1024 * 1024;
+/// Entries of the ledger in one answer.
+const LEDGER_PAGE: usize = 10_000;
+
+/// Answers a control request.
+pub async fn answer(host: &Host, parts: &Parts, command: &str, body: Body) -> Reply {
+    // Pages of other sites must not drive the simulator.
+    let site = parts.headers.get("sec-fetch-site").and_then(|v| v.to_str().ok());
+    if site.is_some_and(|s| s == "cross-site") {
+        return bad(403, "Requests from other sites are refused.");
+    }
+    let Ok(bytes) = to_bytes(body, BODY_BYTES).await else { return bad(413, "The body is too large.") };
+    let value = if bytes.is_empty() { Ok(Value::Null) } else { serde_json::from_slice(&bytes) };
+    let Ok(value) = value else { return bad(400, "The body is not JSON.") };
+    let query = Query::parse(parts.uri.query().unwrap_or_default());
+    match (&parts.method, command) {
+        (&Method::GET, "faults") => Reply::ok(host.faults.list()),
+        (&Method::POST, "faults") => arm(host, value),
+        (&Method::DELETE, "faults") => {
+            host.faults.clear();
+            Reply::ok(json!([]))
+        }
+        (&Method::GET, "clock") => clock(host),
+        (&Method::POST, "clock") => set_clock(host, &value),
+        (&Method::POST, "step") => step(host).await,
+        (&Method::GET, "ledger") => ledger(host, &query),
+        (&Method::GET, "state") => state(host),
+        (&Method::POST, "state") => save(host, &value).await,
+        (&Method::POST, "access") => access(host, &value),
+        _ => bad(
+            404,
+            "Known are GET|POST|DELETE faults, GET|POST clock, POST step, GET ledger, GET|POST state, POST access.",
+        ),
+    }
+}
+
+fn bad(status: u16, text: &str) -> Reply {
+    Reply::json(status, &json!({"error": text}))
+}
+
+fn arm(host: &Host, value: Value) -> Reply {
+    let list = if value.is_array() { value } else { json!([value]) };
+    let faults: Result<Vec<Fault>, _> = serde_json::from_value(list);
+    match faults {
+        Ok(faults) if faults.iter().all(|f| host.faults.arm(f.clone())) => Reply::ok(host.faults.list()),
+        Ok(_) => bad(409, "Too many faults are armed; DELETE them first."),
+        Err(error) => bad(400, &format!("A fault is {{\"route\", \"nth\", \"kind\", \"args\"}}: {error}")),
+    }
+}
+
+fn clock(host: &Host) -> Reply {
+    let clock = host.organisation.clock();
+    let stepped = matches!(clock, Clock::Stepped(_));
+    Reply::ok(json!({"now": clock.now().to_string(), "stepped": stepped}))
+}
+
+fn set_clock(host: &Host, value: &Value) -> Reply {
+    let clock = host.organisation.clock();
+    if !matches!(clock, Clock::Stepped(_)) {
+        return bad(409, "The clock is real; start the simulator with a stepped clock to move it.");
+    }
+    if let Some(seconds) = value["advance_seconds"].as_f64().filter(|s| (0.0..=1e9).contains(s)) {
+        clock.advance(std::time::Duration::from_secs_f64(seconds));
+    } else if let Some(instant) = value["jump_to"].as_str().and_then(|t| t.parse().ok()) {
+        clock.jump(instant);
+    } else {
+        return bad(400, "Give advance_seconds (0 or more) or jump_to (an instant).");
+    }
+    host.organisation.wake();
+    self::clock(host)
+}
+
+/// Moves a stepped clock to the next due job, which the worker then runs.
+async fn step(host: &Host) -> Reply {
+    let clock = host.organisation.clock();
+    if !matches!(clock, Clock::Stepped(_)) {
+        return bad(409, "The clock is real; start the simulator with a stepped clock to step it.");
+    }
+    let (due, before) = {
+        let world = host.organisation.lock();
+        (world.next_due(), world.jobs.len())
+    };
+    let Some(due) = due else {
+        return Reply::ok(json!({"now": clock.now().to_string(), "ran": 0, "left": 0}));
+    };
+    if due > clock.now() {
+        clock.jump(due);
+    }
+    host.organisation.wake();
+    // The worker runs on another task: give it turns until it has taken the job.
+    for _ in 0..1_000 {
+        if host.organisation.lock().next_due().is_none_or(|next| next > due) {
+            break;
+        }
+        tokio::task::yield_now().await;
+    }
+    let left = host.organisation.lock().jobs.len();
+    Reply::ok(json!({"now": clock.now().to_string(), "ran": before.saturating_sub(left), "left": left}))
+}
+
+fn ledger(host: &Host, query: &Query) -> Reply {
+    let after = query.get("after").and_then(|t| t.parse().ok()).unwrap_or(0u64);
+    let world = host.organisation.lock();
+    let fits = |e: &&super::state::ledger::Entry| {
+        e.seq > after && query.get("kind").is_none_or(|k| e.kind.starts_with(k))
+    };
+    let entries: Vec<_> = world.ledger.iter().filter(fits).take(LEDGER_PAGE).collect();
+    Reply::ok(json!({"count": entries.len(), "value": entries}))
+}
+
+fn state(host: &Host) -> Reply {
+    let world = host.organisation.lock();
+    let data: &super::state::Data = &world;
+    Reply::ok(serde_json::to_value(data).unwrap_or_default())
+}
+
+async fn save(host: &Host, value: &Value) -> Reply {
+    let Some(folder) = value["save"].as_str() else { return bad(400, "Give save, the folder to write to.") };
+    let (organisation, folder) = (host.organisation.clone(), std::path::PathBuf::from(folder));
+    match tokio::task::spawn_blocking(move || super::storage::save_to(&organisation, &folder)).await {
+        Ok(Ok(())) => Reply::ok(json!({"saved": value["save"]})),
+        Ok(Err(error)) => bad(500, &format!("{error:#}")),
+        Err(_) => bad(500, "Saving failed."),
+    }
+}
+
+fn access(host: &Host, value: &Value) -> Reply {
+    let mut world = host.organisation.lock();
+    let Some(person) = world.find_person(value["person"].as_str().unwrap_or_default()).map(|p| p.id) else {
+        return bad(400, "Give person, by name, account or id.");
+    };
+    if let Some(licence) = Licence::from_json(&value["licence"]) {
+        world.set_licence(person, licence);
+        return Reply::ok(json!({"person": person, "licence": licence}));
+    }
+    let scope = value["scope"].as_str().unwrap_or_default();
+    let scope = Uuid::try_parse(scope).ok().or_else(|| {
+        let repository =
+            world.repositories.values().find(|r| r.name.eq_ignore_ascii_case(scope)).map(|r| r.id);
+        repository.or_else(|| world.find_project(scope).map(|p| p.id))
+    });
+    let (Some(scope), Some(permission)) = (scope, Permission::from_json(&value["permission"])) else {
+        return bad(400, "Give licence, or scope (project or repository), permission and denied.");
+    };
+    let denied = value["denied"].as_bool().unwrap_or(true);
+    world.set_denied(Denial { person, scope, permission }, denied);
+    Reply::ok(json!({"person": person, "scope": scope, "permission": permission, "denied": denied}))
+}

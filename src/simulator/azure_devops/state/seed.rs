@@ -1,0 +1,247 @@
+//! The organisation of the demo: people, two projects, a repository, work items.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use jiff::Timestamp;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::patch::Operation;
+use super::{
+    Actor, Counters, Data, Licence, Outcome, Person, Process, Project, Repository, SYSTEM_ID, World, ZERO_SHA,
+};
+use crate::simulator::azure_devops::git::change::FileChange;
+use crate::simulator::azure_devops::git::store::Store;
+use crate::simulator::azure_devops::state::pushes::NewCommit;
+use crate::simulator::tokens::{AGENT_USER_ID, AGENT_USER_UPN};
+
+/// Name of the organisation.
+pub const ORGANIZATION: &str = "contoso";
+/// Alice, who leads the team.
+pub const ALICE: Uuid = Uuid::from_u128(0xa11ce000_0000_4000_8000_000000000001);
+/// Bob, who develops.
+pub const BOB: Uuid = Uuid::from_u128(0xb0b00000_0000_4000_8000_000000000002);
+/// Carol, who looks after security.
+pub const CAROL: Uuid = Uuid::from_u128(0xca401000_0000_4000_8000_000000000003);
+/// The project of the demo.
+pub const FABRIKAM: Uuid = Uuid::from_u128(0xfab41ca0_0000_4000_8000_000000000010);
+/// A project that bob and the agent cannot see.
+pub const NORTHWIND: Uuid = Uuid::from_u128(0x40274000_0000_4000_8000_000000000011);
+/// The repository of the demo.
+pub const WEB_SHOP: Uuid = Uuid::from_u128(0x3eb50000_0000_4000_8000_000000000020);
+
+/// An empty organisation with its people and projects.
+pub fn data(now: Timestamp, seed: u64) -> Data {
+    let agent = Uuid::try_parse(AGENT_USER_ID).unwrap_or_default();
+    let people = [
+        person(ALICE, "alice", "Alice Martin", "lead"),
+        person(BOB, "bob", "Bob Keller", "developer"),
+        person(CAROL, "carol", "Carol Nguyen", "security"),
+        Person {
+            id: agent,
+            object_id: agent,
+            name: "ado-coworker".into(),
+            display_name: "ado-coworker".into(),
+            account: AGENT_USER_UPN.into(),
+            role: "agent".into(),
+            password: None,
+            licence: Licence::Basic,
+        },
+        Person {
+            id: SYSTEM_ID,
+            object_id: SYSTEM_ID,
+            name: String::new(),
+            display_name: "Microsoft.VisualStudio.Services.TFS".into(),
+            account: String::new(),
+            role: "system".into(),
+            password: None,
+            licence: Licence::Basic,
+        },
+    ];
+    let fabrikam = project(
+        FABRIKAM,
+        "Fabrikam",
+        "The web shop and everything around it.",
+        &[ALICE, BOB, CAROL, agent],
+        now,
+    );
+    let northwind =
+        project(NORTHWIND, "Northwind", "Payments. Few people may look in.", &[ALICE, CAROL], now);
+    Data {
+        organization: ORGANIZATION.into(),
+        instance_id: Uuid::from_u128(0xc0470500_0000_4000_8000_000000000100),
+        people: people.into_iter().map(|p| (p.id, p)).collect(),
+        projects: [fabrikam, northwind].into_iter().map(|p| (p.id, p)).collect(),
+        repositories: BTreeMap::new(),
+        pushes: Vec::new(),
+        pull_requests: BTreeMap::new(),
+        work_items: BTreeMap::new(),
+        policies: BTreeMap::new(),
+        subscriptions: BTreeMap::new(),
+        definitions: BTreeMap::new(),
+        builds: BTreeMap::new(),
+        denials: Vec::new(),
+        commit_statuses: Vec::new(),
+        ledger: Vec::new(),
+        jobs: Vec::new(),
+        next: Counters::default(),
+        random: seed,
+    }
+}
+
+fn person(id: Uuid, name: &str, display_name: &str, role: &str) -> Person {
+    // The Entra object id differs from the identity id, as it does in the real service.
+    let object_id = Uuid::from_u128(id.as_u128() ^ 0x00ff_0000_0000_0000_0000_0000_0000_0000);
+    Person {
+        id,
+        object_id,
+        name: name.into(),
+        display_name: display_name.into(),
+        account: format!("{name}@contoso.example"),
+        role: role.into(),
+        password: Some(format!("demo-{name}")),
+        licence: Licence::Basic,
+    }
+}
+
+fn project(id: Uuid, name: &str, description: &str, members: &[Uuid], now: Timestamp) -> Project {
+    Project {
+        id,
+        name: name.into(),
+        description: description.into(),
+        process: Process::Basic,
+        members: members.iter().copied().collect::<BTreeSet<_>>(),
+        team: (Uuid::from_u128(id.as_u128() + 0x1000), format!("{name} Team")),
+        areas: vec![name.into(), format!("{name}\\Shop"), format!("{name}\\Platform")],
+        iterations: vec![name.into(), format!("{name}\\Sprint 1"), format!("{name}\\Sprint 2")],
+        revision: 7,
+        updated: now,
+    }
+}
+
+impl World {
+    /// Fills a fresh organisation: the repository with `files`, and work items.
+    ///
+    /// # Errors
+    /// When the repository cannot be written.
+    pub fn fill(&mut self, files: &[(&str, &[u8])]) -> Outcome<()> {
+        let alice = Actor { id: ALICE, activity: self.new_id() };
+        Store::create(&self.repository_folder(WEB_SHOP))?;
+        let repository = Repository {
+            id: WEB_SHOP,
+            name: "web-shop".into(),
+            project: FABRIKAM,
+            default_branch: None,
+            refs: BTreeMap::new(),
+            parent: None,
+            size: 0,
+        };
+        self.data.repositories.insert(WEB_SHOP, repository);
+        let changes =
+            files.iter().map(|(path, content)| FileChange::Add((*path).to_owned(), content.to_vec()));
+        let commit = NewCommit {
+            message: "Web shop: catalogue, cart, sign-in".into(),
+            changes: changes.collect(),
+            author: None,
+            committer: None,
+            parent: None,
+        };
+        self.push(alice, WEB_SHOP, "refs/heads/main", ZERO_SHA, vec![commit])?;
+        self.create_repository(alice, NORTHWIND, "ledger", None)?;
+        let definition = self.set_definition(
+            alice,
+            WEB_SHOP,
+            "web-shop CI",
+            "/azure-pipelines.yml",
+            super::checks::web_shop(),
+        )?;
+        // Shown on every pull request, refusing none: whoever wants it to refuse makes it blocking.
+        let settings = json!({
+            "buildDefinitionId": definition, "queueOnSourceUpdateOnly": true, "manualQueueOnly": false,
+            "displayName": "web-shop CI", "validDuration": 720.0,
+            "scope": [{"repositoryId": WEB_SHOP, "refName": "refs/heads/main", "matchKind": "exact"}],
+        });
+        self.set_policy(alice, FABRIKAM, None, super::policies::BUILD, true, false, settings)?;
+        self.fill_work_items(alice)
+    }
+
+    fn fill_work_items(&mut self, alice: Actor) -> Outcome<()> {
+        let bob = Some("bob@contoso.example");
+        let carol = Some("carol@contoso.example");
+        let epic = self.plant(alice, "Epic", "Shop ready for the autumn sale", "Doing", None, None, "Everything the shop needs before the sale starts: a sign-in that holds, a cart that adds up, and a catalogue that is quick.")?;
+        let sign_in = self.plant(
+            alice,
+            "Issue",
+            "Sign-in keeps customers signed in",
+            "Doing",
+            Some(epic),
+            carol,
+            "Customers report that they have to sign in again and again while they fill their cart.",
+        )?;
+        let cart = self.plant(
+            alice,
+            "Issue",
+            "Cart shows delivery costs",
+            "To Do",
+            Some(epic),
+            bob,
+            "The cart shows the sum of the articles only. Add delivery, free from 50 on.",
+        )?;
+        self.plant(
+            alice,
+            "Issue",
+            "Search finds articles by colour",
+            "To Do",
+            Some(epic),
+            None,
+            "Typing a colour into the search box finds nothing.",
+        )?;
+        self.plant(
+            alice,
+            "Task",
+            "Read delivery prices from configuration",
+            "To Do",
+            Some(cart),
+            bob,
+            "No price in code.",
+        )?;
+        self.plant(
+            alice,
+            "Task",
+            "Write down what a session is",
+            "Done",
+            Some(sign_in),
+            carol,
+            "One page in the README: when it starts, when it ends, who may extend it.",
+        )?;
+        Ok(())
+    }
+
+    #[allow(clippy::too_many_arguments, reason = "they are the columns of a seeded work item")]
+    fn plant(
+        &mut self,
+        actor: Actor,
+        kind: &str,
+        title: &str,
+        state: &str,
+        parent: Option<u32>,
+        assigned: Option<&str>,
+        text: &str,
+    ) -> Outcome<u32> {
+        let add = |path: &str, value| Operation { op: "add".into(), path: path.into(), from: None, value };
+        let mut operations = vec![
+            add("/fields/System.Title", json!(title)),
+            add("/fields/System.State", json!(state)),
+            add("/fields/System.Description", json!(format!("<p>{text}</p>"))),
+        ];
+        if let Some(who) = assigned {
+            operations.push(add("/fields/System.AssignedTo", json!(who)));
+        }
+        if let Some(parent) = parent {
+            let url = format!("{}/_apis/wit/workItems/{parent}", self.base());
+            operations
+                .push(add("/relations/-", json!({"rel": "System.LinkTypes.Hierarchy-Reverse", "url": url})));
+        }
+        Ok(self.create_work_item(actor, FABRIKAM, kind, &operations, false)?.id)
+    }
+}

@@ -1,0 +1,265 @@
+//! Answering flat WIQL from the state.
+
+use std::cmp::Ordering;
+
+use jiff::{Timestamp, ToSpan, tz::TimeZone};
+use uuid::Uuid;
+
+use super::fields::{Field, FieldKind};
+use super::wiql::{Condition, Operand, Operator, Query};
+use super::work_item_patch::parse_date;
+use super::{Actor, FieldValue, Outcome, WorkItem, World};
+use crate::simulator::azure_devops::refusal::Refusal;
+
+/// Ids a query gives at most.
+const RESULTS: usize = 20_000;
+
+/// What a query is asked in.
+struct Frame<'a> {
+    world: &'a World,
+    actor: Actor,
+    project: Option<Uuid>,
+    precise: bool,
+}
+
+impl World {
+    /// Ids of the work items that meet the query, sorted as it asks (else by id), at most `top`.
+    ///
+    /// # Errors
+    /// 400 for macros without a project, values that do not fit, and too many results.
+    pub fn query_work_items(
+        &self,
+        actor: Actor,
+        query: &Query,
+        project: Option<Uuid>,
+        precise: bool,
+        top: Option<usize>,
+    ) -> Outcome<Vec<u32>> {
+        let frame = Frame { world: self, actor, project, precise };
+        let mut found = Vec::new();
+        for item in self.work_items.values().filter(|w| w.deleted.is_none()) {
+            // A query without a project looks at every project that the caller may read.
+            if self.visible_work_item(actor, item.id).is_err() {
+                continue;
+            }
+            if query.condition.as_ref().map_or(Ok(true), |c| frame.holds(c, item))? {
+                found.push(item);
+            }
+        }
+        for (field, descending) in query.order.iter().rev() {
+            found.sort_by(|a, b| {
+                let order =
+                    compare_options(frame.value(field, a).as_ref(), frame.value(field, b).as_ref(), self);
+                if *descending { order.reverse() } else { order }
+            });
+        }
+        let limit = top.unwrap_or(usize::MAX);
+        if limit > RESULTS && found.len() > RESULTS {
+            return Err(Refusal::new(
+                400,
+                "WorkItemTrackingQueryResultSizeLimitExceededException",
+                format!(
+                    "VS402337: The number of work items returned exceeds the size limit of {RESULTS}. Change the query to return fewer items."
+                ),
+            ));
+        }
+        Ok(found.into_iter().take(limit).map(|w| w.id).collect())
+    }
+
+    /// A field of a work item, stored or computed.
+    pub fn field_of(&self, item: &WorkItem, reference: &str) -> Option<FieldValue> {
+        let whole = |n: usize| FieldValue::Integer(i64::try_from(n).unwrap_or(i64::MAX));
+        Some(match reference {
+            "System.Id" => FieldValue::Integer(i64::from(item.id)),
+            "System.Rev" => FieldValue::Integer(i64::from(item.rev)),
+            "System.CommentCount" => whole(item.comment_count()),
+            "System.Parent" => FieldValue::Integer(i64::from(item.parent()?)),
+            "System.NodeName" => FieldValue::from(item.text("System.AreaPath").rsplit('\\').next()?),
+            "System.BoardColumn" => FieldValue::from(item.state()),
+            "System.AuthorizedDate" => item.fields.get("System.ChangedDate")?.clone(),
+            "System.AuthorizedAs" => item.fields.get("System.ChangedBy")?.clone(),
+            "System.History" => {
+                FieldValue::Text(item.comments.iter().map(|c| c.text.as_str()).collect::<Vec<_>>().join("\n"))
+            }
+            stored => item.fields.get(stored)?.clone(),
+        })
+    }
+}
+
+impl Frame<'_> {
+    fn value(&self, field: &Field, item: &WorkItem) -> Option<FieldValue> {
+        self.world.field_of(item, field.reference)
+    }
+
+    fn holds(&self, condition: &Condition, item: &WorkItem) -> Outcome<bool> {
+        Ok(match condition {
+            Condition::And(all) => {
+                for one in all {
+                    if !self.holds(one, item)? {
+                        return Ok(false);
+                    }
+                }
+                true
+            }
+            Condition::Or(any) => {
+                for one in any {
+                    if self.holds(one, item)? {
+                        return Ok(true);
+                    }
+                }
+                false
+            }
+            Condition::Not(inner) => !self.holds(inner, item)?,
+            Condition::Test(field, operator, operands) => self.test(field, *operator, operands, item)?,
+        })
+    }
+
+    fn test(
+        &self,
+        field: &'static Field,
+        operator: Operator,
+        operands: &[Operand],
+        item: &WorkItem,
+    ) -> Outcome<bool> {
+        let value = self.value(field, item);
+        if operator == Operator::Empty {
+            return Ok(value.is_none());
+        }
+        let mut any = false;
+        for operand in operands {
+            any |= self.compare(field, operator, operand, value.as_ref(), item)?;
+        }
+        Ok(any)
+    }
+
+    fn compare(
+        &self,
+        field: &Field,
+        operator: Operator,
+        operand: &Operand,
+        value: Option<&FieldValue>,
+        item: &WorkItem,
+    ) -> Outcome<bool> {
+        let wanted = self.operand(field, operand, item)?;
+        let text =
+            |v: Option<&FieldValue>| v.map(|v| text_of(v, self.world)).unwrap_or_default().to_lowercase();
+        let tags = field.reference == "System.Tags";
+        Ok(match operator {
+            Operator::Contains | Operator::ContainsWords if tags => {
+                let wanted = text(wanted.as_ref());
+                text(value).split(';').any(|t| t.trim() == wanted.trim())
+            }
+            Operator::Contains => text(value).contains(&text(wanted.as_ref())),
+            Operator::ContainsWords => {
+                let words = text(value);
+                text(wanted.as_ref())
+                    .split_whitespace()
+                    .all(|w| words.split(|c: char| !c.is_alphanumeric()).any(|x| x == w))
+            }
+            Operator::Under => {
+                let (path, root) = (text(value), text(wanted.as_ref()));
+                path == root || path.starts_with(&format!("{root}\\"))
+            }
+            _ => {
+                let order = compare_options(value, wanted.as_ref(), self.world);
+                let both = value.is_some() && wanted.is_some();
+                match operator {
+                    Operator::Equal | Operator::In => order == Ordering::Equal,
+                    Operator::NotEqual => order != Ordering::Equal,
+                    Operator::Less => both && order == Ordering::Less,
+                    Operator::LessEqual => both && order != Ordering::Greater,
+                    Operator::Greater => both && order == Ordering::Greater,
+                    _ => both && order != Ordering::Less,
+                }
+            }
+        })
+    }
+
+    /// The operand as a value of the field's type; an empty text stands for "no value".
+    fn operand(&self, field: &Field, operand: &Operand, item: &WorkItem) -> Outcome<Option<FieldValue>> {
+        let home = self.project.and_then(|p| self.world.projects.get(&p));
+        let needs_project = || Refusal::query("TF51011: The macro needs a project; ask inside a project.");
+        let misfit = |what: &str| {
+            Refusal::query(format!("The value «{what}» does not fit the field {}.", field.reference))
+        };
+        Ok(Some(match operand {
+            Operand::Me => FieldValue::Person(self.actor.id),
+            Operand::Project => FieldValue::Text(home.ok_or_else(needs_project)?.name.clone()),
+            Operand::CurrentIteration => {
+                FieldValue::Text(home.ok_or_else(needs_project)?.iterations[0].clone())
+            }
+            Operand::Today(days) => {
+                let today = self.world.now().to_zoned(TimeZone::UTC).date();
+                let date = today.checked_add(days.days()).map_err(|_| misfit("@today"))?;
+                FieldValue::Date(midnight(date).ok_or_else(|| misfit("@today"))?)
+            }
+            Operand::Field(other) => match self.world.field_of(item, other) {
+                Some(FieldValue::Date(date)) if !self.precise => FieldValue::Date(day_of(date)),
+                Some(value) => value,
+                None => return Ok(None),
+            },
+            #[allow(clippy::cast_possible_truncation, reason = "ids and ranks are small")]
+            Operand::Number(number) if field.kind == FieldKind::Integer => {
+                FieldValue::Integer(*number as i64)
+            }
+            Operand::Number(number) => FieldValue::Double(*number),
+            Operand::Text(text) if text.is_empty() => return Ok(None),
+            Operand::Text(text) => match field.kind {
+                FieldKind::Integer => FieldValue::Integer(text.parse().map_err(|_| misfit(text))?),
+                FieldKind::Double => FieldValue::Double(text.parse().map_err(|_| misfit(text))?),
+                FieldKind::DateTime => {
+                    let date = parse_date(text).ok_or_else(|| misfit(text))?;
+                    if !self.precise && day_of(date) != date {
+                        return Err(Refusal::query(
+                            "TF51204: You cannot supply a time with the date when running a query using date precision.",
+                        ));
+                    }
+                    FieldValue::Date(date)
+                }
+                FieldKind::Identity => match self.world.find_person(text) {
+                    Some(person) => FieldValue::Person(person.id),
+                    None => FieldValue::Text(text.clone()),
+                },
+                _ => FieldValue::Text(text.clone()),
+            },
+        }))
+    }
+}
+
+fn midnight(date: jiff::civil::Date) -> Option<Timestamp> {
+    date.to_zoned(TimeZone::UTC).ok().map(|z| z.timestamp())
+}
+
+fn day_of(date: Timestamp) -> Timestamp {
+    midnight(date.to_zoned(TimeZone::UTC).date()).unwrap_or(date)
+}
+
+fn text_of(value: &FieldValue, world: &World) -> String {
+    match value {
+        FieldValue::Text(text) => text.clone(),
+        FieldValue::Integer(number) => number.to_string(),
+        FieldValue::Double(number) => number.to_string(),
+        FieldValue::Date(date) => date.to_string(),
+        FieldValue::Person(id) => {
+            world.person(*id).map(|p| format!("{} <{}>", p.display_name, p.account)).unwrap_or_default()
+        }
+    }
+}
+
+#[allow(clippy::cast_precision_loss, reason = "ids stay far below 2^53")]
+fn compare_options(one: Option<&FieldValue>, other: Option<&FieldValue>, world: &World) -> Ordering {
+    match (one, other) {
+        (None, None) => Ordering::Equal,
+        (None, Some(_)) => Ordering::Less,
+        (Some(_), None) => Ordering::Greater,
+        (Some(FieldValue::Integer(a)), Some(FieldValue::Integer(b))) => a.cmp(b),
+        (Some(FieldValue::Double(a)), Some(FieldValue::Double(b))) => a.total_cmp(b),
+        (Some(FieldValue::Integer(a)), Some(FieldValue::Double(b))) => (*a as f64).total_cmp(b),
+        (Some(FieldValue::Double(a)), Some(FieldValue::Integer(b))) => a.total_cmp(&(*b as f64)),
+        // Without timePrecision a query speaks of days: the operand is a midnight.
+        (Some(FieldValue::Date(a)), Some(FieldValue::Date(b))) if day_of(*b) == *b => day_of(*a).cmp(b),
+        (Some(FieldValue::Date(a)), Some(FieldValue::Date(b))) => a.cmp(b),
+        (Some(FieldValue::Person(a)), Some(FieldValue::Person(b))) if a == b => Ordering::Equal,
+        (Some(a), Some(b)) => text_of(a, world).to_lowercase().cmp(&text_of(b, world).to_lowercase()),
+    }
+}

@@ -1,0 +1,194 @@
+//! The doors for people and other systems: page, JSON API, event streams, webhooks.
+//!
+//! Purpose: turns requests into journal entries, and the journal into pages and streams.
+//! Invariant: everything shown is read from the journal, and a step has one rendering, used by the
+//! first page and by every live update; nothing that came from outside reaches a page unescaped or
+//! unsanitised; no request that another site sent is acted on.
+//! Must never know: agents, tools, models, Azure DevOps.
+
+mod api;
+mod assets;
+mod audit;
+mod diff;
+mod events;
+mod guard;
+mod hooks;
+mod input;
+mod markdown;
+mod pages;
+mod problem;
+mod ready;
+mod shown;
+mod steps;
+mod stream;
+mod text;
+mod when;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::routing::{MethodRouter, get, post};
+use jiff::Timestamp;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+
+use crate::clock::Clock;
+use crate::config;
+use crate::journal::{Journal, Person};
+
+pub use ready::Ready;
+
+/// How long requests under way may take after shutdown began.
+const DRAIN: Duration = Duration::from_secs(5);
+/// Most event streams at once; each holds a connection.
+const MAX_WATCHERS: usize = 512;
+
+/// What the page and the API need. Everything in it is cheap to clone.
+#[derive(Clone)]
+pub struct State {
+    /// Where runs and events are written and read.
+    pub journal: Journal,
+    /// Time.
+    pub clock: Clock,
+    /// Settings of the page and the webhooks.
+    pub config: config::Web,
+    /// Where the co-worker works.
+    pub organization: Organization,
+    /// Name of the model deployment, as configured.
+    pub model: String,
+    /// Says who the co-worker is, once that has been verified.
+    pub who: Who,
+    /// Which parts of the process are up.
+    pub ready: Ready,
+    /// Cancelled when the process is to end: streams end, readiness goes.
+    pub closing: CancellationToken,
+}
+
+/// Gives the verified identity, or none while it is not verified. Called for every page: it must
+/// answer from memory.
+pub type Who = Arc<dyn Fn() -> Option<WhoShown> + Send + Sync>;
+
+/// The organisation as the page shows it.
+#[derive(Clone, Debug)]
+pub struct Organization {
+    /// Its URL.
+    pub url: Url,
+    /// The project served.
+    pub project: String,
+    /// The repository served.
+    pub repository: String,
+}
+
+/// Who the co-worker is, from a token that was checked. Never the token itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WhoShown {
+    /// Account of the agent user.
+    pub agent_user: String,
+    /// Application id of the agent identity.
+    pub agent_identity: String,
+    /// When the token it was read from expires.
+    pub token_expires: Timestamp,
+}
+
+impl State {
+    /// How `path` (with its leading slash) is reached from outside.
+    fn public(&self, path: &str) -> String {
+        match &self.config.public_url {
+            Some(url) => format!("{}{path}", url.as_str().trim_end_matches('/')),
+            None => format!("http://{}{path}", self.config.listen_address),
+        }
+    }
+
+    /// The person at the page.
+    fn person(&self) -> Person {
+        Person::named(&self.config.local_person)
+    }
+}
+
+/// What the handlers share.
+struct App {
+    state: State,
+    watchers: Arc<tokio::sync::Semaphore>,
+}
+
+type Shared = axum::extract::State<Arc<App>>;
+
+/// One API route: its path, its methods, and what answers.
+struct Route {
+    path: &'static str,
+    #[cfg_attr(not(test), allow(dead_code, reason = "the test of openapi.json reads it"))]
+    methods: &'static [&'static str],
+    answers: MethodRouter<Arc<App>>,
+}
+
+fn route(path: &'static str, methods: &'static [&'static str], answers: MethodRouter<Arc<App>>) -> Route {
+    Route { path, methods, answers }
+}
+
+/// Everything that `openapi.json` describes.
+fn api_routes() -> Vec<Route> {
+    vec![
+        route("/api/runs", &["get", "post"], get(api::list).post(api::create)),
+        route("/api/runs/{id}", &["get"], get(api::show)),
+        route("/api/runs/{id}/events", &["get"], get(stream::watch)),
+        route("/api/runs/{id}/messages", &["post"], post(api::message)),
+        route("/api/runs/{id}/cancel", &["post"], post(api::cancel)),
+        route("/api/events", &["get"], get(events::list)),
+        route("/api/events/{id}/redeliver", &["post"], post(events::redeliver)),
+        route("/api/audit/{run}", &["get"], get(audit::show)),
+        route("/api/openapi.json", &["get"], get(assets::openapi)),
+        route("/webhooks/azure-devops", &["post"], post(hooks::receive)),
+        route("/healthz", &["get"], get(ready::health)),
+        route("/readyz", &["get"], get(ready::readiness)),
+    ]
+}
+
+/// The pages for people, and what they load.
+fn page_routes() -> Router<Arc<App>> {
+    Router::new()
+        .route("/", get(pages::home))
+        .route("/runs", get(pages::runs).post(pages::start))
+        .route("/runs/recent", get(pages::recent))
+        .route("/runs/{id}", get(pages::run))
+        .route("/runs/{id}/timeline", get(pages::timeline))
+        .route("/runs/{id}/messages", post(pages::message))
+        .route("/runs/{id}/cancel", post(pages::cancel))
+        .route("/events", get(pages::events))
+        .route("/events/{id}", get(pages::event))
+        .route("/events/{id}/redeliver", post(pages::redeliver))
+        .route("/static/app.css", get(assets::css))
+        .route("/static/app.js", get(assets::js))
+        .route("/static/icon.svg", get(assets::icon))
+}
+
+/// Everything that is served, over `state`.
+pub fn router(state: State) -> Router {
+    let app = Arc::new(App { state, watchers: Arc::new(tokio::sync::Semaphore::new(MAX_WATCHERS)) });
+    let router = api_routes().into_iter().fold(page_routes(), |r, route| r.route(route.path, route.answers));
+    guard::around(router, &app).with_state(app)
+}
+
+/// Serves until `shutdown` is cancelled, then lets requests under way end for a few seconds.
+///
+/// # Errors
+/// When the listener fails.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    shutdown: CancellationToken,
+) -> std::io::Result<()> {
+    let stop = shutdown.clone();
+    let server = axum::serve(listener, router).with_graceful_shutdown(async move { stop.cancelled().await });
+    tokio::select! {
+        ended = std::future::IntoFuture::into_future(server) => ended,
+        () = async { shutdown.cancelled().await; tokio::time::sleep(DRAIN).await } => {
+            tracing::warn!("requests were still under way when the time to end them was over");
+            Ok(())
+        }
+    }
+}

@@ -1,0 +1,259 @@
+//! What the pages show, made ready: no template decides or computes.
+
+use std::collections::HashSet;
+
+use jiff::Timestamp;
+
+use super::assets;
+use super::events::Fates;
+use super::steps::{LinkShown, StepShown, one_line, web_address};
+use super::when::{Moment, duration, grouped, rfc3339};
+use super::{App, markdown};
+use crate::journal::{Entry, IntakeRow, Logged, RunRow, RunView, Source, Status, Step, StepKind, WaitingFor};
+
+/// What is around every page.
+pub(super) struct Shell {
+    /// Names these very assets.
+    pub(super) version: &'static str,
+    pub(super) title: String,
+    /// Which entry of the menu is this page: `new`, `runs`, `events` or none.
+    pub(super) here: &'static str,
+    pub(super) notice: Option<String>,
+    pub(super) you: String,
+    pub(super) who: Option<WhoLine>,
+    pub(super) serves: String,
+    pub(super) organization_url: Option<String>,
+    pub(super) model: String,
+}
+
+/// The verified co-worker in one line.
+pub(super) struct WhoLine {
+    pub(super) user: String,
+    pub(super) identity: String,
+    pub(super) identity_short: String,
+    pub(super) expires: Moment,
+}
+
+impl Shell {
+    pub(super) fn new(app: &App, here: &'static str, title: &str) -> Self {
+        let state = &app.state;
+        let who = (state.who)().map(|who| WhoLine {
+            identity_short: who.agent_identity.chars().take(8).collect(),
+            user: who.agent_user,
+            identity: who.agent_identity,
+            expires: Moment::at(who.token_expires),
+        });
+        let served = &state.organization;
+        Self {
+            version: &assets::VERSION,
+            title: title.to_owned(),
+            here,
+            notice: state.config.notice.clone(),
+            you: state.config.local_person.clone(),
+            who,
+            serves: format!("{} / {}", served.project, served.repository),
+            organization_url: web_address(served.url.as_str()),
+            model: state.model.clone(),
+        }
+    }
+}
+
+/// A status in words, with the style's name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Badge {
+    pub(super) words: &'static str,
+    /// `quiet`, `busy`, `wait`, `good` or `bad`.
+    pub(super) tone: &'static str,
+}
+
+/// The badge of a run.
+pub(super) fn badge(status: Status, waiting_for: Option<WaitingFor>) -> Badge {
+    let (words, tone) = match (status, waiting_for) {
+        (Status::Queued, _) => ("Queued", "busy"),
+        (Status::Running, _) => ("Working", "busy"),
+        (Status::Waiting, Some(WaitingFor::Person)) => ("Waits for you", "wait"),
+        (Status::Waiting, Some(WaitingFor::Approval)) => ("Waits for approval", "wait"),
+        (Status::Waiting, Some(WaitingFor::Build)) => ("Waits for a build", "wait"),
+        (Status::Waiting, Some(WaitingFor::RateLimit)) => ("Waits for a service", "wait"),
+        (Status::Waiting, None) => ("Waiting", "wait"),
+        (Status::Done, _) => ("Done", "good"),
+        (Status::Refused, _) => ("Refused", "bad"),
+        (Status::Failed, _) => ("Failed", "bad"),
+        (Status::Cancelled, _) => ("Stopped", "quiet"),
+        (Status::Parked, _) => ("Needs a person", "bad"),
+    };
+    Badge { words, tone }
+}
+
+/// A run in a list.
+pub(super) struct RunLine {
+    pub(super) id: String,
+    pub(super) title: String,
+    pub(super) badge: Badge,
+    pub(super) from: String,
+    pub(super) created: Moment,
+}
+
+impl From<&RunRow> for RunLine {
+    fn from(row: &RunRow) -> Self {
+        let from = match row.source {
+            Source::Chat => row.requested_by.clone(),
+            Source::CommandLine => format!("{}, command line", row.requested_by),
+            Source::Webhook => format!("{}, from Azure DevOps", row.requested_by),
+        };
+        Self {
+            id: row.id.to_string(),
+            title: one_line(&row.instruction),
+            badge: badge(row.status, row.waiting_for),
+            from,
+            created: Moment::of(row.created_at),
+        }
+    }
+}
+
+/// A run's own page.
+pub(super) struct RunShown {
+    pub(super) line: RunLine,
+    /// It may change by itself.
+    pub(super) live: bool,
+    /// What stands in the empty box under the run.
+    pub(super) prompt: &'static str,
+    pub(super) stopping: bool,
+    pub(super) last_seq: i64,
+    /// Newest articles in order; all of them on the first page.
+    pub(super) steps: Vec<StepShown>,
+    pub(super) links: Vec<LinkShown>,
+    /// The answer, where no reply in the timeline says it already.
+    pub(super) answer_html: String,
+    /// What it waits for, rendered and sanitised.
+    pub(super) waiting: Option<String>,
+    /// Time worked until the clock that runs now, in words.
+    pub(super) worked: String,
+    /// RFC 3339 instant from which the page counts on, while it works.
+    pub(super) counts_from: Option<String>,
+    pub(super) tokens: String,
+    pub(super) tokens_exact: String,
+    pub(super) model: String,
+}
+
+impl RunShown {
+    /// The page of a run; of its steps only those that changed after `after`.
+    pub(super) fn new(row: &RunRow, log: &[Logged], after: i64, now: Timestamp) -> Self {
+        let view = RunView::of(log);
+        let work = Work::of(log);
+        let live = !row.status.is_final();
+        let usage = view.usage;
+        let changed = |step: &&Step| step.changed > after;
+        let ends: HashSet<i64> = log.iter().filter(|l| l.entry.leaves_the_run()).map(|l| l.seq).collect();
+        let shown = |step: &Step| StepShown { ends: ends.contains(&step.seq), ..StepShown::from(step) };
+        Self {
+            line: RunLine::from(row),
+            live,
+            prompt: match (row.status, row.waiting_for) {
+                (Status::Waiting, Some(WaitingFor::Person)) => "Answer here",
+                _ if live => "Steer it while it works",
+                _ => "Follow up here",
+            },
+            stopping: live && work.stop_asked,
+            last_seq: view.last_seq,
+            steps: view.steps.iter().filter(changed).map(shown).collect(),
+            links: view.links.iter().map(LinkShown::from).collect(),
+            answer_html: unsaid_answer(row.status, &view),
+            waiting: view
+                .waiting_reason
+                .filter(|_| row.status == Status::Waiting)
+                .map(|why| markdown::render(&why)),
+            worked: duration(work.total(now.as_microsecond())),
+            counts_from: work.since.map(|since| rfc3339(since - work.micros)),
+            tokens: grouped(usage.input + usage.output),
+            tokens_exact: format!(
+                "{} read ({} of them from cache), {} written",
+                grouped(usage.input),
+                grouped(usage.cached),
+                grouped(usage.output)
+            ),
+            model: view.model.unwrap_or_default(),
+        }
+    }
+}
+
+fn unsaid_answer(status: Status, view: &RunView) -> String {
+    let replies = view.steps.iter().rev().filter(|step| step.kind == StepKind::Reply);
+    let said = replies.map(|step| step.text.trim()).next();
+    match view.answer.as_deref().map(str::trim) {
+        Some(answer) if status == Status::Done && !answer.is_empty() && said != Some(answer) => {
+            markdown::render(answer)
+        }
+        _ => String::new(),
+    }
+}
+
+/// How long a run was worked, pauses left out.
+#[derive(Default)]
+struct Work {
+    micros: i64,
+    since: Option<i64>,
+    stop_asked: bool,
+}
+
+impl Work {
+    fn of(log: &[Logged]) -> Self {
+        let mut work = Self::default();
+        for logged in log {
+            match &logged.entry {
+                Entry::Waiting { .. } | Entry::Finished { .. } => {
+                    if let Some(since) = work.since.take() {
+                        work.micros += logged.ts - since;
+                    }
+                    work.stop_asked = false;
+                }
+                Entry::CancelRequested { .. } => work.stop_asked = true,
+                _ => work.since = work.since.or(Some(logged.ts)),
+            }
+        }
+        work
+    }
+
+    fn total(&self, now: i64) -> u64 {
+        let micros = self.micros + self.since.map_or(0, |since| now - since);
+        u64::try_from(micros / 1_000).unwrap_or(0)
+    }
+}
+
+/// An event in the list.
+pub(super) struct EventLine {
+    pub(super) id: String,
+    pub(super) kind: String,
+    pub(super) summary: String,
+    pub(super) badge: Badge,
+    pub(super) reason: Option<String>,
+    pub(super) run: Option<String>,
+    pub(super) received: Moment,
+    /// Its fate is still open.
+    pub(super) open: bool,
+}
+
+impl EventLine {
+    pub(super) fn new(row: &IntakeRow, fates: &Fates) -> Self {
+        let fate = fates.of(row);
+        let (words, tone) = match fate {
+            "received" => ("Not looked at yet", "busy"),
+            "ignored" => ("Ignored", "quiet"),
+            "merged" => ("Joined a run", "good"),
+            "running" => ("Started a run", "busy"),
+            "done" => ("Run ended", "good"),
+            "parked" => ("Needs a person", "bad"),
+            _ => ("Failed", "bad"),
+        };
+        Self {
+            id: row.id.clone(),
+            kind: row.kind.clone(),
+            summary: row.summary.clone(),
+            badge: Badge { words, tone },
+            reason: row.reason.clone(),
+            run: row.run.as_ref().map(ToString::to_string),
+            received: Moment::of(row.received_at),
+            open: fate == "received",
+        }
+    }
+}
