@@ -87,6 +87,7 @@ fn simulation(listen: IpAddr, port: u16, data: &Path, pace: u64) -> simulator::S
     simulator::Settings {
         listen,
         organization_port: port,
+        entra_port: after(1),
         sidecar_port: after(2),
         model_port: after(3),
         data: data.to_path_buf(),

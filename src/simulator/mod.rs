@@ -17,6 +17,7 @@ use tokio::task::JoinHandle;
 use url::Url;
 
 pub mod azure_devops;
+pub mod entra;
 pub mod model;
 pub mod seed;
 pub mod sidecar;
@@ -37,6 +38,8 @@ pub struct Settings {
     pub listen: IpAddr,
     /// Port of the organisation; 0 for any free one.
     pub organization_port: u16,
+    /// Port of Entra and Graph; 0 for any free one.
+    pub entra_port: u16,
     /// Port of the sidecar; 0 for any free one.
     pub sidecar_port: u16,
     /// Port of the stand-in model; 0 for any free one.
@@ -59,6 +62,8 @@ pub struct Settings {
 pub struct Running {
     /// Address of the organisation, `http://127.0.0.1:4193/contoso`.
     pub organization_url: Url,
+    /// Address of Entra and Graph.
+    pub entra_url: Url,
     /// Address of the sidecar.
     pub sidecar_url: Url,
     /// Address of the stand-in model.
@@ -72,13 +77,14 @@ pub struct Running {
     tasks: Vec<JoinHandle<()>>,
 }
 
-/// Starts the organisation, the sidecar and the stand-in model.
+/// Starts the organisation, Entra, the sidecar and the stand-in model.
 ///
 /// # Errors
 /// When a port is taken (the text names it and the server that wanted it) or the data folder
 /// cannot be used.
 pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let organization = bind(settings.listen, settings.organization_port, "simulated organisation").await?;
+    let entra = bind(settings.listen, settings.entra_port, "simulated Entra").await?;
     let sidecar = bind(settings.listen, settings.sidecar_port, "simulated sidecar").await?;
     let model = bind(settings.listen, settings.model_port, "stand-in model").await?;
     let authority = Authority::new(settings.clock.clone())?;
@@ -98,12 +104,17 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let organization_url = Url::parse(&format!("{origin}/{}", organisation.lock().organization))?;
     let sidecar_url = Url::parse(&format!("http://{}", reachable(sidecar.local_addr()?)))?;
     let model_url = Url::parse(&format!("http://{}", reachable(model.local_addr()?)))?;
-    let sidecar_routes = sidecar::router(authority.clone(), sidecar::Settings::new(settings.clock.clone()));
+    let entra_url = Url::parse(&format!("http://{}", reachable(entra.local_addr()?)))?;
+    let tenant = entra::Settings { base: entra_url.clone(), provisioned: true };
+    let tenant = entra::Entra::new(authority.clone(), &tenant)?;
+    let connected = sidecar::Settings::connected(settings.clock.clone(), &tenant)?;
+    let sidecar_routes = sidecar::router(authority.clone(), connected);
     let model_routes = model::router(settings.pace, settings.clock.clone(), authority.clone());
     let faults = host.faults.clone();
     let work = organisation.clone();
     let tasks = vec![
         tokio::spawn(serve_organisation(organization, azure_devops::router(host), stopped.clone())),
+        tokio::spawn(serve(entra, entra::router(tenant), stopped.clone())),
         tokio::spawn(serve(sidecar, sidecar_routes, stopped.clone())),
         tokio::spawn(serve(model, model_routes, stopped.clone())),
         tokio::spawn(until_stopped(stopped.clone(), async move {
@@ -114,7 +125,17 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         tokio::spawn(until_stopped(stopped, azure_devops::keep(organisation.clone(), settings.data.clone()))),
     ];
     let data = settings.data;
-    Ok(Running { organization_url, sidecar_url, model_url, organisation, authority, data, stop, tasks })
+    Ok(Running {
+        organization_url,
+        entra_url,
+        sidecar_url,
+        model_url,
+        organisation,
+        authority,
+        data,
+        stop,
+        tasks,
+    })
 }
 
 impl Running {

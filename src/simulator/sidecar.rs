@@ -1,330 +1,333 @@
-//! A simulated Microsoft Entra auth sidecar, version line 1.1.
+//! A simulated Microsoft Entra auth sidecar, of version 1.0.0 or of the line 1.1.
 //!
 //! Invariant: it does what the code of the real one does, not what its documentation says: parameters
 //! that make no sense are ignored silently, closed gates drop the agent's parameters without an error,
-//! and every refusal of Entra is a 401 whose `detail` carries the AADSTS text.
-//! It must never know: Azure DevOps or the model; it only mints tokens for their audiences.
+//! and every refusal of Entra is a 401 whose `detail` carries the AADSTS text. It holds no key: each
+//! token comes from the Entra at its `instance`, leg by leg, over HTTP.
+//! It must never know: what Azure DevOps or the model do with its tokens.
 
 mod control;
+mod downstream;
 mod entra;
+mod inbound;
+mod legs;
+mod problem;
+mod rules;
+mod wanted;
 
-use std::collections::HashMap;
-use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock};
 
-use axum::Json;
-use axum::Router;
-use axum::extract::{ConnectInfo, Path, Query, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::middleware::{self, Next};
+use axum::extract::{DefaultBodyLimit, Path, Query, State};
+use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use serde_json::{Map, Value, json};
+use axum::routing::{get, post};
+use axum::{Json, Router, middleware};
+use serde_json::json;
+use tokio::sync::OnceCell;
+use url::Url;
 
+use super::entra::Entra;
 use super::tokens::{
-    AGENT_IDENTITY_ID, AGENT_USER_ID, AGENT_USER_UPN, AUDIENCE_AZURE_DEVOPS, AUDIENCE_COGNITIVE_SERVICES,
-    Authority, BLUEPRINT_ID, TENANT_ID,
+    AUDIENCE_AZURE_DEVOPS, AUDIENCE_COGNITIVE_SERVICES, AUDIENCE_GRAPH, Authority, BLUEPRINT_ID, TENANT_ID,
 };
-use crate::clock::{Clock, add};
+use crate::clock::Clock;
 use control::Break;
+use problem::Failure;
+use wanted::Wanted;
 
-/// Shortest and longest life of a token, in seconds, as Entra draws them.
-const LIFETIME_SECONDS: (i64, i64) = (3_600, 5_400);
-/// A cached token is given out until this long before it expires, in seconds.
-const CACHE_MARGIN_SECONDS: i64 = 300;
-/// Most tokens kept.
-const MAX_CACHED: usize = 100;
+/// Largest body that is passed on, in bytes.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+
+/// The version families, which differ in whom they answer and in what they ignore (SIDECAR.md §1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Version {
+    /// 1.0.0: callers must name the host `localhost`; no gates.
+    V1_0_0,
+    /// 1.1.0 and later: callers must come from this machine; gates.
+    V1_1,
+}
+
+/// One entry of `AzureAd:ClientCredentials`.
+#[derive(Clone)]
+pub enum Credential {
+    /// `ClientSecret`.
+    Secret(String),
+    /// `SignedAssertionFilePath`: a projected token, read at each use.
+    AssertionFile(PathBuf),
+    /// `SignedAssertionFromManagedIdentity`, asked at this address of the host.
+    ManagedIdentity(Url),
+}
+
+impl std::fmt::Debug for Credential {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Secret(_) => f.write_str("Secret(…)"),
+            Self::AssertionFile(path) => f.debug_tuple("AssertionFile").field(path).finish(),
+            Self::ManagedIdentity(url) => f.debug_tuple("ManagedIdentity").field(&url.as_str()).finish(),
+        }
+    }
+}
+
 /// How the sidecar is configured.
 #[derive(Clone, Debug)]
 pub struct Settings {
+    /// Which family of versions it is.
+    pub version: Version,
+    /// `AzureAd:Instance`: the address of Entra. Without one the sidecar starts a simulated tenant of
+    /// its own on a free port of this machine, and uses its secret.
+    pub instance: Option<Url>,
+    /// `AzureAd:TenantId`.
+    pub tenant_id: String,
+    /// `AzureAd:ClientId`: the blueprint.
+    pub client_id: String,
+    /// `AzureAd:ClientCredentials`; the first that loads is used.
+    pub credentials: Vec<Credential>,
+    /// `AzureAd:Scopes`: what a token must have at `/Validate`.
+    pub required_scopes: Vec<String>,
     /// `Sidecar:AllowOverrides:GetAuthorizationHeader`; on unless configured.
     pub allow_overrides: bool,
     /// `Sidecar:AllowOverrides:GetAuthorizationHeaderUnauthenticated`. Off in the real one unless
     /// configured; on in ours, because an agent that works by itself needs it.
     pub allow_overrides_unauthenticated: bool,
-    /// `ASPNETCORE_ENVIRONMENT=Development`: callers need not come from this machine.
+    /// `Sidecar:AllowOverrides:CallDownstreamApi`; on unless configured.
+    pub allow_downstream_overrides: bool,
+    /// `Sidecar:AllowOverrides:CallDownstreamApiUnauthenticated`; off unless configured.
+    pub allow_downstream_overrides_unauthenticated: bool,
+    /// `ASPNETCORE_ENVIRONMENT=Development`: neither the host's name nor the caller's address matters.
     pub development: bool,
-    /// `DownstreamApis`: name and scope of each profile.
+    /// `DownstreamApis`: name, scopes and address of each profile.
     pub profiles: Vec<Profile>,
     /// Time for expiry and delays; the authority's own clock.
     pub clock: Clock,
 }
 
 /// One entry of `DownstreamApis`.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Profile {
     /// The name in the path.
     pub name: String,
-    /// The resource that tokens are for, without `/.default`; none when no scope is configured.
+    /// The resource that `Scopes` names, without `/.default`; none when no scope is configured.
     pub audience: Option<String>,
     /// `RequestAppToken`.
     pub request_app_token: bool,
+    /// `BaseUrl`; only `DownstreamApi` uses it.
+    pub base_url: Option<Url>,
+    /// `RelativePath`.
+    pub relative_path: String,
+    /// `HttpMethod`; GET unless configured.
+    pub method: Option<String>,
 }
 
 impl Settings {
-    /// The profiles `ado` and `aoai`, with the gates that an agent user needs.
+    /// Version 1.1 with the profiles `ado`, `aoai` and `me`, and the gates that an agent user needs.
     pub fn new(clock: Clock) -> Self {
-        let profile = |name: &str, audience: &str| Profile {
+        let profile = |name: &str, resource: &str| Profile {
             name: name.to_owned(),
-            audience: Some(audience.to_owned()),
-            request_app_token: false,
+            audience: Some(resource.to_owned()),
+            ..Profile::default()
         };
         Self {
+            version: Version::V1_1,
+            instance: None,
+            tenant_id: TENANT_ID.to_owned(),
+            client_id: BLUEPRINT_ID.to_owned(),
+            credentials: Vec::new(),
+            required_scopes: Vec::new(),
             allow_overrides: true,
             allow_overrides_unauthenticated: true,
+            allow_downstream_overrides: true,
+            allow_downstream_overrides_unauthenticated: false,
             development: false,
             profiles: vec![
                 profile("ado", AUDIENCE_AZURE_DEVOPS),
                 profile("aoai", AUDIENCE_COGNITIVE_SERVICES),
+                profile("me", AUDIENCE_GRAPH),
             ],
             clock,
         }
+    }
+
+    /// As [`Settings::new`], with `entra` as its instance and its blueprint's development secret.
+    ///
+    /// # Errors
+    /// When the tenant's own address is none.
+    pub fn connected(clock: Clock, entra: &Entra) -> anyhow::Result<Self> {
+        Ok(Self {
+            instance: Some(Url::parse(entra.base())?),
+            credentials: vec![Credential::Secret(entra.blueprint_secret().to_owned())],
+            ..Self::new(clock)
+        })
     }
 }
 
 struct Sidecar {
     authority: Arc<Authority>,
-    settings: Settings,
-    cache: Mutex<HashMap<String, Cached>>,
+    /// As it was started.
+    first: Settings,
+    /// As it is now; control may change it.
+    settings: RwLock<Settings>,
+    http: OnceLock<Option<reqwest::Client>>,
+    own: OnceCell<(Url, String)>,
+    cache: legs::Cache,
+    keys: inbound::Keys,
     faults: Mutex<control::Faults>,
 }
 
-struct Cached {
-    token: String,
-    until: jiff::Timestamp,
+impl Sidecar {
+    /// The settings with an Entra to ask: the configured one, or one that is started now.
+    async fn connected(&self) -> Settings {
+        let mut settings = self.settings();
+        if settings.instance.is_none() {
+            let own = self.own.get_or_try_init(|| own_tenant(self.authority.clone())).await;
+            match own {
+                Ok((instance, secret)) => {
+                    settings.instance = Some(instance.clone());
+                    if settings.credentials.is_empty() {
+                        settings.credentials = vec![Credential::Secret(secret.clone())];
+                    }
+                }
+                Err(error) => tracing::error!(%error, "the sidecar can start no tenant of its own"),
+            }
+        }
+        settings
+    }
+
+    fn settings(&self) -> Settings {
+        self.settings.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn faults(&self) -> MutexGuard<'_, control::Faults> {
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The one client for Entra and downstream APIs; built at first use.
+    fn http(&self) -> Result<&reqwest::Client, Failure> {
+        let build = || {
+            super::entra::jwks::client()
+                .inspect_err(|error| tracing::error!(%error, "the sidecar has no HTTP client"))
+                .ok()
+        };
+        self.http.get_or_init(build).as_ref().ok_or(Failure::INNER)
+    }
+}
+
+/// Starts a simulated tenant; it ends with the process.
+async fn own_tenant(authority: Arc<Authority>) -> anyhow::Result<(Url, String)> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let base = Url::parse(&format!("http://{}", listener.local_addr()?))?;
+    let tenant = Entra::new(authority, &super::entra::Settings { base: base.clone(), provisioned: true })?;
+    let secret = tenant.blueprint_secret().to_owned();
+    tokio::spawn(async move { axum::serve(listener, super::entra::router(tenant)).await });
+    Ok((base, secret))
 }
 
 /// The routes of the sidecar. Serve it with `into_make_service_with_connect_info::<SocketAddr>()`, or
 /// the rule that callers come from this machine has nothing to look at and lets everybody in.
+/// `authority` signs for a tenant of its own, and serves the control that expires all tokens.
 ///
 /// Control for tests: `POST /_simulator/expire {"lifetime_seconds"?}` makes all tokens expired and may
-/// give new ones another life; `POST /_simulator/break {"times"?, "aadsts"?, "status"?}` fails the next
-/// requests; `POST /_simulator/delay {"ms", "times"?}` holds them back; `POST /_simulator/configure
-/// {"gate_closed"?, "request_app_token"?, "without_claims"?}` changes the configuration; `DELETE
-/// /_simulator` ends all three.
+/// give new ones another life; `POST /_simulator/restart` empties the cache; `POST /_simulator/break
+/// {"times"?, "aadsts"?, "status"?}` fails the next requests; `POST /_simulator/delay {"ms", "times"?}`
+/// holds them back; `POST /_simulator/configure {…}` changes settings, see `control.rs`;
+/// `DELETE /_simulator` ends all of it.
 pub fn router(authority: Arc<Authority>, settings: Settings) -> Router {
-    let sidecar =
-        Arc::new(Sidecar { authority, settings, cache: Mutex::default(), faults: Mutex::default() });
+    let sidecar = Arc::new(Sidecar {
+        authority,
+        first: settings.clone(),
+        settings: RwLock::new(settings),
+        http: OnceLock::new(),
+        own: OnceCell::new(),
+        cache: legs::Cache::default(),
+        keys: inbound::Keys::default(),
+        faults: Mutex::default(),
+    });
     Router::new()
         .route("/AuthorizationHeader/{api}", get(authenticated))
         .route("/AuthorizationHeaderUnauthenticated/{api}", get(unauthenticated))
-        .layer(middleware::from_fn_with_state(sidecar.clone(), loopback_only))
+        .route("/DownstreamApi/{api}", post(downstream::authenticated))
+        .route("/DownstreamApiUnauthenticated/{api}", post(downstream::unauthenticated))
+        .route("/Validate", get(inbound::validate))
+        .layer(middleware::from_fn_with_state(sidecar.clone(), rules::loopback))
         .route("/healthz", get(|| async { "Healthy" }))
+        .layer(middleware::from_fn_with_state(sidecar.clone(), rules::host))
+        .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .merge(control::routes())
         .with_state(sidecar)
 }
 
-async fn loopback_only(State(sidecar): State<Arc<Sidecar>>, request: Request, next: Next) -> Response {
-    let caller = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip().to_canonical());
-    if !sidecar.settings.development && caller.is_some_and(|ip| !ip.is_loopback()) {
-        return StatusCode::FORBIDDEN.into_response();
-    }
-    next.run(request).await
-}
-
+type Shared = State<Arc<Sidecar>>;
 type Parameters = Query<Vec<(String, String)>>;
 
 async fn unauthenticated(
-    State(sidecar): State<Arc<Sidecar>>,
+    State(sidecar): Shared,
     Path(api): Path<String>,
     Query(query): Parameters,
 ) -> Response {
-    let closed = sidecar.configured().gate_closed;
-    let gate = sidecar.settings.allow_overrides_unauthenticated && !closed;
-    sidecar.answer(&api, &Wanted::read(&query, gate), None).await
+    let settings = sidecar.connected().await;
+    let gate = settings.version == Version::V1_0_0 || settings.allow_overrides_unauthenticated;
+    let wanted = Wanted::read(&query, gate, settings.version);
+    sidecar.header(&settings, &api, &wanted, None).await
 }
 
 async fn authenticated(
-    State(sidecar): State<Arc<Sidecar>>,
+    State(sidecar): Shared,
     Path(api): Path<String>,
     Query(query): Parameters,
     headers: HeaderMap,
 ) -> Response {
-    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
-    let Some(token) = given.and_then(|value| value.strip_prefix("Bearer ")) else {
-        return (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, "Bearer")]).into_response();
-    };
-    let blueprint = [format!("api://{BLUEPRINT_ID}"), BLUEPRINT_ID.to_owned()];
-    let checked = sidecar.authority.verify(token, &blueprint[0]);
-    match checked.or_else(|_| sidecar.authority.verify(token, &blueprint[1])) {
+    let settings = sidecar.connected().await;
+    match inbound::caller(&sidecar, &settings, &headers).await {
         Ok(caller) => {
-            let gate = sidecar.settings.allow_overrides;
-            sidecar.answer(&api, &Wanted::read(&query, gate), Some(&caller)).await
+            let gate = settings.version == Version::V1_0_0 || settings.allow_overrides;
+            let wanted = Wanted::read(&query, gate, settings.version);
+            sidecar.header(&settings, &api, &wanted, Some(&caller.token)).await
         }
-        Err(why) => {
-            let challenge = format!("Bearer error=\"invalid_token\", error_description=\"{why}\"");
-            (StatusCode::UNAUTHORIZED, [(header::WWW_AUTHENTICATE, challenge)]).into_response()
-        }
+        Err(refused) => refused,
     }
-}
-
-/// What the query asks for, after the silent rules.
-#[derive(Debug, Default, PartialEq)]
-struct Wanted {
-    agent: Option<String>,
-    user: Option<AgentUser>,
-    app_token: bool,
-    force: bool,
-    scope: Option<String>,
-    tenant: Option<String>,
-}
-
-#[derive(Debug, PartialEq)]
-enum AgentUser {
-    Name(String),
-    Id(uuid::Uuid),
-}
-
-impl Wanted {
-    fn read(query: &[(String, String)], gate: bool) -> Self {
-        if !gate {
-            return Self::default();
-        }
-        let get = |name: &str| {
-            let found =
-                query.iter().find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value.trim());
-            found.filter(|value| !value.is_empty()).map(str::to_owned)
-        };
-        let set = |name: &str| get(name).is_some_and(|value| value.eq_ignore_ascii_case("true"));
-        let agent = get("AgentIdentity");
-        let by_id = || get("AgentUserId").and_then(|id| id.parse().ok()).map(AgentUser::Id);
-        let user = agent.as_ref().and_then(|_| get("AgentUsername").map(AgentUser::Name).or_else(by_id));
-        Self {
-            agent,
-            user,
-            app_token: set("optionsOverride.RequestAppToken"),
-            force: set("optionsOverride.AcquireTokenOptions.ForceRefresh"),
-            scope: get("optionsOverride.Scopes"),
-            tenant: get("optionsOverride.AcquireTokenOptions.Tenant"),
-        }
-    }
-}
-
-/// A refusal on the way to a token.
-#[derive(Debug)]
-enum Failure {
-    NoScopes,
-    NoAccount,
-    Entra(u32),
-    Inner(StatusCode),
 }
 
 impl Sidecar {
-    fn configured(&self) -> control::Configured {
-        self.faults.lock().unwrap_or_else(PoisonError::into_inner).configured.clone()
-    }
-
-    async fn answer(&self, api: &str, wanted: &Wanted, caller: Option<&Map<String, Value>>) -> Response {
-        let (delay, broken) = self.faults.lock().unwrap_or_else(PoisonError::into_inner).next();
-        if !delay.is_zero() {
-            self.settings.clock.sleep(delay).await;
-        }
-        let token = match broken {
-            Some(Break { aadsts: Some(code), .. }) => Err(Failure::Entra(code)),
-            Some(Break { status, .. }) => {
-                Err(Failure::Inner(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)))
-            }
-            None => self.token(api, wanted, caller),
-        };
-        match token {
-            Ok(token) => {
-                let headers = [
-                    (header::CACHE_CONTROL, "no-cache, no-store, must-revalidate"),
-                    (header::PRAGMA, "no-cache"),
-                    (header::EXPIRES, "0"),
-                ];
-                (headers, Json(json!({"authorizationHeader": format!("Bearer {token}")}))).into_response()
-            }
-            Err(failure) => self.problem(api, &failure),
-        }
-    }
-
-    fn token(
+    async fn header(
         &self,
+        settings: &Settings,
         api: &str,
         wanted: &Wanted,
-        caller: Option<&Map<String, Value>>,
-    ) -> Result<String, Failure> {
-        let profile = self.settings.profiles.iter().find(|profile| profile.name == api);
-        let scope = wanted.scope.as_deref().map(|scope| scope.trim_end_matches("/.default").to_owned());
-        let audience =
-            scope.or(profile.and_then(|profile| profile.audience.clone())).ok_or(Failure::NoScopes)?;
-        if wanted.tenant.as_ref().is_some_and(|tenant| tenant != TENANT_ID) {
-            return Err(Failure::Entra(90002));
+        caller: Option<&str>,
+    ) -> Response {
+        match self.token(settings, api, wanted, caller).await {
+            Ok(token) => rules::uncached(
+                Json(json!({"authorizationHeader": format!("Bearer {token}")})).into_response(),
+            ),
+            Err(failure) => failure.answer(api),
         }
-        let configured = self.configured();
-        let app = wanted.app_token
-            || configured.request_app_token
-            || profile.is_some_and(|profile| profile.request_app_token);
-        if wanted.agent.as_ref().is_some_and(|agent| !agent.eq_ignore_ascii_case(AGENT_IDENTITY_ID)) {
-            return Err(Failure::Entra(700_016));
-        }
-        let agent = wanted.agent.is_some();
-        let person = caller.filter(|claims| claims.get("idtyp") == Some(&json!("user")));
-        let (principal, claims) = match (&wanted.user, person) {
-            _ if app => (if agent { AGENT_IDENTITY_ID } else { BLUEPRINT_ID }, entra::app_claims(agent)),
-            (Some(user), _) => (AGENT_USER_ID, agent_user(user)?),
-            (None, Some(person)) => (entra::text(person, "oid"), entra::on_behalf_claims(person, agent)),
-            (None, None) => return Err(Failure::NoAccount),
-        };
-        let now = self.settings.clock.now();
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = format!("{audience} {principal} {app} {agent}");
-        if let Some(cached) = cache.get(&key).filter(|cached| !wanted.force && cached.until > now) {
-            return Ok(cached.token.clone());
-        }
-        let (shortest, longest) = LIFETIME_SECONDS;
-        let spread = i64::from(uuid::Uuid::new_v4().as_bytes()[0]) * (longest - shortest) / 255;
-        let asked = self.faults.lock().unwrap_or_else(PoisonError::into_inner).lifetime_seconds;
-        let lifetime = asked.unwrap_or(shortest + spread);
-        let mut all = Map::from_iter([("aud".to_owned(), json!(audience))]);
-        all.extend(claims);
-        all.retain(|name, _| !configured.without_claims.contains(name));
-        let token = self.authority.mint(all, lifetime);
-        let kept = u64::try_from(lifetime - CACHE_MARGIN_SECONDS).unwrap_or(0);
-        if cache.len() >= MAX_CACHED {
-            cache.clear();
-        }
-        cache.insert(key, Cached { token: token.clone(), until: add(now, Duration::from_secs(kept)) });
-        Ok(token)
     }
 
-    fn problem(&self, api: &str, failure: &Failure) -> Response {
-        let unauthorized = (StatusCode::UNAUTHORIZED, "section-15.5.2", "Unauthorized");
-        let ((status, section, title), detail) = match failure {
-            Failure::NoScopes => (
-                (StatusCode::BAD_REQUEST, "section-15.5.1", "Bad Request"),
-                format!(
-                    "No scopes found for the API '{api}' or in optionsOverride. 'scopes' needs to be either a \
-                     single value or a list of values."
-                ),
-            ),
-            Failure::NoAccount => {
-                let detail = "No account or login hint was passed to the AcquireTokenSilent call.";
-                (unauthorized, detail.to_owned())
-            }
-            Failure::Entra(code) => (unauthorized, entra::refusal(*code, self.settings.clock.now())),
-            Failure::Inner(status) => (
-                (*status, "section-15.6.1", "An error occurred while processing your request."),
-                "An unexpected error occurred.".to_owned(),
-            ),
-        };
-        let link = format!("https://tools.ietf.org/html/rfc9110#{section}");
-        let body = json!({"type": link, "title": title, "status": status.as_u16(), "detail": detail});
-        let mut response = (status, Json(body)).into_response();
-        let kind = HeaderValue::from_static("application/problem+json");
-        response.headers_mut().insert(header::CONTENT_TYPE, kind);
-        response
+    /// A token as wanted, after what a test has asked for.
+    async fn token(
+        &self,
+        settings: &Settings,
+        api: &str,
+        wanted: &Wanted,
+        caller: Option<&str>,
+    ) -> Result<String, Failure> {
+        let (delay, broken) = self.faults().next();
+        if !delay.is_zero() {
+            settings.clock.sleep(delay).await;
+        }
+        match broken {
+            Some(Break { aadsts: Some(code), .. }) => Err(entra::refused(code, settings.clock.now())),
+            Some(Break { status, .. }) => Err(Failure::broken(status)),
+            None => self.acquire(settings, api, wanted, caller).await,
+        }
     }
 }
 
-fn agent_user(user: &AgentUser) -> Result<Map<String, Value>, Failure> {
-    let known = match user {
-        AgentUser::Name(name) => name.eq_ignore_ascii_case(AGENT_USER_UPN),
-        AgentUser::Id(id) => id.to_string() == AGENT_USER_ID,
-    };
-    if known { Ok(entra::agent_user_claims()) } else { Err(Failure::Entra(50_034)) }
+/// The bearer token of a request.
+fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let given = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok())?;
+    let (scheme, token) = given.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("Bearer").then_some(token.trim())
 }
 
 #[cfg(test)]

@@ -70,6 +70,7 @@ async fn world_in(layout: Layout) -> World {
     let running = simulator::start(simulator::Settings {
         listen: "127.0.0.1".parse().unwrap(),
         organization_port: 0,
+        entra_port: 0,
         sidecar_port: 0,
         model_port: 0,
         data: data.path().to_owned(),

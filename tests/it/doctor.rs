@@ -178,17 +178,26 @@ async fn sidecar_and_its_gates() {
     }
     list.says("azure_devops", Status::Ok, &[]);
 
-    ward.sidecar("configure", json!({ "gate_closed": true })).await;
+    ward.sidecar("configure", json!({ "allow_overrides_unauthenticated": false })).await;
     let list = ward.examined(&[]).await;
     list.says("gates", Status::Failed, &["ignored", "GetAuthorizationHeaderUnauthenticated=true"]);
     list.says("token", Status::Skipped, &[]);
-    ward.sidecar("configure", json!({ "gate_closed": true, "request_app_token": true })).await;
+    ward.sidecar(
+        "configure",
+        json!({ "allow_overrides_unauthenticated": false, "profile": "ado", "request_app_token": true }),
+    )
+    .await;
     let list = ward.examined(&[]).await;
     list.says("gates", Status::Failed, &["blueprint", "GetAuthorizationHeaderUnauthenticated=true"]);
-    ward.sidecar("configure", json!({ "request_app_token": true })).await;
+    ward.sidecar(
+        "configure",
+        json!({ "allow_overrides_unauthenticated": true, "profile": "ado", "request_app_token": true }),
+    )
+    .await;
     let list = ward.examined(&[]).await;
     list.says("gates", Status::Ok, &[]);
     list.says("token", Status::Failed, &["agent identity's own token", "RequestAppToken"]);
+    ward.sidecar_mended().await;
     ward.sidecar("configure", json!({ "without_claims": ["xms_act_fct", "xms_sub_fct"] })).await;
     let list = ward.examined(&[]).await;
     list.says("token", Status::Warning, &["facets"]);
@@ -397,7 +406,11 @@ async fn the_commands_tell_people_and_machines() {
     for words in ["55555555-eeee", "user_impersonation", "13 is an agent user", "agent user's token"] {
         assert!(text.contains(words), "{words} is not in {text}");
     }
-    ward.sidecar("configure", json!({ "gate_closed": true, "request_app_token": true })).await;
+    ward.sidecar(
+        "configure",
+        json!({ "allow_overrides_unauthenticated": false, "profile": "ado", "request_app_token": true }),
+    )
+    .await;
     let (code, json) = run(&ward, &["token", "show", "--json"], &[]).await;
     let shown: Value = serde_json::from_str(&json).unwrap();
     assert_eq!((code, &shown["accepted"]), (1, &json!(false)), "{json}");

@@ -1,107 +1,137 @@
-//! What Entra puts into tokens and says in refusals, for the simulated principals.
+//! Requests to Entra's token endpoint, and the credential that goes with them.
 
-use serde_json::{Map, Value, json};
+use std::time::Duration;
 
-use crate::simulator::tokens::{AGENT_IDENTITY_ID, AGENT_USER_ID, AGENT_USER_UPN, BLUEPRINT_ID, TENANT_ID};
+use jiff::Timestamp;
+use serde::Deserialize;
+use uuid::Uuid;
 
-const INVALID_CLIENT: &str = "A configuration issue is preventing authentication - check the error message from the \
-    server for details. You can modify the configuration in the application registration portal. See \
-    https://aka.ms/msal-net-invalid-client for details.  Original exception: ";
+use super::problem::Failure;
+use super::{Credential, Settings};
+use crate::simulator::entra::{Refusal, jwks};
 
-/// An Entra error as the library passes it on in `detail`.
-pub fn refusal(code: u32, now: jiff::Timestamp) -> String {
-    let (invalid_client, words) = words(code);
-    let stamp = now.strftime("%Y-%m-%d %H:%M:%SZ");
-    let (trace, correlation) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4());
-    let prefix = if invalid_client { INVALID_CLIENT } else { "" };
-    format!(
-        "{prefix}AADSTS{code}: {words} Trace ID: {trace} Correlation ID: {correlation} Timestamp: {stamp}"
-    )
+/// The audience of what a managed identity is asked for.
+const EXCHANGE_AUDIENCE: &str = "api://AzureADTokenExchange";
+/// The kind of client assertion.
+pub const ASSERTION_TYPE: &str = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer";
+/// Largest projected token, in bytes.
+const MAX_ASSERTION_BYTES: u64 = 64 * 1024;
+/// Wait before the one retry that MSAL makes after a fault of the server.
+const RETRY_WAIT: Duration = Duration::from_millis(200);
+
+/// What the token endpoint gives.
+#[derive(Clone, Deserialize)]
+pub struct Granted {
+    /// The token.
+    pub access_token: String,
+    /// Seconds that it lasts.
+    pub expires_in: i64,
+    /// To get the next one silently.
+    pub refresh_token: Option<String>,
 }
 
-/// Whether Entra calls it `invalid_client`, and its words.
-fn words(code: u32) -> (bool, String) {
-    let words = match code {
-        65_001 => format!(
-            "The user or administrator has not consented to use the application with ID '{AGENT_IDENTITY_ID}' \
-             named 'ado-coworker'. Send an interactive authorization request for this user and resource."
-        ),
-        7_000_215 => format!(
-            "Invalid client secret provided. Ensure the secret being sent in the request is the client secret \
-             value, not the client secret ID, for a secret added to app '{BLUEPRINT_ID}'."
-        ),
-        7_000_222 => format!("The provided client secret keys for app '{BLUEPRINT_ID}' are expired."),
-        700_016 => format!("Application with identifier was not found in the directory '{TENANT_ID}'."),
-        7_000_112 => format!("Application '{AGENT_IDENTITY_ID}' is disabled."),
-        50_034 => format!("The user account does not exist in the directory '{TENANT_ID}'."),
-        50_057 => "The user account is disabled.".to_owned(),
-        50_105 => "The signed in user is not assigned to a role for the application.".to_owned(),
-        53_003 => "Access has been blocked by Conditional Access policies.".to_owned(),
-        50_076 => "Multi-factor authentication is required by an administrator's policy.".to_owned(),
-        90_002 => "Tenant not found. Check that the tenant id is right.".to_owned(),
-        500_011 => "The resource principal was not found in the tenant.".to_owned(),
-        _ => "The request was refused.".to_owned(),
+#[derive(Deserialize)]
+struct Refused {
+    error: String,
+    error_description: String,
+}
+
+/// Fields of a form.
+pub type Fields = Vec<(&'static str, String)>;
+
+/// Asks the token endpoint of `tenant`.
+///
+/// # Errors
+/// Entra's refusal, or an inner failure when there is no answer that one can read.
+pub async fn ask(
+    http: &reqwest::Client,
+    settings: &Settings,
+    tenant: &str,
+    fields: &Fields,
+    correlation: Option<Uuid>,
+) -> Result<Granted, Failure> {
+    let inner = |error: anyhow::Error| {
+        tracing::error!(%error, "the sidecar gets no answer of Entra that it can read");
+        Failure::INNER
     };
-    let invalid_client = matches!(
-        code,
-        7_000_215 | 7_000_222 | 7_000_216 | 7_000_218 | 70_021 | 700_211..=700_229 | 700_024 | 700_027
-    );
-    (invalid_client, words)
-}
-
-/// The claim as text, or nothing.
-pub fn text<'a>(claims: &'a Map<String, Value>, name: &str) -> &'a str {
-    claims.get(name).and_then(Value::as_str).unwrap_or_default()
-}
-
-fn common(agent: bool) -> Map<String, Value> {
-    let app = if agent { AGENT_IDENTITY_ID } else { BLUEPRINT_ID };
-    let mut claims = Map::from_iter([
-        ("ver".to_owned(), json!("1.0")),
-        ("appid".to_owned(), json!(app)),
-        ("appidacr".to_owned(), json!(if agent { "2" } else { "1" })),
-        ("app_displayname".to_owned(), json!("ado-coworker")),
-        ("xms_act_fct".to_owned(), json!(if agent { "3 11 9" } else { "3 9" })),
-    ]);
-    if agent {
-        claims.insert("xms_par_app_azp".to_owned(), json!(BLUEPRINT_ID));
+    let Some(instance) = &settings.instance else {
+        return Err(inner(anyhow::anyhow!("AzureAd:Instance is not set")));
+    };
+    let tenant: String =
+        percent_encoding::utf8_percent_encode(tenant, percent_encoding::NON_ALPHANUMERIC).collect();
+    let address = format!("{}/{tenant}/oauth2/v2.0/token", instance.as_str().trim_end_matches('/'));
+    let correlation = correlation.unwrap_or_else(Uuid::new_v4).to_string();
+    let mut tried = false;
+    loop {
+        let request = http.post(&address).header("client-request-id", &correlation).form(fields);
+        let response = request.send().await.map_err(|error| inner(error.without_url().into()))?;
+        let status = response.status();
+        if status.is_server_error() && !tried {
+            tried = true;
+            settings.clock.sleep(RETRY_WAIT).await;
+            continue;
+        }
+        let body = jwks::body(response).await.map_err(inner)?;
+        if status.is_success() {
+            return serde_json::from_slice(&body).map_err(|error| inner(error.into()));
+        }
+        let refused: Refused = serde_json::from_slice(&body).map_err(|error| inner(error.into()))?;
+        return Err(Failure::Entra { error: refused.error, words: refused.error_description });
     }
-    claims
 }
 
-fn with(mut claims: Map<String, Value>, more: Value) -> Map<String, Value> {
-    if let Value::Object(more) = more {
-        claims.extend(more);
+/// The fields that prove the blueprint: the first configured credential that loads.
+///
+/// # Errors
+/// An inner failure when none does; the cause is only in the log.
+pub async fn credential(http: &reqwest::Client, settings: &Settings) -> Result<Fields, Failure> {
+    for credential in &settings.credentials {
+        let loaded = match credential {
+            Credential::Secret(secret) => Ok(vec![("client_secret", secret.clone())]),
+            Credential::AssertionFile(path) => projected(path).await.map(assertion),
+            Credential::ManagedIdentity(address) => managed(http, address).await.map(assertion),
+        };
+        match loaded {
+            Ok(fields) => return Ok(fields),
+            Err(error) => {
+                tracing::error!(%error, ?credential, "a credential of the sidecar cannot be loaded")
+            }
+        }
     }
-    claims
+    // Without any configured the request goes out bare, and Entra says so (AADSTS7000216).
+    if settings.credentials.is_empty() { Ok(Fields::new()) } else { Err(Failure::INNER) }
 }
 
-/// The claims of the blueprint or the agent identity acting as an application.
-pub fn app_claims(agent: bool) -> Map<String, Value> {
-    let id = if agent { AGENT_IDENTITY_ID } else { BLUEPRINT_ID };
-    let facets = if agent { "11 3 9" } else { "3 9" };
-    with(
-        common(agent),
-        json!({"idtyp": "app", "oid": id, "sub": id, "roles": [], "xms_sub_fct": facets, "xms_idrel": "28 7"}),
-    )
+/// The fields of a client assertion.
+pub fn assertion(token: String) -> Fields {
+    vec![("client_assertion_type", ASSERTION_TYPE.to_owned()), ("client_assertion", token)]
 }
 
-/// The claims of the agent user.
-pub fn agent_user_claims() -> Map<String, Value> {
-    with(
-        common(true),
-        json!({"acr": "0", "idtyp": "user", "name": "ado-coworker", "oid": AGENT_USER_ID,
-            "sub": "pairwise-of-ado-coworker", "scp": "user_impersonation", "unique_name": AGENT_USER_UPN,
-            "upn": AGENT_USER_UPN, "xms_sub_fct": "3 13", "xms_idrel": "1 32"}),
-    )
+async fn projected(path: &std::path::Path) -> anyhow::Result<String> {
+    use tokio::io::AsyncReadExt as _;
+    let shown = path.display();
+    let file = tokio::fs::File::open(path).await;
+    let file = file
+        .map_err(|_| anyhow::anyhow!("The file '{shown}' containing the signed assertion was not found."))?;
+    let mut text = String::new();
+    file.take(MAX_ASSERTION_BYTES).read_to_string(&mut text).await?;
+    Ok(text.trim().to_owned())
 }
 
-/// The claims of a person for whom the agent acts.
-pub fn on_behalf_claims(person: &Map<String, Value>, agent: bool) -> Map<String, Value> {
-    with(
-        common(agent),
-        json!({"acr": "1", "idtyp": "user", "name": person.get("name"), "oid": person.get("oid"),
-            "sub": format!("pairwise-of-{}", text(person, "oid")), "scp": "user_impersonation",
-            "unique_name": person.get("upn"), "upn": person.get("upn"), "xms_sub_fct": "3 12", "xms_idrel": "1 12"}),
-    )
+async fn managed(http: &reqwest::Client, address: &url::Url) -> anyhow::Result<String> {
+    #[derive(Deserialize)]
+    struct Answer {
+        access_token: String,
+    }
+    let query = [("api-version", "2019-08-01"), ("resource", EXCHANGE_AUDIENCE)];
+    let response = http.get(address.clone()).query(&query).header("Metadata", "true").send().await?;
+    let body = jwks::body(response.error_for_status()?).await?;
+    Ok(serde_json::from_slice::<Answer>(&body)?.access_token)
+}
+
+/// Entra's refusal with this code, as if it had been asked: what a test wants to see.
+pub fn refused(code: u32, now: Timestamp) -> Failure {
+    let refusal = Refusal::new(code);
+    let words = refusal.describe(Uuid::new_v4(), Uuid::new_v4(), now);
+    Failure::Entra { error: refusal.error().to_owned(), words }
 }

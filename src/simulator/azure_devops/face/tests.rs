@@ -391,6 +391,7 @@ async fn serve_for_looking() {
     let settings = crate::simulator::Settings {
         listen: std::net::Ipv4Addr::LOCALHOST.into(),
         organization_port: 4593,
+        entra_port: 4594,
         sidecar_port: 4595,
         model_port: 4596,
         data: folder.path().to_owned(),

@@ -38,6 +38,7 @@ fn settings(data: std::path::PathBuf, webhook: Option<Webhook>) -> Settings {
     Settings {
         listen: IpAddr::V4(Ipv4Addr::LOCALHOST),
         organization_port: 0,
+        entra_port: 0,
         sidecar_port: 0,
         model_port: 0,
         data,
