@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes docs/page.png, the picture in README.md, from the real page.
+# Makes the pictures of README.md, docs/page.png and docs/work.png, from the real page.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -12,5 +12,5 @@ fi
 timeout 1200 cargo build --locked
 timeout 600 node tests/browser/main_job.mjs --screenshots "$folder"
 mkdir -p docs
-cp "$folder/run-light.png" docs/page.png
-echo "docs/page.png is new" >&2
+cp "$folder/page.png" "$folder/work.png" docs/
+echo "docs/page.png and docs/work.png are new" >&2

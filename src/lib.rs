@@ -17,6 +17,7 @@ pub mod event;
 pub mod http;
 pub mod identity;
 pub mod journal;
+pub mod mask;
 pub mod model;
 pub mod policy;
 pub mod simulator;

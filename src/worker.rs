@@ -13,9 +13,9 @@ use crate::journal::{Claim, IntakeStatus, Journal, JournalError, RunId};
 /// Runs worked at the same time by one process.
 pub const MAX_CONCURRENT_RUNS: usize = 16;
 /// How long a claim holds without being renewed.
-pub const LEASE: Duration = Duration::from_secs(20);
+pub const LEASE: Duration = Duration::from_secs(10);
 /// How often a claim is renewed.
-const RENEW: Duration = Duration::from_secs(5);
+const RENEW: Duration = Duration::from_secs(3);
 /// Longest time between two looks for work, when nothing announces any.
 const POLL: Duration = Duration::from_millis(500);
 /// How long an event is held while it is judged; a failed judgement is tried again after this.

@@ -39,6 +39,16 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// A form that goes to another page is sent once; coming back, it can be sent again.
+document.addEventListener("submit", (event) => {
+  if (event.defaultPrevented) return;
+  for (const button of event.target.querySelectorAll("button")) button.disabled = true;
+});
+addEventListener("pageshow", (event) => {
+  if (!event.persisted) return;
+  for (const button of document.querySelectorAll("form button")) button.disabled = false;
+});
+
 function fragment(html) {
   const template = document.createElement("template");
   template.innerHTML = html;
@@ -68,6 +78,9 @@ function keepFresh(place) {
 class RunPage {
   constructor(root) {
     this.id = root.dataset.run;
+    this.replied = 0;
+    this.force = false;
+    this.told = byId("run-status").dataset.words;
     this.timeline = byId("timeline");
     this.streaming = byId("streaming");
     this.words = this.streaming.querySelector(".words");
@@ -81,7 +94,10 @@ class RunPage {
       if (event.target.matches("[data-stop]")) this.stop(event);
     });
     setInterval(() => this.tick(), 1000);
-    if (this.status().dataset.live === "true") this.connect();
+    if (this.status().dataset.live === "true") {
+      if (!location.hash) this.toEnd();
+      this.connect();
+    }
   }
 
   status() { return byId("run-status"); }
@@ -149,7 +165,7 @@ class RunPage {
   // Fetches what changed; requests that come while one is under way share the next.
   async update(seq, repliedTurn, force = false) {
     this.wanted = Math.max(this.wanted, seq);
-    this.replied = Math.max(this.replied ?? 0, repliedTurn);
+    this.replied = Math.max(this.replied, repliedTurn);
     this.force ||= force;
     if (this.fetching) return;
     this.fetching = true;
@@ -162,6 +178,8 @@ class RunPage {
         this.put(fragment(await answer.text()), replied);
         failures = 0;
         this.connection("");
+        // The next look would find the same.
+        if (this.wanted > this.seq()) await wait(RETRY_MS[0]);
       } catch {
         this.connection("What happened cannot be loaded right now. Trying again…");
         this.force = true;
@@ -199,11 +217,11 @@ class RunPage {
   }
 
   headline(status) {
-    const { words, live } = status.dataset;
+    const { words, prompt } = status.dataset;
     if (words !== this.told) announce(words);
     this.told = words;
-    const box = byId("text");
-    box.placeholder = live === "true" ? "Steer it while it works" : "Follow up: the run goes on with your words";
+    document.title = `${words} · ${status.querySelector("h1").textContent} · ado-coworker`;
+    byId("text").placeholder = prompt;
     this.tick();
   }
 
@@ -212,7 +230,9 @@ class RunPage {
     const place = document.querySelector("[data-counts-from]");
     if (!place) return;
     const seconds = Math.max(0, Math.round((Date.now() - new Date(place.dataset.countsFrom)) / 1000));
-    place.textContent = seconds < 60 ? `${seconds} s` : `${Math.floor(seconds / 60)} min ${seconds % 60} s`;
+    const minutes = Math.floor(seconds / 60);
+    place.textContent = minutes >= 60 ? `${Math.floor(minutes / 60)} h ${minutes % 60} min`
+      : minutes > 0 ? `${minutes} min ${seconds % 60} s` : `${seconds} s`;
   }
 
   nearEnd() {
@@ -221,8 +241,7 @@ class RunPage {
   }
 
   toEnd() {
-    const calm = matchMedia("(prefers-reduced-motion: reduce)").matches;
-    scrollTo({ top: document.documentElement.scrollHeight, behavior: calm ? "instant" : "smooth" });
+    scrollTo({ top: document.documentElement.scrollHeight, behavior: "instant" });
   }
 
   async post(path, body) {

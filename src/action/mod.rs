@@ -141,6 +141,28 @@ impl ThreadStatus {
     }
 }
 
+/// Where in a file of a pull request a thread stands. Whole by its type: both ends, and the
+/// iteration they were measured in.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Anchor {
+    /// The file.
+    pub path: ItemPath,
+    /// Whether the lines count in the file as it was before the pull request.
+    pub is_left: bool,
+    /// First line, from 1.
+    pub start_line: u32,
+    /// First character of it, from 1, in UTF-16 units.
+    pub start_offset: u32,
+    /// Last line, from 1.
+    pub end_line: u32,
+    /// The character after the last one, from 1, in UTF-16 units.
+    pub end_offset: u32,
+    /// The file's number in the iteration's list of changes.
+    pub change_tracking_id: u32,
+    /// The iteration in which the lines were counted, from 1.
+    pub iteration: u32,
+}
+
 /// One write to Azure DevOps. The tag is the name that policy rules use.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "action")]
@@ -234,6 +256,72 @@ pub enum Action {
         /// Linked work items.
         work_item_ids: Vec<u32>,
     },
+    /// New words for a pull request.
+    #[serde(rename = "pull_request.update")]
+    UpdatePullRequest {
+        /// Where.
+        #[serde(flatten)]
+        repository: RepositoryRef,
+        /// Which pull request.
+        pull_request_id: u32,
+        /// At most 400 characters.
+        title: Option<String>,
+        /// Markdown, at most 4,000 characters.
+        description: Option<String>,
+    },
+    /// A draft becomes a pull request that people are asked to review.
+    #[serde(rename = "pull_request.publish")]
+    PublishPullRequest {
+        /// Where.
+        #[serde(flatten)]
+        repository: RepositoryRef,
+        /// Which pull request.
+        pull_request_id: u32,
+    },
+    /// A pull request becomes a draft again.
+    #[serde(rename = "pull_request.redraft")]
+    RedraftPullRequest {
+        /// Where.
+        #[serde(flatten)]
+        repository: RepositoryRef,
+        /// Which pull request.
+        pull_request_id: u32,
+    },
+    /// A pull request is given up; its branch stays.
+    #[serde(rename = "pull_request.abandon")]
+    AbandonPullRequest {
+        /// Where.
+        #[serde(flatten)]
+        repository: RepositoryRef,
+        /// Which pull request.
+        pull_request_id: u32,
+    },
+    /// A new thread in a pull request.
+    #[serde(rename = "thread.create")]
+    CreateThread {
+        /// Where.
+        #[serde(flatten)]
+        repository: RepositoryRef,
+        /// Which pull request.
+        pull_request_id: u32,
+        /// Markdown.
+        text: String,
+        /// The status it begins with.
+        status: ThreadStatus,
+        /// The lines it stands at; none for a comment on the whole.
+        anchor: Option<Anchor>,
+    },
+    /// A new build of a branch.
+    #[serde(rename = "build.queue")]
+    QueueBuild {
+        /// Where.
+        #[serde(flatten)]
+        repository: RepositoryRef,
+        /// Which definition.
+        definition_id: u32,
+        /// The branch that is built.
+        branch: BranchName,
+    },
     /// A reply in a thread of a pull request.
     #[serde(rename = "thread.reply")]
     ReplyToThread {
@@ -281,6 +369,12 @@ impl Action {
             Self::CreateBranch { .. } => "git.create_branch",
             Self::Push { .. } => "git.push",
             Self::CreatePullRequest { .. } => "pull_request.create",
+            Self::UpdatePullRequest { .. } => "pull_request.update",
+            Self::PublishPullRequest { .. } => "pull_request.publish",
+            Self::RedraftPullRequest { .. } => "pull_request.redraft",
+            Self::AbandonPullRequest { .. } => "pull_request.abandon",
+            Self::CreateThread { .. } => "thread.create",
+            Self::QueueBuild { .. } => "build.queue",
             Self::ReplyToThread { .. } => "thread.reply",
             Self::SetThreadStatus { .. } => "thread.set_status",
         }
@@ -288,29 +382,34 @@ impl Action {
 
     /// The project it writes to.
     pub fn project(&self) -> &str {
-        match self {
-            Self::CreateWorkItem { project, .. }
-            | Self::UpdateWorkItem { project, .. }
-            | Self::CommentOnWorkItem { project, .. } => project,
-            Self::CreateBranch { repository, .. }
-            | Self::Push { repository, .. }
-            | Self::CreatePullRequest { repository, .. }
-            | Self::ReplyToThread { repository, .. }
-            | Self::SetThreadStatus { repository, .. } => &repository.project,
+        match self.place() {
+            Ok(repository) => &repository.project,
+            Err(project) => project,
         }
     }
 
     /// The repository it writes to, where it writes to one.
     pub fn repository(&self) -> Option<&str> {
+        self.place().ok().map(|repository| repository.repository.as_str())
+    }
+
+    /// The repository, or else the project alone.
+    fn place(&self) -> Result<&RepositoryRef, &str> {
         match self {
-            Self::CreateWorkItem { .. } | Self::UpdateWorkItem { .. } | Self::CommentOnWorkItem { .. } => {
-                None
-            }
+            Self::CreateWorkItem { project, .. }
+            | Self::UpdateWorkItem { project, .. }
+            | Self::CommentOnWorkItem { project, .. } => Err(project),
             Self::CreateBranch { repository, .. }
             | Self::Push { repository, .. }
             | Self::CreatePullRequest { repository, .. }
+            | Self::UpdatePullRequest { repository, .. }
+            | Self::PublishPullRequest { repository, .. }
+            | Self::RedraftPullRequest { repository, .. }
+            | Self::AbandonPullRequest { repository, .. }
+            | Self::CreateThread { repository, .. }
+            | Self::QueueBuild { repository, .. }
             | Self::ReplyToThread { repository, .. }
-            | Self::SetThreadStatus { repository, .. } => Some(&repository.repository),
+            | Self::SetThreadStatus { repository, .. } => Ok(repository),
         }
     }
 

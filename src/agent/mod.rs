@@ -135,7 +135,7 @@ impl Agent {
     async fn ask_model(
         &self,
         holder: &mut Holder,
-        state: &RunState,
+        state: &mut RunState,
         turn: u32,
         cancel: &CancellationToken,
     ) -> Result<bool, JournalError> {
@@ -146,6 +146,7 @@ impl Agent {
             holder.give_back(unseen);
             return Ok(true);
         }
+        let read_to = state.before_request();
         let (journal, run) = (self.journal.clone(), holder.run().clone());
         let mut begun = false;
         let mut on_piece = |piece: Piece<'_>| match piece {
@@ -158,7 +159,7 @@ impl Agent {
         let since = Instant::now();
         match self.model.reply(&state.conversation, &self.schemas, &mut on_piece, cancel).await {
             Ok(reply) => {
-                holder.record(vec![replied(turn, reply, since.elapsed())]).await?;
+                holder.record(vec![replied(turn, read_to, reply, since.elapsed())]).await?;
                 Ok(true)
             }
             Err(error) => {
@@ -279,7 +280,7 @@ struct Step {
     earlier: Vec<tools::EarlierWrite>,
 }
 
-fn replied(turn: u32, reply: Reply, took: Duration) -> Entry {
+fn replied(turn: u32, read_to: i64, reply: Reply, took: Duration) -> Entry {
     let finish = match &reply.finish {
         Finish::Stop => "stop",
         Finish::ToolCalls => "tool_calls",
@@ -295,6 +296,7 @@ fn replied(turn: u32, reply: Reply, took: Duration) -> Entry {
     };
     Entry::Replied {
         turn,
+        read_to,
         text: reply.text,
         calls: calls.into_iter().map(|c| Call { id: c.id, name: c.name, arguments: c.arguments }).collect(),
         finish,

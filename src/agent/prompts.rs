@@ -6,6 +6,9 @@ use crate::digest::Digest;
 const SYSTEM: &str = include_str!("../../prompts/system.md");
 const REVIEW_COMMENT: &str = include_str!("../../prompts/review_comment.md");
 
+/// Beginning of the subject of a run that answers reviewers.
+pub(super) const PULL_REQUEST_SUBJECT: &str = "pull_request:";
+
 /// Facts about the place of work, the same for every run of a process.
 #[derive(Clone, Debug)]
 pub struct Facts {
@@ -33,6 +36,9 @@ pub(super) fn system(facts: &Facts, order: Option<&Order>) -> String {
         let who = who.map(|account| format!(" <{account}>")).unwrap_or_default();
         text.push_str(&format!("- Project: {}\n- Repository: {}\n", order.project, order.repository));
         text.push_str(&format!("- Asked by: {}{who}\n", order.requested_by.name));
+        if order.subject.as_deref().is_some_and(|subject| subject.starts_with(PULL_REQUEST_SUBJECT)) {
+            text.push_str(&format!("\n{}\n", REVIEW_COMMENT.trim_end()));
+        }
     }
     text
 }
@@ -43,15 +49,10 @@ fn quoted(text: &str) -> String {
     if lines.is_empty() { "> ".to_owned() } else { lines.join("\n") }
 }
 
-/// The order that a review comment gives.
+/// The words of a reviewer, as the model and people read them.
 pub(super) fn review_comment(pull_request: u32, thread: u32, author: &str, text: &str) -> String {
-    REVIEW_COMMENT
-        .trim_end()
-        .replace("{pull_request}", &pull_request.to_string())
-        .replace("{thread}", &thread.to_string())
-        .replace("{author}", &author.replace(['\n', '\r'], " "))
-        // Last, so that the words of a comment are not read as places to fill in.
-        .replace("{text}", &quoted(text))
+    let author = author.replace(['\n', '\r'], " ");
+    format!("Pull request {pull_request}: {author} commented in thread {thread}\n{}", quoted(text))
 }
 
 #[cfg(test)]

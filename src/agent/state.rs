@@ -3,6 +3,7 @@
 //! The same log gives the same state and the same next move, so a run goes on after a crash where
 //! it was, and a recorded run replays to the same decisions.
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use crate::journal::{Call, Entry, Logged, Person, Status, Usage, WaitingFor};
@@ -85,7 +86,9 @@ pub struct RunState {
     /// Waits in a row for a system that is down.
     pub outages: u32,
     prepared: bool,
-    unread: Vec<String>,
+    /// Words that the model has not been given, with their sequence numbers.
+    unread: Vec<(i64, String)>,
+    read_to: i64,
     pending: Vec<Call>,
     begun: Option<Call>,
     writes: Vec<EarlierWrite>,
@@ -111,6 +114,7 @@ impl Default for RunState {
             outages: 0,
             prepared: false,
             unread: Vec::new(),
+            read_to: 0,
             pending: Vec::new(),
             begun: None,
             writes: Vec::new(),
@@ -133,6 +137,7 @@ impl Default for RunState {
 impl RunState {
     /// Takes the next entry of the log.
     pub fn apply(&mut self, logged: &Logged) {
+        self.read_to = logged.seq;
         match &logged.entry {
             Entry::Created { requested_by, project, repository, subject, .. } => {
                 self.order = Some(Order {
@@ -142,13 +147,15 @@ impl RunState {
                     subject: subject.clone(),
                 });
             }
-            Entry::Message { text, .. } => self.message(text),
+            Entry::Message { text, .. } => self.message(logged.seq, text),
             Entry::Prepared { system, .. } => {
                 self.say(&Message::System { text: system.clone() });
                 self.prepared = true;
-                self.hand_over();
             }
-            Entry::Replied { turn, text, calls, usage, .. } => self.replied(*turn, text, calls, *usage),
+            Entry::Replied { turn, read_to, text, calls, usage, .. } => {
+                self.hand_over(*read_to);
+                self.replied(*turn, text, calls, *usage);
+            }
             Entry::ToolStarted { step, call_id, .. } => {
                 self.step = *step;
                 self.begun = self.pending.iter().find(|call| call.id == *call_id).cloned();
@@ -156,7 +163,13 @@ impl RunState {
             }
             Entry::Intended { write, action, .. } => {
                 self.writes.retain(|earlier| earlier.write != *write);
-                self.writes.push(EarlierWrite { write: *write, action: action.clone(), effect: None });
+                let intended = Timestamp::from_microsecond(logged.ts).unwrap_or(Timestamp::MIN);
+                self.writes.push(EarlierWrite {
+                    write: *write,
+                    action: action.clone(),
+                    intended,
+                    effect: None,
+                });
             }
             Entry::Performed { write, effect, .. } => match effect {
                 Some(effect) => {
@@ -184,8 +197,8 @@ impl RunState {
         }
     }
 
-    fn message(&mut self, text: &str) {
-        self.unread.push(text.to_owned());
+    fn message(&mut self, seq: i64, text: &str) {
+        self.unread.push((seq, text.to_owned()));
         self.ended = false;
         self.cancelled_by = None;
         self.question = None;
@@ -193,15 +206,22 @@ impl RunState {
         self.outages = 0;
         self.empty_replies = 0;
         self.same_failures = 0;
-        self.hand_over();
     }
 
-    /// Gives the model the words it has not seen, where the form of a conversation allows it:
-    /// never between a call and its result.
-    fn hand_over(&mut self) {
-        if self.prepared && self.pending.is_empty() {
-            for text in std::mem::take(&mut self.unread) {
-                self.say(&Message::User { text });
+    /// Makes the conversation ready to be sent: with every word that came until now. Gives the
+    /// sequence number up to which the log is in it.
+    pub fn before_request(&mut self) -> i64 {
+        self.hand_over(self.read_to);
+        self.read_to
+    }
+
+    /// Puts words that came until `read_to` into the conversation. Called only where a request is
+    /// or was made, so that it never happens between a call and its result.
+    fn hand_over(&mut self, read_to: i64) {
+        for (seq, text) in std::mem::take(&mut self.unread) {
+            match seq <= read_to {
+                true => self.say(&Message::User { text }),
+                false => self.unread.push((seq, text)),
             }
         }
     }
@@ -227,7 +247,6 @@ impl RunState {
         if calls.is_empty() && self.unread.is_empty() {
             self.answer = Some(text.to_owned());
         }
-        self.hand_over();
     }
 
     fn tool_finished(&mut self, call_id: &str, tool: &str, ok: bool, content: &str) {
@@ -247,9 +266,9 @@ impl RunState {
             self.last_failure = Some(failure);
         }
         if tool == ASK_PERSON && ok {
-            self.question = question_of(&call.arguments);
+            // Words that came before the question was asked are no answer, but they are words.
+            self.question = question_of(&call.arguments).filter(|_| self.unread.is_empty());
         }
-        self.hand_over();
     }
 
     fn finished(&mut self) {
@@ -263,7 +282,6 @@ impl RunState {
         self.question = None;
         self.cancelled_by = None;
         self.ended = true;
-        self.hand_over();
     }
 
     /// What to do next.

@@ -53,8 +53,10 @@ impl Play {
             })
             .collect();
         let turn = self.log.iter().filter(|l| matches!(l.entry, Entry::Replied { .. })).count() as u32 + 1;
+        let read_to = self.state.before_request();
         self.add(Entry::Replied {
             turn,
+            read_to,
             text: text.into(),
             calls,
             finish: "stop".into(),
@@ -128,8 +130,36 @@ fn words_that_come_between_a_call_and_its_result_wait_for_the_result() {
     assert!(matches!(play.state.next(), Next::RunTool { .. }));
     let before = play.state.conversation.len();
     play.tool(1, "a", "list_files", fine());
+    play.state.before_request();
     assert_eq!(play.state.conversation.len(), before + 2);
     assert_eq!(play.state.next(), Next::AskModel { turn: 2 });
+}
+
+#[test]
+fn words_that_come_while_the_model_thinks_are_for_its_next_turn() {
+    let mut play = Play::begun("go");
+    let read_to = play.state.before_request();
+    play.message("and be brief");
+    let usage = Usage::default();
+    let (text, model) = ("Done.".to_owned(), "m".to_owned());
+    play.add(Entry::Replied {
+        turn: 1,
+        read_to,
+        text,
+        calls: vec![],
+        finish: "stop".into(),
+        usage,
+        model,
+        request_id: None,
+        duration_ms: 0,
+    });
+    assert_eq!(play.state.next(), Next::AskModel { turn: 2 });
+    play.state.before_request();
+    let mut again = RunState::default();
+    play.log.iter().for_each(|logged| again.apply(logged));
+    again.before_request();
+    assert_eq!(again.conversation.bytes(), play.state.conversation.bytes());
+    assert_eq!(again.conversation.len(), 4, "system, words, answer, words");
 }
 
 #[test]

@@ -100,7 +100,7 @@ impl Agent {
             id: Some(said.author.id.clone()),
         };
         let text = prompts::review_comment(id, thread, &from.name, &said.text);
-        self.order(format!("pull_request:{id}"), from, text).await
+        self.order(format!("{}{id}", prompts::PULL_REQUEST_SUBJECT), from, text).await
     }
 
     /// Words for the run about `subject` that is under way, else a new run.

@@ -153,7 +153,7 @@ impl App {
             project: config.azure_devops.project.clone(),
             repository: config.azure_devops.repository.clone(),
         };
-        let toolbox = Toolbox::new(azure, policy.clone(), served, public_url);
+        let toolbox = Toolbox::new(azure, policy.clone(), served, public_url, clock.clone());
         let facts = PromptFacts {
             organization_url: config.azure_devops.organization_url.to_string(),
             agent_user: match &config.identity.agent_user {

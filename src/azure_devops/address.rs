@@ -17,6 +17,8 @@ pub(super) enum Host {
     Main,
     /// Identities.
     Identities,
+    /// Code search.
+    Search,
 }
 
 /// The base URLs of one organisation, without a slash at the end.
@@ -24,30 +26,20 @@ pub(super) enum Host {
 pub(super) struct Address {
     main: Url,
     identities: Url,
+    search: Url,
 }
 
 impl Address {
-    /// The addresses that belong to `organization`. Azure DevOps Services has a host for
-    /// identities; a Server collection and any other base URL serve everything themselves.
+    /// The addresses that belong to `organization`. Azure DevOps Services has hosts of their own
+    /// for identities and for search; a Server collection and any other base URL serve everything
+    /// themselves.
     pub(super) fn new(organization: &Url) -> Self {
         let mut main = organization.clone();
         main.set_query(None);
         main.set_fragment(None);
         let path = main.path().trim_end_matches('/').to_owned();
         main.set_path(&path);
-        let mut identities = main.clone();
-        let host = match main.host_str() {
-            Some("dev.azure.com") => Some("vssps.dev.azure.com".to_owned()),
-            Some(host) => {
-                host.strip_suffix(".visualstudio.com").map(|name| format!("{name}.vssps.visualstudio.com"))
-            }
-            None => None,
-        };
-        if let Some(host) = host {
-            // Both are hosts that parse; on the impossible failure the main host is kept.
-            let _ = identities.set_host(Some(&host));
-        }
-        Self { main, identities }
+        Self { identities: beside(&main, "vssps"), search: beside(&main, "almsearch"), main }
     }
 
     /// The URL of `template` with each `{…}` replaced by one of `segments`, in order, escaped.
@@ -58,6 +50,7 @@ impl Address {
         let base = match host {
             Host::Main => &self.main,
             Host::Identities => &self.identities,
+            Host::Search => &self.search,
         };
         let mut text = base.as_str().trim_end_matches('/').to_owned();
         let mut rest = segments.iter();
@@ -111,10 +104,32 @@ impl Address {
         self.web("{project}/_git/{repository}", &[project, repository], &[("version", &version)])
     }
 
+    /// The page of a build.
+    pub(super) fn build(&self, project: &str, id: u32) -> String {
+        self.web("{project}/_build/results", &[project], &[("buildId", &id.to_string())])
+    }
+
     /// The API URL of a work item, as relations name it.
     pub(super) fn work_item_resource(&self, id: u32) -> String {
         self.web("_apis/wit/workItems/{id}", &[&id.to_string()], &[])
     }
+}
+
+/// The host `service` of the same organisation, where the organisation is in Services.
+fn beside(main: &Url, service: &str) -> Url {
+    let mut url = main.clone();
+    let host = match main.host_str() {
+        Some("dev.azure.com") => Some(format!("{service}.dev.azure.com")),
+        Some(host) => {
+            host.strip_suffix(".visualstudio.com").map(|name| format!("{name}.{service}.visualstudio.com"))
+        }
+        None => None,
+    };
+    if let Some(host) = host {
+        // Both are hosts that parse; on the impossible failure the main host is kept.
+        let _ = url.set_host(Some(&host));
+    }
+    url
 }
 
 fn escaped(segment: &str) -> Result<String, Error> {
@@ -176,10 +191,21 @@ mod tests {
     }
 
     #[test]
-    fn identities_live_on_their_own_host_only_in_the_service() {
-        let of = |organization: &str| {
-            address(organization).url(Host::Identities, "_apis/identities", &[]).unwrap().to_string()
+    fn identities_and_search_live_on_hosts_of_their_own_only_in_the_service() {
+        let at = |organization: &str, host, template| {
+            address(organization).url(host, template, &[]).unwrap().to_string()
         };
+        let of = |organization: &str| at(organization, Host::Identities, "_apis/identities");
+        let search = |organization: &str| at(organization, Host::Search, "_apis/search");
+        assert_eq!(
+            search("https://dev.azure.com/contoso"),
+            "https://almsearch.dev.azure.com/contoso/_apis/search"
+        );
+        assert_eq!(
+            search("https://contoso.visualstudio.com"),
+            "https://contoso.almsearch.visualstudio.com/_apis/search"
+        );
+        assert_eq!(search("https://tfs.contoso.com/tfs/C"), "https://tfs.contoso.com/tfs/C/_apis/search");
         assert_eq!(
             of("https://dev.azure.com/contoso"),
             "https://vssps.dev.azure.com/contoso/_apis/identities"

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 pub struct Effect {
     /// What was made or changed.
     pub kind: EffectKind,
-    /// Its id: number of the work item, pull request or thread, name of the branch, commit id.
+    /// Its id: number of the work item, pull request, thread or build, name of the branch, commit id.
     pub id: Option<String>,
     /// Title for people: of the work item or pull request, branch name, first line of the commit.
     pub title: Option<String>,
@@ -36,6 +36,8 @@ pub enum EffectKind {
     PullRequest,
     /// A thread of a pull request.
     Thread,
+    /// A build.
+    Build,
 }
 
 impl EffectKind {
@@ -47,6 +49,7 @@ impl EffectKind {
             Self::Commit => "commit",
             Self::PullRequest => "pull_request",
             Self::Thread => "thread",
+            Self::Build => "build",
         }
     }
 }

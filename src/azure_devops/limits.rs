@@ -13,6 +13,10 @@ pub const WORK_ITEM_TITLE: usize = 255;
 pub const WORK_ITEM_TEXT: usize = 1_000_000;
 /// Longest comment, on a work item or in a pull request, in UTF-16 units.
 pub const COMMENT: usize = 150_000;
+/// Longest text that is searched for in code, in UTF-16 units.
+pub const SEARCH_TEXT: usize = 1_000;
+/// Most test runs of one build that are looked into.
+pub const TEST_RUNS: usize = 20;
 /// Longest WIQL query, in UTF-16 units.
 pub const WIQL: usize = 32_000;
 /// Most work items in one batch.

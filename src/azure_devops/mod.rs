@@ -9,16 +9,20 @@
 //! Must never know: models, prompts, runs, the journal, rules.
 
 mod address;
+mod bodies;
+mod builds;
 mod effect;
 mod error;
 mod git;
 pub mod limits;
+mod lookup;
 mod people;
 mod probes;
 mod pull_requests;
 mod remedies;
 mod retry;
 mod routes;
+mod search;
 mod threads;
 mod transport;
 mod work_items;
@@ -36,12 +40,15 @@ use crate::identity::Identity;
 use serde::de::DeserializeOwned;
 use transport::{Answer, Question, Transport};
 
+pub use builds::{Build, BuildResult, BuildStatus, Definition, FailedStep, FailedTest, LogTail, TestSummary};
 pub use effect::{Effect, EffectKind};
 pub use error::{Error, Failure};
 pub use git::{Branch, Commit, Item, ItemKind, Push, Recursion, Repository, Version};
+pub use lookup::Lookup;
 pub use people::{Me, Person};
 pub use probes::{Project, Reached, Subscription};
 pub use pull_requests::{ChangedFile, PullRequest, PullRequestChanges, PullRequestStatus, Reviewer};
+pub use search::{CodeHit, CodeMatch, CodeSearch};
 pub use threads::{Comment, Side, Thread, Writer};
 pub use work_items::{
     LinkKind, State, TextFormat, WorkItem, WorkItemComment, WorkItemRelation, WorkItemSummary, WorkItemType,

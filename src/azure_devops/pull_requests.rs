@@ -87,6 +87,10 @@ pub struct Reviewer {
 pub struct PullRequestChanges {
     /// The iteration, from 1; 0 when there is none yet.
     pub iteration: u32,
+    /// The source branch as the iteration has it.
+    pub source_commit: Option<CommitId>,
+    /// Where source and target parted: the left side of the comparison.
+    pub common_commit: Option<CommitId>,
     /// The files.
     pub files: Vec<ChangedFile>,
 }
@@ -157,8 +161,11 @@ struct RawProject {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct RawIteration {
     id: u32,
+    source_ref_commit: Option<RawTip>,
+    common_ref_commit: Option<RawTip>,
 }
 
 #[derive(Deserialize)]
@@ -284,10 +291,13 @@ impl Client {
         let number = id.to_string();
         let segments = [repository.project.as_str(), repository.repository.as_str(), &number];
         let iterations = self.ask::<List<RawIteration>>(Question::of(&ITERATIONS, &segments)).await?.value;
-        let Some(iteration) = iterations.unwrap_or_default().iter().map(|iteration| iteration.id).max()
-        else {
-            return Ok(PullRequestChanges { iteration: 0, files: Vec::new() });
+        let latest = iterations.unwrap_or_default().into_iter().max_by_key(|iteration| iteration.id);
+        let Some(RawIteration { id: iteration, source_ref_commit, common_ref_commit }) = latest else {
+            let (source_commit, common_commit) = (None, None);
+            return Ok(PullRequestChanges { iteration: 0, source_commit, common_commit, files: Vec::new() });
         };
+        let source_commit = source_ref_commit.and_then(RawTip::id);
+        let common_commit = common_ref_commit.and_then(RawTip::id);
         let latest = iteration.to_string();
         let segments = [segments[0], segments[1], segments[2], &latest];
         let (mut files, mut skip, mut top) = (Vec::new(), 0, CHANGES_PER_PAGE);
@@ -303,7 +313,7 @@ impl Client {
                 _ => break,
             }
         }
-        Ok(PullRequestChanges { iteration, files })
+        Ok(PullRequestChanges { iteration, source_commit, common_commit, files })
     }
 
     pub(super) fn pull_request_from(&self, asked: &RepositoryRef, raw: RawPullRequest) -> PullRequest {

@@ -22,7 +22,7 @@ impl From<Method> for reqwest::Method {
     }
 }
 
-/// A route that changes nothing. Two of them are POST, because their question does not fit a URL.
+/// A route that changes nothing. Some are POST, because their question does not fit a URL.
 #[derive(Debug)]
 pub(super) struct Read {
     pub(super) method: Method,
@@ -81,6 +81,16 @@ pub(super) const WORK_ITEM: Read = get("{project}/_apis/wit/workitems/{id}");
 pub(super) const WORK_ITEM_COMMENTS: Read =
     Read { version: "7.1-preview.4", ..get("{project}/_apis/wit/workItems/{id}/comments") };
 pub(super) const WORK_ITEM_TYPES: Read = get("{project}/_apis/wit/workitemtypes");
+pub(super) const DEFINITIONS: Read = get("{project}/_apis/build/definitions");
+pub(super) const BUILDS: Read = get("{project}/_apis/build/builds");
+pub(super) const BUILD: Read = get("{project}/_apis/build/builds/{id}");
+pub(super) const BUILD_TIMELINE: Read = get("{project}/_apis/build/builds/{id}/timeline");
+pub(super) const BUILD_LOGS: Read = get("{project}/_apis/build/builds/{id}/logs");
+pub(super) const BUILD_LOG: Read = get("{project}/_apis/build/builds/{id}/logs/{log}");
+pub(super) const TEST_RUNS: Read = get("{project}/_apis/test/runs");
+pub(super) const TEST_RESULTS: Read = get("{project}/_apis/test/runs/{run}/results");
+pub(super) const CODE_SEARCH: Read =
+    Read { host: Host::Search, ..ask("{project}/_apis/search/codesearchresults") };
 pub(super) const WIQL: Read = ask("{project}/_apis/wit/wiql");
 pub(super) const WORK_ITEMS_BATCH: Read = ask("{project}/_apis/wit/workitemsbatch");
 
@@ -102,6 +112,12 @@ pub(in crate::azure_devops) mod writing {
         write(Method::Post, "{project}/_apis/git/repositories/{repository}/pushes");
     pub(in crate::azure_devops) const CREATE_PULL_REQUEST: Write =
         write(Method::Post, "{project}/_apis/git/repositories/{repository}/pullrequests");
+    pub(in crate::azure_devops) const UPDATE_PULL_REQUEST: Write =
+        write(Method::Patch, "{project}/_apis/git/repositories/{repository}/pullrequests/{id}");
+    pub(in crate::azure_devops) const CREATE_THREAD: Write =
+        write(Method::Post, "{project}/_apis/git/repositories/{repository}/pullrequests/{id}/threads");
+    pub(in crate::azure_devops) const QUEUE_BUILD: Write =
+        write(Method::Post, "{project}/_apis/build/builds");
     pub(in crate::azure_devops) const REPLY: Write = write(
         Method::Post,
         "{project}/_apis/git/repositories/{repository}/pullrequests/{id}/threads/{thread}/comments",
@@ -139,13 +155,23 @@ mod tests {
             &WORK_ITEM_TYPES,
             &WIQL,
             &WORK_ITEMS_BATCH,
+            &DEFINITIONS,
+            &BUILDS,
+            &BUILD,
+            &BUILD_TIMELINE,
+            &BUILD_LOGS,
+            &BUILD_LOG,
+            &TEST_RUNS,
+            &TEST_RESULTS,
+            &CODE_SEARCH,
         ];
         for route in read {
             // discovery/options_apis.json: releasedVersion 0.0.
             let is_preview = route.template.contains("connectionData")
                 || route.template.contains("wit/workItems/{id}/comments");
             assert_eq!(route.version.contains("preview"), is_preview, "{}", route.template);
-            let is_question = route.template.ends_with("wiql") || route.template.ends_with("batch");
+            let is_question =
+                ["wiql", "batch", "searchresults"].iter().any(|end| route.template.ends_with(end));
             assert_eq!(route.method == Method::Post, is_question, "{}", route.template);
         }
     }

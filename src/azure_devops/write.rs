@@ -4,6 +4,8 @@
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::bodies::{new_pull_request, new_thread, push_body};
+use super::builds::RawBuild;
 use super::effect::{Effect, EffectKind};
 use super::people::List;
 use super::pull_requests::{RawPullRequest, RawTip};
@@ -12,9 +14,7 @@ use super::threads::{RawComment, RawThread};
 use super::transport::Answer;
 use super::work_items::{self, RawWorkItem};
 use super::{Client, Error, Failure, limits};
-use crate::action::{
-    Action, Author, BranchName, CommitId, Content, FileChange, Relation, RepositoryRef, WorkItemLink,
-};
+use crate::action::{Action, BranchName, CommitId, Relation, RepositoryRef, WorkItemLink};
 use crate::http::plain;
 use crate::policy::Permit;
 
@@ -79,6 +79,38 @@ impl Client {
             Action::CreatePullRequest { repository, .. } => {
                 let body = new_pull_request(permit.action())?;
                 self.create_pull_request(&permit, repository, &body).await
+            }
+            Action::UpdatePullRequest { repository, pull_request_id, title, description } => {
+                let mut body = json!({});
+                if let Some(title) = title {
+                    limits::check("title", title, limits::PULL_REQUEST_TITLE)?;
+                    body["title"] = json!(title);
+                }
+                if let Some(description) = description {
+                    limits::check("description", description, limits::PULL_REQUEST_DESCRIPTION)?;
+                    body["description"] = json!(description);
+                }
+                self.update_pull_request(&permit, repository, *pull_request_id, body).await
+            }
+            Action::PublishPullRequest { repository, pull_request_id } => {
+                let body = json!({ "isDraft": false });
+                self.update_pull_request(&permit, repository, *pull_request_id, body).await
+            }
+            Action::RedraftPullRequest { repository, pull_request_id } => {
+                let body = json!({ "isDraft": true });
+                self.update_pull_request(&permit, repository, *pull_request_id, body).await
+            }
+            Action::AbandonPullRequest { repository, pull_request_id } => {
+                let body = json!({ "status": "abandoned" });
+                self.update_pull_request(&permit, repository, *pull_request_id, body).await
+            }
+            Action::CreateThread { repository, pull_request_id, text, status, anchor } => {
+                comment_text(text)?;
+                let body = new_thread(text, *status, anchor.as_ref());
+                self.create_thread(&permit, repository, *pull_request_id, &body).await
+            }
+            Action::QueueBuild { repository, definition_id, branch } => {
+                self.queue_build(&permit, &repository.project, *definition_id, branch).await
             }
             Action::ReplyToThread { repository, pull_request_id, thread_id, text } => {
                 self.reply(&permit, repository, *pull_request_id, *thread_id, text).await
@@ -273,6 +305,63 @@ impl Client {
         })
     }
 
+    async fn update_pull_request(
+        &self,
+        permit: &Permit,
+        repository: &RepositoryRef,
+        pull_request: u32,
+        body: Value,
+    ) -> Result<Effect, Error> {
+        if body.as_object().is_none_or(serde_json::Map::is_empty) {
+            return Err(Error::invalid("nothing to change was given".into()));
+        }
+        let id = pull_request.to_string();
+        let parts = [repository.project.as_str(), repository.repository.as_str(), &id];
+        let answer: Answer<RawPullRequest> =
+            self.write(permit, &writing::UPDATE_PULL_REQUEST, &parts, &[], &body).await?;
+        let found = self.pull_request_from(repository, answer.value);
+        Ok(Effect {
+            id: Some(found.id.to_string()),
+            title: Some(plain(&found.title, MAX_TITLE_CHARS)),
+            web_url: Some(found.web_url),
+            ..effect(EffectKind::PullRequest, answer.activity_id)
+        })
+    }
+
+    async fn create_thread(
+        &self,
+        permit: &Permit,
+        repository: &RepositoryRef,
+        pull_request: u32,
+        body: &Value,
+    ) -> Result<Effect, Error> {
+        let id = pull_request.to_string();
+        let parts = [repository.project.as_str(), repository.repository.as_str(), &id];
+        let answer: Answer<RawThread> =
+            self.write(permit, &writing::CREATE_THREAD, &parts, &[], body).await?;
+        let thread = answer.value.id;
+        Ok(self.thread_effect(repository, pull_request, thread, Some(FIRST_COMMENT), answer.activity_id))
+    }
+
+    async fn queue_build(
+        &self,
+        permit: &Permit,
+        project: &str,
+        definition: u32,
+        branch: &BranchName,
+    ) -> Result<Effect, Error> {
+        let body = json!({ "definition": { "id": definition }, "sourceBranch": branch.full() });
+        let answer: Answer<RawBuild> =
+            self.write(permit, &writing::QUEUE_BUILD, &[project], &[], &body).await?;
+        let found = self.build_from(project, answer.value);
+        Ok(Effect {
+            id: Some(found.id.to_string()),
+            title: Some(plain(&format!("{} {}", found.definition, found.number), MAX_TITLE_CHARS)),
+            web_url: Some(found.web_url),
+            ..effect(EffectKind::Build, answer.activity_id)
+        })
+    }
+
     async fn reply(
         &self,
         permit: &Permit,
@@ -326,68 +415,6 @@ fn comment_text(text: &str) -> Result<(), Error> {
 fn thread_parts(repository: &RepositoryRef, pull_request: u32, thread: u32) -> [String; 4] {
     let RepositoryRef { project, repository } = repository.clone();
     [project, repository, pull_request.to_string(), thread.to_string()]
-}
-
-fn push_body(
-    branch: &BranchName,
-    old_commit: &CommitId,
-    message: &str,
-    author: &Author,
-    changes: &[FileChange],
-) -> Value {
-    let author = json!({ "name": author.name, "email": author.email });
-    let changes: Vec<Value> = changes.iter().map(change).collect();
-    json!({
-        "refUpdates": [{ "name": branch.full(), "oldObjectId": old_commit.as_str() }],
-        "commits": [{ "comment": message, "author": author, "committer": author, "changes": changes }],
-    })
-}
-
-fn change(change: &FileChange) -> Value {
-    match change {
-        FileChange::Add { path, content } => {
-            json!({ "changeType": "add", "item": { "path": path.as_str() }, "newContent": new_content(content) })
-        }
-        FileChange::Edit { path, content } => {
-            json!({ "changeType": "edit", "item": { "path": path.as_str() }, "newContent": new_content(content) })
-        }
-        FileChange::Delete { path } => json!({ "changeType": "delete", "item": { "path": path.as_str() } }),
-        FileChange::Rename { path, new_path } => {
-            json!({ "changeType": "rename", "sourceServerItem": path.as_str(), "item": { "path": new_path.as_str() } })
-        }
-    }
-}
-
-fn new_content(content: &Content) -> Value {
-    match content {
-        // Whether the service keeps a byte-order mark of raw text is not known; bytes it keeps.
-        Content::Text(text) if text.starts_with('\u{feff}') => {
-            use base64::Engine as _;
-            let bytes = base64::engine::general_purpose::STANDARD.encode(text);
-            json!({ "content": bytes, "contentType": "base64encoded" })
-        }
-        Content::Text(text) => json!({ "content": text, "contentType": "rawtext" }),
-        Content::Base64(text) => json!({ "content": text, "contentType": "base64encoded" }),
-    }
-}
-
-fn new_pull_request(action: &Action) -> Result<Value, Error> {
-    let Action::CreatePullRequest { source, target, title, description, reviewer_ids, work_item_ids, .. } =
-        action
-    else {
-        return Err(Error::invalid("not a new pull request".into()));
-    };
-    if title.trim().is_empty() {
-        return Err(Error::invalid("the title is empty".into()));
-    }
-    limits::check("title", title, limits::PULL_REQUEST_TITLE)?;
-    limits::check("description", description, limits::PULL_REQUEST_DESCRIPTION)?;
-    let reviewers: Vec<Value> = reviewer_ids.iter().map(|id| json!({ "id": id })).collect();
-    let work_items: Vec<Value> = work_item_ids.iter().map(|id| json!({ "id": id.to_string() })).collect();
-    Ok(json!({
-        "sourceRefName": source.full(), "targetRefName": target.full(), "title": title, "description": description,
-        "isDraft": true, "reviewers": reviewers, "workItemRefs": work_items,
-    }))
 }
 
 /// The error for a reference update that failed inside a 200 (names of `GitRefUpdateStatus`).

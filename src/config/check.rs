@@ -51,6 +51,18 @@ impl Check<'_> {
         Some(url)
     }
 
+    /// Whether what is sent to `url` stays between the two ends: over http only on this machine.
+    fn is_private(&mut self, name: &str, url: &Url) -> bool {
+        let is_private = url.scheme() == "https" || is_loopback(url);
+        if !is_private {
+            self.fault(
+                name,
+                "is http on another machine, where the agent's tokens would travel in clear; use https",
+            );
+        }
+        is_private
+    }
+
     fn config(&mut self) -> Option<Config> {
         let azure_devops = self.azure_devops();
         let identity = self.identity();
@@ -78,6 +90,7 @@ impl Check<'_> {
         let url = self
             .required("AZURE_DEVOPS_ORGANIZATION_URL", HINT)
             .and_then(|_| self.url("AZURE_DEVOPS_ORGANIZATION_URL", HINT));
+        let url = url.filter(|url| self.is_private("AZURE_DEVOPS_ORGANIZATION_URL", url));
         let project = self.required("AZURE_DEVOPS_PROJECT", "the name of the project the co-worker serves");
         let repository = self.required("AZURE_DEVOPS_REPOSITORY", "the name of the repository it works in");
         let mut organization_url = url?;
@@ -170,5 +183,14 @@ impl Check<'_> {
             local_person: "local person".to_owned(),
             suggestion: None,
         })
+    }
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
     }
 }

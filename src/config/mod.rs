@@ -353,6 +353,29 @@ mod tests {
     }
 
     #[test]
+    fn tokens_travel_in_clear_on_this_machine_only() {
+        let with = |url: &'static str| {
+            let mut pairs = GOOD;
+            pairs[0].1 = url;
+            settings(&pairs).check()
+        };
+        let fine = [
+            "https://tfs.contoso.com/tfs/C",
+            "http://localhost:1/c",
+            "http://127.0.0.7/c",
+            "http://[::1]:80/c",
+        ];
+        for url in fine {
+            assert!(with(url).is_ok(), "{url}");
+        }
+        for url in ["http://tfs.contoso.com/tfs/C", "http://10.0.0.1/c", "http://localhost.contoso.com/c"] {
+            let faults = with(url).unwrap_err();
+            assert_eq!(faults.0.len(), 1, "{faults}");
+            assert!(faults.to_string().contains("use https"), "{faults}");
+        }
+    }
+
+    #[test]
     fn every_fault_is_reported_at_once() {
         let faults = settings(&[
             ("AZURE_DEVOPS_ORGANIZATION_URL", "ftp://x"),

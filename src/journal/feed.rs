@@ -16,6 +16,9 @@ const NOTICES: usize = 256;
 /// Most bytes of an unfinished turn that are kept for late watchers.
 const MAX_LIVE_BYTES: usize = 256 * 1024;
 
+/// Channels that may be kept although nobody watches them.
+const IDLE_CHANNELS: usize = 1_024;
+
 /// What a watcher is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
@@ -52,6 +55,10 @@ impl Feed {
     /// Watches a run. The first value is the unfinished turn so far, where there is one.
     pub(super) fn watch(&self, run: &RunId) -> (Option<Notice>, broadcast::Receiver<Notice>) {
         let mut runs = self.lock();
+        if runs.len() >= IDLE_CHANNELS {
+            // A watched run that never moves again would otherwise be kept for ever.
+            runs.retain(|_, channel| channel.notices.receiver_count() > 0 || !channel.text.is_empty());
+        }
         let channel = runs.entry(run.clone()).or_insert_with(Channel::new);
         let so_far = (!channel.text.is_empty()).then(|| Notice::Delta {
             turn: channel.turn,
@@ -115,5 +122,16 @@ mod tests {
         feed.appended(&run, 3, true);
         assert_eq!(notices.try_recv().unwrap(), Notice::Appended(3));
         assert_eq!(feed.watch(&run).0, None);
+    }
+
+    #[test]
+    fn channels_that_nobody_watches_do_not_pile_up() {
+        let feed = Feed::default();
+        let kept = feed.watch(&RunId::generate());
+        for _ in 0..IDLE_CHANNELS + 10 {
+            feed.watch(&RunId::generate());
+        }
+        assert!(feed.lock().len() < 20);
+        drop(kept);
     }
 }

@@ -264,6 +264,9 @@ pub enum Entry {
     Replied {
         /// Which turn, from 1.
         turn: u32,
+        /// Sequence number of the newest entry that the model was given; words that came later
+        /// are for the next turn.
+        read_to: i64,
         /// Its words.
         text: String,
         /// The calls it wants.

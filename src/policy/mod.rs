@@ -64,6 +64,8 @@ pub struct Facts {
     pub own_pull_request: bool,
     /// The branch did not exist, or only the agent user has pushed to it.
     pub own_branch: bool,
+    /// The newest build of each definition for the pull request succeeded; also where there is none.
+    pub build_green: bool,
 }
 
 /// The judge's answer.

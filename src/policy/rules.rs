@@ -73,6 +73,7 @@ struct Form {
     project_served: Option<bool>,
     own_pull_request: Option<bool>,
     own_branch: Option<bool>,
+    build_green: Option<bool>,
     deleted_over: Option<u32>,
     message: Option<String>,
     #[serde(default, rename = "test")]
@@ -98,6 +99,7 @@ pub(super) struct Rule {
     project_served: Option<bool>,
     own_pull_request: Option<bool>,
     own_branch: Option<bool>,
+    build_green: Option<bool>,
     deleted_over: Option<u32>,
 }
 
@@ -108,6 +110,7 @@ impl Rule {
             && flag(self.project_served, facts.project_served)
             && flag(self.own_pull_request, facts.own_pull_request)
             && flag(self.own_branch, facts.own_branch)
+            && flag(self.build_green, facts.build_green)
             && self.deleted_over.is_none_or(|limit| facts.deleted > limit)
             && self
                 .branch
@@ -171,6 +174,7 @@ fn compile(form: &Form) -> Result<Rule, PolicyError> {
         project_served: form.project_served,
         own_pull_request: form.own_pull_request,
         own_branch: form.own_branch,
+        build_green: form.build_green,
         deleted_over: form.deleted_over,
     })
 }
@@ -228,6 +232,27 @@ mod tests {
     }
 
     #[test]
+    fn a_build_is_a_persons_decision_and_nothing_completes_or_votes() {
+        let policy = default_policy();
+        let facts = |action: &str| Facts {
+            action: action.into(),
+            project_served: true,
+            own_pull_request: true,
+            own_branch: true,
+            build_green: true,
+            branch: Some("agent/1-x".into()),
+            ..Facts::default()
+        };
+        assert_eq!(policy.decide(&facts("build.queue")).outcome, Outcome::Ask);
+        for action in ["pull_request.complete", "pull_request.vote", "pull_request.auto_complete"] {
+            assert_eq!(policy.decide(&facts(action)).outcome, Outcome::Deny, "{action}");
+        }
+        assert_eq!(policy.decide(&facts("pull_request.publish")).outcome, Outcome::Allow);
+        let red = Facts { build_green: false, ..facts("pull_request.publish") };
+        assert_eq!(policy.decide(&red).rules, ["publish-when-green"]);
+    }
+
+    #[test]
     fn nothing_listed_means_deny() {
         let facts = Facts { action: "permissions.grant".into(), project_served: true, ..Facts::default() };
         let verdict = default_policy().decide(&facts);
@@ -265,7 +290,7 @@ mod tests {
         fn deciding_is_total_and_an_unknown_action_is_denied(action in "\\PC{0,20}", branch in "\\PC{0,20}") {
             let policy = default_policy();
             let facts = Facts { action: format!("unknown.{action}"), branch: Some(branch), project_served: true,
-                own_branch: true, own_pull_request: true, ..Facts::default() };
+                own_branch: true, own_pull_request: true, build_green: true, ..Facts::default() };
             prop_assert_eq!(policy.decide(&facts).outcome, Outcome::Deny);
         }
     }

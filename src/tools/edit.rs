@@ -101,28 +101,28 @@ fn ending_at(text: &str, start: usize, replaced: &str) -> &'static str {
 }
 
 fn not_found(path: &str, plain: &str, old: &str) -> Fault {
-    let wanted = old.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
+    let remedy = match nearest(plain, old) {
+        Some((line, text)) => {
+            format!("The nearest line is {line}: `{text}`. Copy the old text exactly from the file.")
+        }
+        None => "Read the file again and copy the old text exactly.".to_owned(),
+    };
+    words(format!("{path}: the old text is not in the file."), remedy)
+}
+
+/// The line of `plain` that is most like the first line of `text`, where one is like it.
+pub(super) fn nearest(plain: &str, text: &str) -> Option<(usize, String)> {
+    let wanted = text.lines().map(str::trim).find(|line| !line.is_empty()).unwrap_or_default();
     let score = |line: &str| similar::TextDiff::from_chars(line.trim(), wanted).ratio();
-    let nearest = plain
+    plain
         .lines()
         .take(20_000)
         .enumerate()
         .filter(|(_, line)| !line.trim().is_empty())
         .map(|(i, line)| (i, line, if line.trim() == wanted { 1.0 } else { quick(line, wanted, &score) }))
         .max_by(|a, b| a.2.total_cmp(&b.2))
-        .filter(|(_, _, score)| *score > 0.5);
-    let remedy = match nearest {
-        Some((i, line, _)) => {
-            let line: String = line.chars().take(200).collect();
-            format!(
-                "The nearest line is {}: `{}`. Copy the old text exactly from the file.",
-                i + 1,
-                line.trim()
-            )
-        }
-        None => "Read the file again and copy the old text exactly.".to_owned(),
-    };
-    words(format!("{path}: the old text is not in the file."), remedy)
+        .filter(|(_, _, score)| *score > 0.5)
+        .map(|(i, line, _)| (i + 1, line.chars().take(200).collect::<String>().trim().to_owned()))
 }
 
 /// Skips the costly comparison of lines that cannot be near.

@@ -2,19 +2,20 @@
 //!
 //! Every outside read and write of a tool goes through here. A write that was written down before
 //! a crash is not sent again blindly: when its outcome is in the record, that outcome is used; when
-//! it is not, the run is parked for a person.
+//! it is not, the target is asked; what cannot be told parks the run for a person.
 
+use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::{Fault, Interrupted, Toolbox, failure};
 use crate::action::{Action, BranchName, CommitId};
-use crate::azure_devops::{Effect, Error};
+use crate::azure_devops::{Effect, Error, Lookup};
 use crate::journal::{Entry, Holder, Outcome};
 use crate::policy::{Facts, Outcome as Judged};
 
 /// How long to leave a system alone that is down and does not say for how long.
-const OUTAGE_PAUSE: std::time::Duration = std::time::Duration::from_secs(10);
+const OUTAGE_PAUSE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// A write of the current step that an earlier attempt wrote down.
 #[derive(Clone, Debug, PartialEq)]
@@ -23,6 +24,8 @@ pub struct EarlierWrite {
     pub write: u32,
     /// Exactly what.
     pub action: Action,
+    /// When it was written down.
+    pub intended: Timestamp,
     /// What it did, where the record knows.
     pub effect: Option<Value>,
 }
@@ -111,8 +114,10 @@ impl<'a> Gate<'a> {
         self.alive()?;
         self.writes += 1;
         let (step, write) = (self.step, self.writes);
-        if let Some(earlier) = self.earlier.iter().find(|earlier| earlier.write == write) {
-            return known_effect(earlier);
+        if let Some(earlier) = self.earlier.iter().find(|earlier| earlier.write == write).cloned()
+            && let Some(effect) = self.settled(&earlier).await?
+        {
+            return Ok(effect);
         }
         let facts = Facts {
             project: action.project().to_owned(),
@@ -132,29 +137,69 @@ impl<'a> Gate<'a> {
             verdict,
         };
         self.holder.record(vec![intent]).await?;
-        let performed = self.toolbox.azure.perform(permit).await;
+        let (action, intended) = (permit.action().clone(), self.toolbox.now());
+        let performed = match self.toolbox.azure.perform(permit).await {
+            Err(error) if error.may_have_happened() => {
+                Ok(self.after_silence(&action, intended, error).await?)
+            }
+            other => other,
+        };
         let (effect, error) = match &performed {
             Ok(effect) => (serde_json::to_value(effect).ok(), None),
-            Err(error) if error.may_have_happened() => {
-                let text = format!("It cannot be told whether {kind} happened: {error}");
-                return Err(Interrupted::Unclear(text).into());
-            }
             Err(error) => (None, Some(error.to_string())),
         };
         self.holder.record(vec![Entry::Performed { step, write, effect, error }]).await?;
         Ok(performed?)
     }
+
+    /// The effect of a write that an earlier attempt wrote down: from the record, else from the
+    /// target. None: it did not happen and can be done now.
+    async fn settled(&mut self, earlier: &EarlierWrite) -> Result<Option<Effect>, Fault> {
+        if let Some(effect) = earlier.effect.clone().and_then(|effect| serde_json::from_value(effect).ok()) {
+            return Ok(Some(effect));
+        }
+        let (step, write) = (self.step, earlier.write);
+        match self.look_up(&earlier.action, earlier.intended).await? {
+            Lookup::Happened(effect) => {
+                let value = serde_json::to_value(&effect).ok();
+                self.holder
+                    .record(vec![Entry::Performed { step, write, effect: value, error: None }])
+                    .await?;
+                Ok(Some(effect))
+            }
+            Lookup::DidNotHappen => {
+                let error = Some("The process ended before it was sent.".to_owned());
+                self.holder.record(vec![Entry::Performed { step, write, effect: None, error }]).await?;
+                Ok(None)
+            }
+            Lookup::Unclear(why) => Err(Interrupted::Unclear(unclear(&earlier.action, &why)).into()),
+        }
+    }
+
+    async fn look_up(&self, action: &Action, intended: Timestamp) -> Result<Lookup, Fault> {
+        let me = self.toolbox.me().await?;
+        Ok(self.toolbox.azure.lookup(action, intended, me).await?)
+    }
+
+    /// No answer came to a write that may have happened: the target is asked.
+    async fn after_silence(
+        &self,
+        action: &Action,
+        intended: Timestamp,
+        error: Error,
+    ) -> Result<Effect, Fault> {
+        match self.look_up(action, intended).await? {
+            Lookup::Happened(effect) => Ok(effect),
+            // The service may still be at it: the intent stays open, and the target is asked again
+            // before the write is repeated.
+            Lookup::DidNotHappen => Err(Fault::Azure(error)),
+            Lookup::Unclear(why) => Err(Interrupted::Unclear(unclear(action, &why)).into()),
+        }
+    }
 }
 
-fn known_effect(earlier: &EarlierWrite) -> Result<Effect, Fault> {
-    let effect = earlier.effect.clone().and_then(|effect| serde_json::from_value(effect).ok());
-    effect.ok_or_else(|| {
-        let text = format!(
-            "The process ended while {} was under way, and it cannot be told whether it happened.",
-            earlier.action.kind()
-        );
-        Interrupted::Unclear(text).into()
-    })
+fn unclear(action: &Action, why: &str) -> String {
+    format!("It cannot be told whether {} happened: {why}", action.kind())
 }
 
 /// What an error of Azure DevOps means for the call: words for the model, or a wait.

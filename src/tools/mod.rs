@@ -5,12 +5,18 @@
 //! exactly one result; what goes wrong reaches the model as words that say what to do.
 //! Must never know: prompts, turns, who is watching.
 
+mod anchor;
+mod builds;
 mod code;
 mod edit;
 mod gate;
 mod people;
 mod pull_requests;
 mod schema;
+mod search;
+mod text;
+mod threads;
+mod update;
 mod work_items;
 
 use std::sync::Arc;
@@ -24,9 +30,10 @@ use url::Url;
 
 use crate::action::{RepositoryRef, Unacceptable};
 use crate::azure_devops::{self, Client, Me, PullRequest, Repository, Thread};
+use crate::clock::Clock;
 use crate::journal::{Holder, JournalError, Outcome, Person};
 use crate::model::{ToolSchema, ToolSchemas};
-use crate::policy::{Policy, Verdict};
+use crate::policy::{Outcome as Judged, Policy, Verdict};
 
 pub use gate::EarlierWrite;
 use gate::Gate;
@@ -42,6 +49,7 @@ pub struct Toolbox {
     policy: Arc<Policy>,
     served: RepositoryRef,
     public_url: Url,
+    clock: Clock,
     me: OnceCell<Me>,
     repository: OnceCell<Repository>,
 }
@@ -140,10 +148,15 @@ const TOOLS: &[Tool] = &[
     work_items::COMMENT,
     code::LIST,
     code::READ,
+    search::CODE,
     code::PUSH,
     pull_requests::GET,
     pull_requests::CREATE,
-    pull_requests::REPLY,
+    update::PULL_REQUEST,
+    threads::REPLY,
+    threads::CREATE,
+    builds::GET,
+    builds::QUEUE,
     people::FIND,
     people::ASK,
 ];
@@ -151,8 +164,14 @@ const TOOLS: &[Tool] = &[
 impl Toolbox {
     /// The tools over `azure`, judged by `policy`, for the repository that is served. Runs are
     /// seen at `public_url`.
-    pub fn new(azure: Client, policy: Arc<Policy>, served: RepositoryRef, public_url: Url) -> Self {
-        Self { azure, policy, served, public_url, me: OnceCell::new(), repository: OnceCell::new() }
+    pub fn new(
+        azure: Client,
+        policy: Arc<Policy>,
+        served: RepositoryRef,
+        public_url: Url,
+        clock: Clock,
+    ) -> Self {
+        Self { azure, policy, served, public_url, clock, me: OnceCell::new(), repository: OnceCell::new() }
     }
 
     /// What the model is told of the tools.
@@ -166,6 +185,10 @@ impl Toolbox {
             parameters: (tool.parameters)(),
         };
         ToolSchemas::new(&TOOLS.iter().map(describe).collect::<Vec<_>>())
+    }
+
+    fn now(&self) -> jiff::Timestamp {
+        self.clock.now()
     }
 
     /// The rules in force.
@@ -251,13 +274,21 @@ fn failure(error: &str, remedy: &str) -> Outcome {
 
 fn refused(verdict: &Verdict) -> Outcome {
     let rules = verdict.rules.join(", ");
+    if verdict.outcome == Judged::Ask {
+        let error = format!("Not done: rule {rules} leaves this to a person. {}", verdict.message);
+        return failure(
+            error.trim_end(),
+            "Do not try this again. Go on without it, and name it in your answer as left for a person.",
+        );
+    }
     let error = match verdict.rules.is_empty() {
         true => format!("Not allowed. {}", verdict.message),
         false => format!("Not allowed by rule {rules}. {}", verdict.message),
     };
     failure(
         error.trim_end(),
-        "Do not try this again. Go on without it, or say in your answer what was not possible.",
+        "Do not try this again as it is, nor a way around it. Go on without it, or say in your answer what was not \
+         possible.",
     )
 }
 

@@ -1,11 +1,11 @@
-//! Pull requests: read with their threads, open, answer.
+//! Pull requests: read with their threads, open.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Desk, Fault, Tool, Work, people, read, schema, words};
-use crate::action::{Action, BranchName, RepositoryRef, ThreadStatus};
+use super::{Desk, Fault, Tool, Work, people, read, schema, text, threads, words};
+use crate::action::{Action, BranchName, RepositoryRef};
 use crate::azure_devops::{self, PullRequest, Thread, Writer, limits};
 use crate::journal::{Link, Outcome};
 use crate::policy::Facts;
@@ -27,19 +27,11 @@ pub(super) const GET: Tool = Tool {
 
 pub(super) const CREATE: Tool = Tool {
     name: "create_pull_request",
-    description: "Opens a draft pull request from a pushed branch. The description (Markdown, at most 3,800 \
-                  characters) says what, why and how it was checked. target_branch null means the default branch; \
+    description: "Opens a draft pull request from a pushed branch. The description (Markdown) says what, why and \
+                  how it was checked. target_branch null means the default branch; \
                   reviewers are names or mail addresses, an empty list means the person who gave the order.",
     parameters: schema::strict::<Create>,
     run: |desk, arguments| Box::pin(create(desk, arguments)) as Work<'_>,
-};
-
-pub(super) const REPLY: Tool = Tool {
-    name: "reply_to_thread",
-    description: "Answers in a thread of a pull request and, where status is given, sets the thread's status. Use \
-                  fixed only after the fix was pushed.",
-    parameters: schema::strict::<Reply>,
-    run: |desk, arguments| Box::pin(reply(desk, arguments)) as Work<'_>,
 };
 
 #[derive(Deserialize, JsonSchema)]
@@ -59,17 +51,8 @@ struct Create {
     reviewers: Vec<String>,
 }
 
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-struct Reply {
-    pull_request_id: u32,
-    thread_id: u32,
-    text: String,
-    status: Option<ThreadStatus>,
-}
-
 /// The place of a pull request, when it is in the served repository.
-fn place(desk: &Desk<'_>, found: &PullRequest) -> Result<RepositoryRef, Fault> {
+pub(super) fn place(desk: &Desk<'_>, found: &PullRequest) -> Result<RepositoryRef, Fault> {
     let served = &desk.toolbox.served;
     let same = |a: &str, b: &str| a.eq_ignore_ascii_case(b);
     if same(&found.project, &served.project) && same(&found.repository, &served.repository) {
@@ -153,10 +136,7 @@ async fn create(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
     if args.title.trim().is_empty() {
         return Err(words("The title is empty.", "Give a short title."));
     }
-    if limits::length(&args.title) > limits::PULL_REQUEST_TITLE {
-        return Err(words("The title is too long.", "Use at most 400 characters."));
-    }
-    let description = described(&args.description, &desk.gate.run_url())?;
+    let words_of = Words::fitted(&args.title, &args.description, &footer(&desk.gate.run_url()));
     let served = desk.toolbox.served.clone();
     let branch = desk.toolbox.azure.branch(&served, &source).await?;
     let Some(branch) = branch else {
@@ -167,11 +147,11 @@ async fn create(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
     let reviewers = reviewers(desk, &args.reviewers, &me).await?;
     let names: Vec<String> = reviewers.iter().map(|person| person.name.clone()).collect();
     let action = Action::CreatePullRequest {
-        repository: served,
+        repository: served.clone(),
         source: source.clone(),
         target: target.clone(),
-        title: args.title.trim().to_owned(),
-        description,
+        title: words_of.title.clone(),
+        description: words_of.description,
         reviewer_ids: reviewers.into_iter().map(|person| person.id).collect(),
         work_item_ids: args.work_item_ids.clone(),
     };
@@ -182,13 +162,22 @@ async fn create(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
         ..desk.gate.facts(action.kind())
     };
     let effect = desk.gate.write(action, facts).await?;
-    let id = effect.id.clone().unwrap_or_default();
+    let id = effect.id.as_deref().and_then(|id| id.parse::<u32>().ok()).unwrap_or_default();
     let url = effect.web_url.clone().unwrap_or_default();
-    let title = format!("Pull request {id}: {}", args.title.trim());
-    let content = json!({
-        "id": id.parse::<u32>().ok(), "title": args.title.trim(), "is_draft": true, "source_branch": source,
-        "target_branch": target, "reviewers": names, "work_item_ids": args.work_item_ids, "url": url,
+    let mut notes = words_of.notes;
+    if names.is_empty() {
+        let note = "It has no reviewer: the person who gave the order is not known in the organisation.";
+        notes.push(note.to_owned());
+    }
+    notes.extend(threads::post_rest(desk, &served, id, true, words_of.rest).await?);
+    let title = format!("Pull request {id}: {}", words_of.title);
+    let mut content = json!({
+        "id": id, "title": words_of.title, "is_draft": true, "source_branch": source, "target_branch": target,
+        "reviewers": names, "work_item_ids": args.work_item_ids, "url": url,
     });
+    if !notes.is_empty() {
+        content["notes"] = json!(notes);
+    }
     Ok(Outcome {
         ok: true,
         content: content.to_string(),
@@ -208,14 +197,37 @@ async fn target_branch(desk: &Desk<'_>, wanted: Option<&str>) -> Result<BranchNa
     default.ok_or_else(|| words("The repository has no default branch.", "Give target_branch."))
 }
 
-/// The description with a line that leads back to the run.
-fn described(description: &str, run_url: &str) -> Result<String, Fault> {
-    let text =
-        format!("{}\n\n---\nOpened by ado-coworker: [what it did]({run_url}).", description.trim_end());
-    match limits::length(&text) <= limits::PULL_REQUEST_DESCRIPTION {
-        true => Ok(text),
-        false => Err(words("The description is too long.", "Use at most 3,800 characters.")),
+/// Title and description as they fit, and what did not.
+pub(super) struct Words {
+    pub(super) title: String,
+    pub(super) description: String,
+    /// The rest of the description, as comments.
+    pub(super) rest: Vec<String>,
+    /// What to tell the model.
+    pub(super) notes: Vec<String>,
+}
+
+impl Words {
+    pub(super) fn fitted(title: &str, description: &str, footer: &str) -> Self {
+        let (short, is_cut) = text::title(title, limits::PULL_REQUEST_TITLE);
+        let mut notes = Vec::new();
+        let mut description = description.to_owned();
+        if is_cut {
+            notes.push(
+                "The title was cut at 400 characters; the whole of it opens the description.".to_owned(),
+            );
+            description = text::with_whole_title(title, &description);
+        }
+        let (description, rest) = text::description(&description, footer);
+        Self { title: short, description, rest, notes }
     }
+}
+
+/// How the line begins that leads from a description back to the run.
+pub(super) const FOOTER: &str = "\n\n---\nOpened by ado-coworker";
+
+fn footer(run_url: &str) -> String {
+    format!("{FOOTER}: [what it did]({run_url}).")
 }
 
 async fn reviewers(
@@ -240,38 +252,4 @@ async fn reviewers(
     }
     reviewers.retain(|person| person.id != me);
     Ok(reviewers)
-}
-
-async fn reply(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
-    let args: Reply = read(arguments)?;
-    if args.text.trim().is_empty() {
-        return Err(words("The reply is empty.", "Give the text of the reply."));
-    }
-    desk.gate.read("pull_request.read").await?;
-    let found = desk.toolbox.azure.pull_request(&desk.toolbox.served, args.pull_request_id).await?;
-    let repository = place(desk, &found)?;
-    let own = found.created_by.id == desk.toolbox.me().await?.id;
-    let (pull_request_id, thread_id) = (args.pull_request_id, args.thread_id);
-    let action =
-        Action::ReplyToThread { repository: repository.clone(), pull_request_id, thread_id, text: args.text };
-    let facts = Facts { own_pull_request: own, ..desk.gate.facts(action.kind()) };
-    let effect = desk.gate.write(action, facts).await?;
-    if let Some(status) = args.status {
-        let action = Action::SetThreadStatus { repository, pull_request_id, thread_id, status };
-        let facts = Facts { own_pull_request: own, ..desk.gate.facts(action.kind()) };
-        desk.gate.write(action, facts).await?;
-    }
-    let url = effect.web_url.clone().unwrap_or_else(|| found.web_url.clone());
-    let status = args.status.map(ThreadStatus::as_str);
-    let content = json!({ "pull_request_id": pull_request_id, "thread_id": thread_id, "comment_id": effect.comment_id,
-        "status": status, "url": url });
-    let set = status.map(|status| format!(" and set it to {status}")).unwrap_or_default();
-    Ok(Outcome {
-        ok: true,
-        content: content.to_string(),
-        summary: format!("Answered in thread {thread_id} of pull request {pull_request_id}{set}"),
-        target_url: Some(url.clone()),
-        links: vec![Link { kind: "thread".into(), title: format!("Thread {thread_id}"), url }],
-        diff: None,
-    })
 }

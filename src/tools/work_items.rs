@@ -6,9 +6,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Desk, Fault, Tool, Work, people, read, schema, words};
+use super::{Desk, Fault, Tool, Work, people, read, schema, text, threads, words};
 use crate::action::{Action, Relation, WorkItemLink};
-use crate::azure_devops::{Effect, LinkKind, Person, WorkItem, WorkItemComment};
+use crate::azure_devops::{Effect, Error, LinkKind, Person, WorkItem, WorkItemComment, limits};
 use crate::journal::{Link, Outcome};
 
 /// Work items that a query gives when the model does not say how many.
@@ -181,20 +181,60 @@ async fn create(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
     if args.title.trim().is_empty() {
         return Err(words("The title is empty.", "Give a short title."));
     }
+    let (title, is_cut) = text::title(&args.title, limits::WORK_ITEM_TITLE);
+    let (description, notes) = match is_cut {
+        false => (args.description, Vec::new()),
+        true => {
+            let note = "The title was cut at 255 characters; the whole of it opens the description.";
+            (text::with_whole_title(&args.title, &args.description), vec![note.to_owned()])
+        }
+    };
     let assigned_to = account_of(desk, args.assigned_to).await?;
     let run_url = Some(desk.gate.run_url());
     let action = Action::CreateWorkItem {
         project: desk.toolbox.served.project.clone(),
         work_item_type: args.r#type.clone(),
-        title: args.title.trim().to_owned(),
-        description: args.description,
+        title: title.clone(),
+        description,
         assigned_to,
         parent_id: args.parent_id,
         run_url,
     };
     let facts = desk.gate.facts(action.kind());
-    let effect = desk.gate.write(action, facts).await?;
-    Ok(written(&effect, &args.r#type, args.title.trim(), "created"))
+    let effect = match desk.gate.write(action, facts).await {
+        Err(Fault::Azure(error)) if is(&error, &["WorkItemTypeNotFoundException", "VS402323"]) => {
+            return Err(no_type(desk, &args.r#type).await?);
+        }
+        other => other?,
+    };
+    Ok(written(&effect, &args.r#type, &title, "created", notes))
+}
+
+fn is(error: &Error, codes: &[&str]) -> bool {
+    error.failure().is_some_and(|failure| {
+        let found = [failure.type_key.as_deref(), failure.code()];
+        found.into_iter().flatten().any(|found| codes.contains(&found))
+    })
+}
+
+/// There is no such type: says which there are.
+async fn no_type(desk: &Desk<'_>, name: &str) -> Result<Fault, Fault> {
+    let types = desk.toolbox.azure.work_item_types(&desk.toolbox.served.project).await?;
+    let names: Vec<&str> = types.iter().filter(|t| !t.is_disabled).map(|t| t.name.as_str()).collect();
+    let remedy = format!("This project has: {}.", names.join(", "));
+    Ok(words(format!("There is no work item type '{name}'."), remedy))
+}
+
+/// The type does not take the state: says which it takes.
+async fn no_state(desk: &Desk<'_>, kind: &str, state: &str, error: Error) -> Result<Fault, Fault> {
+    let types = desk.toolbox.azure.work_item_types(&desk.toolbox.served.project).await?;
+    let states = types.into_iter().find(|found| found.name == kind).map(|found| found.states);
+    let names: Vec<String> = states.unwrap_or_default().into_iter().map(|state| state.name).collect();
+    if names.is_empty() || names.iter().any(|name| name.eq_ignore_ascii_case(state)) {
+        return Ok(error.into());
+    }
+    let remedy = format!("{kind} has the states: {}.", names.join(", "));
+    Ok(words(format!("{kind} has no state '{state}'."), remedy))
 }
 
 async fn account_of(desk: &mut Desk<'_>, name: Option<String>) -> Result<Option<String>, Fault> {
@@ -203,11 +243,14 @@ async fn account_of(desk: &mut Desk<'_>, name: Option<String>) -> Result<Option<
     Ok(person.account.or(Some(person.name)))
 }
 
-fn written(effect: &Effect, kind: &str, title: &str, done: &str) -> Outcome {
+fn written(effect: &Effect, kind: &str, title: &str, done: &str, notes: Vec<String>) -> Outcome {
     let id = effect.id.clone().unwrap_or_default();
     let number: Value = id.parse::<u32>().map_or(Value::Null, Value::from);
     let url = effect.web_url.clone().unwrap_or_default();
-    let content = json!({ "id": number, "type": kind, "title": title, "url": url, "result": done });
+    let mut content = json!({ "id": number, "type": kind, "title": title, "url": url, "result": done });
+    if !notes.is_empty() {
+        content["notes"] = json!(notes);
+    }
     Outcome {
         ok: true,
         content: content.to_string(),
@@ -224,10 +267,12 @@ async fn update(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
     let project = desk.toolbox.served.project.clone();
     let item = desk.toolbox.azure.work_item(&project, args.id).await?;
     let assigned_to = account_of(desk, args.assigned_to).await?;
+    let title = args.title.as_deref().map(|title| text::title(title, limits::WORK_ITEM_TITLE));
+    let whole_title = args.title.filter(|_| title.as_ref().is_some_and(|(_, is_cut)| *is_cut));
     let fields: BTreeMap<String, String> = [
-        ("System.Title", args.title),
+        ("System.Title", title.map(|(title, _)| title)),
         ("System.Description", args.description),
-        ("System.State", args.state),
+        ("System.State", args.state.clone()),
         ("System.AssignedTo", assigned_to),
         ("System.Tags", args.tags),
     ]
@@ -238,11 +283,29 @@ async fn update(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
     if fields.is_empty() && link.is_none() {
         return Err(words("Nothing to change was given.", "Give at least one field or a link."));
     }
-    let action = Action::UpdateWorkItem { project, id: item.id, rev: item.rev, fields, link };
+    let action =
+        Action::UpdateWorkItem { project: project.clone(), id: item.id, rev: item.rev, fields, link };
     let facts = desk.gate.facts(action.kind());
-    let effect = desk.gate.write(action, facts).await?;
+    let effect = match (desk.gate.write(action, facts).await, args.state) {
+        (Err(Fault::Azure(error)), Some(state)) if is(&error, &["RuleValidationException", "TF401320"]) => {
+            return Err(no_state(desk, &item.work_item_type, &state, error).await?);
+        }
+        (other, _) => other?,
+    };
+    let mut notes = Vec::new();
+    if let Some(whole) = whole_title {
+        let text = format!("The whole title: {}", whole.trim());
+        let posted =
+            threads::also(desk, false, Action::CommentOnWorkItem { project, id: item.id, text }).await?;
+        notes.push(match posted {
+            Ok(_) => "The title was cut at 255 characters; the whole of it stands in a comment.".to_owned(),
+            Err(error) => {
+                format!("The title was cut at 255 characters; the whole of it could not be posted: {error}")
+            }
+        });
+    }
     let title = effect.title.clone().unwrap_or(item.title);
-    Ok(written(&effect, &item.work_item_type, &title, "changed"))
+    Ok(written(&effect, &item.work_item_type, &title, "changed", notes))
 }
 
 async fn comment(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
@@ -251,10 +314,17 @@ async fn comment(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault
         return Err(words("The comment is empty.", "Give the text of the comment."));
     }
     let project = desk.toolbox.served.project.clone();
-    let action = Action::CommentOnWorkItem { project, id, text };
+    let mut pieces = text::comments(&text).into_iter();
+    let action =
+        Action::CommentOnWorkItem { project: project.clone(), id, text: pieces.next().unwrap_or_default() };
     let facts = desk.gate.facts(action.kind());
     let effect = desk.gate.write(action, facts).await?;
-    let content = json!({ "id": id, "comment_id": effect.comment_id, "url": effect.web_url });
+    let said = |text: String| Action::CommentOnWorkItem { project: project.clone(), id, text };
+    let notes = threads::rest(desk, false, pieces, said).await?;
+    let mut content = json!({ "id": id, "comment_id": effect.comment_id, "url": effect.web_url });
+    if !notes.is_empty() {
+        content["notes"] = json!(notes);
+    }
     Ok(Outcome {
         ok: true,
         content: content.to_string(),

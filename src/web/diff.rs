@@ -1,5 +1,7 @@
 //! A unified diff, taken apart for display.
 
+use super::text::{cut, visible};
+
 /// Most lines that are shown.
 const MAX_LINES: usize = 1_500;
 /// Longest line that is shown, in characters.
@@ -123,9 +125,10 @@ fn step(number: &mut u32, left: &mut u32) -> u32 {
 }
 
 fn line(class: &'static str, number: Option<u32>, text: &str) -> Line {
-    let cut = text.char_indices().nth(MAX_LINE_CHARS).map(|(end, _)| format!("{}…", &text[..end]));
+    let text = visible(text);
+    let short = cut(&text, MAX_LINE_CHARS).map(|start| format!("{start}…"));
     let number = number.map(|n| n.to_string()).unwrap_or_default();
-    Line { class, number, text: cut.unwrap_or_else(|| text.to_owned()) }
+    Line { class, number, text: short.unwrap_or_else(|| text.into_owned()) }
 }
 
 fn path(name: &str) -> String {
@@ -145,6 +148,8 @@ mod tests {
         assert_eq!((diff.files.len(), diff.added, diff.removed), (2, 1, 2));
         let kinds: Vec<_> = diff.files[0].lines.iter().map(|l| (l.class, l.number.as_str())).collect();
         assert_eq!(kinds, [("hunk", ""), ("ctx", "7"), ("del", "8"), ("add", "8"), ("ctx", "9")]);
+        let hidden = Diff::parse("--- a/x\n+++ b/x\n@@ -0,0 +1 @@\n+if admin\u{202e} {\n");
+        assert_eq!(hidden.files[0].lines[1].text, "+if admin⟨U+202E⟩ {");
         assert_eq!((diff.files[0].name.as_str(), diff.files[1].name.as_str()), ("src/x.sql", "y"));
     }
 

@@ -2,7 +2,6 @@
 //! keep a browser from being used against the person at it.
 
 use std::any::Any;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -52,7 +51,9 @@ fn panicked(_: Box<dyn Any + Send>) -> Response {
 async fn admit(app: Shared, request: Request, next: Next) -> Response {
     let config = &app.state.config;
     let public = config.public_url.as_ref();
-    if config.listen_address.ip().is_loopback() && !host_is_ours(request.headers(), public) {
+    // Published on loopback only, as a container may be, is loopback too.
+    let on_loopback = config.listen_address.ip().is_loopback() || public.is_some_and(is_loopback);
+    if on_loopback && !host_is_ours(request.headers(), public) {
         return Problem::new(
             StatusCode::MISDIRECTED_REQUEST,
             "This address answers only to localhost, 127.0.0.1, [::1] and the host in PUBLIC_URL.",
@@ -87,11 +88,15 @@ fn host_is_ours(headers: &HeaderMap, public: Option<&Url>) -> bool {
     let Some(url) = value.to_str().ok().and_then(|host| Url::parse(&format!("http://{host}/")).ok()) else {
         return false;
     };
+    is_loopback(&url) || public.is_some_and(|public| public.host() == url.host())
+}
+
+fn is_loopback(url: &Url) -> bool {
     match url.host() {
-        Some(Host::Domain("localhost")) => true,
-        Some(Host::Ipv4(ip)) if IpAddr::V4(ip).is_loopback() => true,
-        Some(Host::Ipv6(ip)) if IpAddr::V6(ip).is_loopback() => true,
-        host => public.is_some_and(|public| public.host() == host),
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
     }
 }
 

@@ -47,7 +47,9 @@ static SANITIZER: LazyLock<Builder<'static>> = LazyLock::new(|| {
         .url_schemes(HashSet::from(["http", "https"]))
         .url_relative(UrlRelative::Deny)
         .link_rel(Some("noopener noreferrer"))
-        .set_tag_attribute_value("a", "target", "_blank");
+        .set_tag_attribute_value("a", "target", "_blank")
+        // A wide block scrolls, and what scrolls must be reachable by keyboard.
+        .set_tag_attribute_value("pre", "tabindex", "0");
     builder
 });
 

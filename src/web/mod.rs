@@ -22,6 +22,7 @@ mod ready;
 mod shown;
 mod steps;
 mod stream;
+mod text;
 mod when;
 
 #[cfg(test)]

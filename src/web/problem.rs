@@ -41,7 +41,7 @@ impl Problem {
         let id: String = id.chars().take(40).collect();
         Self::missing(
             format!("There is no run {id}."),
-            "Look for it in the list of runs: /runs or GET /api/runs.",
+            "Look for it in the list of runs (/runs, or /api/runs).",
         )
     }
 
@@ -50,7 +50,7 @@ impl Problem {
         let id: String = id.chars().take(40).collect();
         Self::missing(
             format!("There is no event {id}."),
-            "Look for it in the list: /events or GET /api/events.",
+            "Look for it in the list of events (/events, or /api/events).",
         )
     }
 

@@ -1,5 +1,7 @@
 //! What the pages show, made ready: no template decides or computes.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 
 use super::assets;
@@ -114,7 +116,8 @@ pub(super) struct RunShown {
     pub(super) line: RunLine,
     /// It may change by itself.
     pub(super) live: bool,
-    pub(super) ended: bool,
+    /// What stands in the empty box under the run.
+    pub(super) prompt: &'static str,
     pub(super) stopping: bool,
     pub(super) last_seq: i64,
     /// Newest articles in order; all of them on the first page.
@@ -122,6 +125,7 @@ pub(super) struct RunShown {
     pub(super) links: Vec<LinkShown>,
     /// The answer, where no reply in the timeline says it already.
     pub(super) answer_html: String,
+    /// What it waits for, rendered and sanitised.
     pub(super) waiting: Option<String>,
     /// Time worked until the clock that runs now, in words.
     pub(super) worked: String,
@@ -140,16 +144,25 @@ impl RunShown {
         let live = !row.status.is_final();
         let usage = view.usage;
         let changed = |step: &&Step| step.changed > after;
+        let ends: HashSet<i64> = log.iter().filter(|l| l.entry.leaves_the_run()).map(|l| l.seq).collect();
+        let shown = |step: &Step| StepShown { ends: ends.contains(&step.seq), ..StepShown::from(step) };
         Self {
             line: RunLine::from(row),
             live,
-            ended: row.status.is_final(),
+            prompt: match (row.status, row.waiting_for) {
+                (Status::Waiting, Some(WaitingFor::Person)) => "Answer here",
+                _ if live => "Steer it while it works",
+                _ => "Follow up here",
+            },
             stopping: live && work.stop_asked,
             last_seq: view.last_seq,
-            steps: view.steps.iter().filter(changed).map(StepShown::from).collect(),
+            steps: view.steps.iter().filter(changed).map(shown).collect(),
             links: view.links.iter().map(LinkShown::from).collect(),
             answer_html: unsaid_answer(row.status, &view),
-            waiting: (row.status == Status::Waiting).then_some(()).and(view.waiting_reason),
+            waiting: view
+                .waiting_reason
+                .filter(|_| row.status == Status::Waiting)
+                .map(|why| markdown::render(&why)),
             worked: duration(work.total(now.as_microsecond())),
             counts_from: work.since.map(|since| rfc3339(since - work.micros)),
             tokens: grouped(usage.input + usage.output),

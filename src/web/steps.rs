@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::diff::Diff;
 use super::markdown;
+use super::text::{cut, visible};
 use super::when::{Moment, duration};
 use crate::journal::{Link, Step, StepKind, StepStatus};
 use crate::policy::Outcome as Judged;
@@ -30,6 +31,8 @@ pub(super) struct StepShown {
     pub(super) moment: Moment,
     pub(super) duration: String,
     pub(super) remedy: Option<String>,
+    /// The run ended with it.
+    pub(super) ends: bool,
     pub(super) tool: Option<ToolShown>,
 }
 
@@ -86,6 +89,7 @@ impl From<&Step> for StepShown {
         let is_reply = step.kind == StepKind::Reply;
         let text = match (&step.tool, step.text.is_empty()) {
             (Some(_), true) => about(&step.arguments),
+            (Some(_), false) => visible(&step.text).into_owned(),
             _ => step.text.clone(),
         };
         Self {
@@ -99,6 +103,7 @@ impl From<&Step> for StepShown {
             moment: Moment::of(step.ts),
             duration: step.duration_ms.map(duration).unwrap_or_default(),
             remedy: step.remedy.clone(),
+            ends: false,
             tool: step.tool.as_ref().map(|name| tool(name, step)),
         }
     }
@@ -204,10 +209,10 @@ fn about(arguments: &Value) -> String {
 
 /// The first line of `text`, cut.
 pub(super) fn one_line(text: &str) -> String {
-    let line = text.trim().lines().next().unwrap_or_default();
-    match line.char_indices().nth(MAX_LINE_CHARS) {
-        Some((end, _)) => format!("{}…", line[..end].trim_end()),
-        None => line.to_owned(),
+    let line = visible(text.trim().lines().next().unwrap_or_default());
+    match cut(&line, MAX_LINE_CHARS) {
+        Some(start) => format!("{}…", start.trim_end()),
+        None => line.into_owned(),
     }
 }
 
@@ -222,6 +227,10 @@ fn result_fields(result: &str) -> Vec<Field> {
 fn fields(value: &Value) -> Vec<Field> {
     let words = |value: &Value| match value {
         Value::String(text) => text.clone(),
+        Value::Array(items) if items.iter().all(|item| !item.is_array() && !item.is_object()) => {
+            let plain = |item: &Value| item.as_str().map_or_else(|| item.to_string(), str::to_owned);
+            items.iter().map(plain).collect::<Vec<_>>().join("\n")
+        }
         // Cannot fail: the value came from JSON.
         Value::Array(_) | Value::Object(_) => serde_json::to_string_pretty(value).unwrap_or_default(),
         other => other.to_string(),
@@ -237,9 +246,10 @@ fn fields(value: &Value) -> Vec<Field> {
 }
 
 fn field(name: &str, value: String) -> Field {
-    let value = match value.char_indices().nth(MAX_VALUE_CHARS) {
-        Some((end, _)) => format!("{}\n… cut here; the record has all of it", &value[..end]),
-        None => value,
+    let value = visible(&value);
+    let value = match cut(&value, MAX_VALUE_CHARS) {
+        Some(start) => format!("{start}\n… cut here; the record has all of it"),
+        None => value.into_owned(),
     };
     Field { name: name.to_owned(), long: value.contains('\n') || value.len() > 100, value }
 }

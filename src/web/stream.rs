@@ -40,8 +40,12 @@ pub(super) async fn watch(
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
     let row = app.state.journal.run(&id).await?.ok_or_else(|| Problem::no_run(id.as_str()))?;
-    let resumed =
-        headers.get("last-event-id").and_then(|value| value.to_str().ok()).map(sequence).transpose()?;
+    let resumed = headers
+        .get("last-event-id")
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| !id.is_empty())
+        .map(sequence)
+        .transpose()?;
     let permit = app.watchers.clone().try_acquire_owned().map_err(|_| {
         Problem::new(
             StatusCode::SERVICE_UNAVAILABLE,

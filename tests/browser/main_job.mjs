@@ -44,6 +44,20 @@ async function pictures(page, name) {
   await page.setViewportSize(before);
 }
 
+/** The pictures in README.md: how the run begins, and from the push to the answer. */
+async function picturesOfTheWork(page) {
+  if (!options.screenshots) return;
+  const before = page.viewportSize();
+  await page.setViewportSize({ width: 1120, height: 960 });
+  await page.evaluate(() => scrollTo({ top: 0, behavior: "instant" }));
+  await picture(page, "page");
+  const top = await card(page, "Push a commit").evaluate((push) => push.getBoundingClientRect().top + scrollY);
+  const foot = await page.locator("#run-foot").evaluate((end) => end.getBoundingClientRect().bottom + scrollY);
+  const clip = { x: 130, y: top - 24, width: 860, height: foot - top + 32 };
+  await page.screenshot({ path: join(options.screenshots, "work.png"), fullPage: true, clip });
+  await page.setViewportSize(before);
+}
+
 /** The card of a tool call, by the words in its heading. */
 const card = (page, words) => page.getByRole("article").filter({ has: page.getByRole("heading", { name: words, exact: true }) });
 
@@ -100,6 +114,7 @@ const steps = {
     await isAccessible(page, "run");
     await fitsAPhone(page, "run");
     await pictures(page, "run");
+    await picturesOfTheWork(page);
   },
 
   async "the work item and the pull request stand in the organisation, made by the co-worker"(page) {
@@ -112,6 +127,7 @@ const steps = {
     assert.ok(await main.getByText("ado-coworker").first().isVisible());
     assert.equal(await main.getByText("Nobody was asked.").count(), 0, "no reviewer was asked");
     assert.ok(await main.getByRole("link", { name: /^\d+: Fix login timeout$/ }).isVisible(), "no work item is linked");
+    await isAccessible(page, "pull request");
     await fitsAPhone(page, "pull request");
     await pictures(page, "pull-request");
   },
@@ -141,7 +157,8 @@ const steps = {
   },
 
   async "the organisation's page leads to the run that woke"(page, demo) {
-    const link = page.getByRole("link", { name: "see the run" }).first();
+    // Deliveries are shown newest first, and the co-worker's own reply was delivered too.
+    const link = page.getByRole("link", { name: "see the run" }).last();
     job.event = await link.getAttribute("href");
     assert.ok(job.event.startsWith(demo.page), `${job.event} is not on the co-worker's page`);
     await page.goto(job.event);

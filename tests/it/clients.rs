@@ -2,7 +2,6 @@
 //! tokens of the simulated tenant; then faults on the way.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use ado_coworker::action::{
     Action, Author, BranchName, CommitId, Content, FileChange, ItemPath, Relation, RepositoryRef,
@@ -19,11 +18,14 @@ use ado_coworker::policy::{self, Facts, Permit};
 use ado_coworker::simulator::{self, tokens};
 use serde_json::{Value, json};
 
+mod review;
+
 const PROJECT: &str = "Fabrikam";
 
 struct World {
     client: Client,
     running: simulator::Running,
+    organization_url: url::Url,
     me: Me,
     alice: Person,
     _data: tempfile::TempDir,
@@ -50,25 +52,20 @@ fn text(text: &str) -> Content {
     Content::Text(text.into())
 }
 
-/// A sidecar that gives the agent user's token and knows nothing else.
-async fn sidecar(authority: Arc<tokens::Authority>) -> url::Url {
-    let claims = json!({
-        "aud": tokens::AUDIENCE_AZURE_DEVOPS, "appid": tokens::AGENT_IDENTITY_ID, "idtyp": "user",
-        "oid": tokens::AGENT_USER_ID, "upn": tokens::AGENT_USER_UPN, "scp": "user_impersonation",
-    });
-    let answer = async move || {
-        let token = authority.mint(claims.as_object().cloned().unwrap_or_default(), 3_600);
-        axum::Json(json!({ "authorizationHeader": format!("Bearer {token}") }))
-    };
-    let router =
-        axum::Router::new().route("/AuthorizationHeaderUnauthenticated/ado", axum::routing::get(answer));
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = format!("http://{}", listener.local_addr().unwrap());
-    tokio::spawn(async move { axum::serve(listener, router).await });
-    address.parse().unwrap()
+/// The two layouts of Azure DevOps that one client serves.
+#[derive(Clone, Copy)]
+enum Layout {
+    /// `https://dev.azure.com/{organisation}`
+    Services,
+    /// `https://{server}/tfs/{collection}`, with empty ResourceAreas.
+    Server,
 }
 
 async fn world() -> World {
+    world_in(Layout::Services).await
+}
+
+async fn world_in(layout: Layout) -> World {
     let data = tempfile::tempdir().unwrap();
     let running = simulator::start(simulator::Settings {
         listen: "127.0.0.1".parse().unwrap(),
@@ -85,22 +82,26 @@ async fn world() -> World {
     .await
     .unwrap();
     let settings = config::Identity {
-        sidecar_url: sidecar(running.authority.clone()).await,
+        sidecar_url: running.sidecar_url.clone(),
         tenant_id: Some(tokens::TENANT_ID.into()),
         agent_identity_id: tokens::AGENT_IDENTITY_ID.into(),
         agent_user: config::AgentUser::Username(tokens::AGENT_USER_UPN.into()),
     };
     let http = config::http_client().unwrap();
     let identity = Identity::new(&settings, http.clone(), Clock::Real);
+    let organization_url = match layout {
+        Layout::Services => running.organization_url.clone(),
+        Layout::Server => running.organization_url.join("/tfs/DefaultCollection").unwrap(),
+    };
     let settings = config::AzureDevOps {
-        organization_url: running.organization_url.clone(),
+        organization_url: organization_url.clone(),
         project: PROJECT.into(),
         repository: "web-shop".into(),
     };
     let client = Client::new(&settings, identity, http, Clock::Real);
     let me = client.who_am_i().await.unwrap();
     let alice = client.find_people("alice", 5).await.unwrap().remove(0);
-    World { client, running, me, alice, _data: data }
+    World { client, running, organization_url, me, alice, _data: data }
 }
 
 impl World {
@@ -110,10 +111,19 @@ impl World {
 
     /// Writes as a person does, over Basic.
     async fn as_alice(&self, route: &str, body: Value) {
-        let url = format!("{}/{route}", self.running.organization_url);
+        let url = format!("{}/{route}", self.organization_url);
         let http = config::http_client().unwrap();
         let answer = http.post(url).basic_auth("alice", Some("demo-alice")).json(&body).send().await.unwrap();
         assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+    }
+
+    /// Reads as a person does, over Basic.
+    async fn seen_by_alice(&self, route: &str) -> Value {
+        let url = format!("{}/{route}", self.organization_url);
+        let http = config::http_client().unwrap();
+        let answer = http.get(url).basic_auth("alice", Some("demo-alice")).send().await.unwrap();
+        assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+        answer.json().await.unwrap()
     }
 
     /// Makes the next request that fits `route` fail so.
@@ -133,15 +143,27 @@ fn number(effect: &Effect) -> u32 {
 
 #[tokio::test]
 async fn the_main_job() {
-    let world = world().await;
-    let item = work_item(&world).await;
+    main_job(&world().await).await;
+}
+
+#[tokio::test]
+async fn the_main_job_in_the_layout_of_the_server_product() {
+    let world = world_in(Layout::Server).await;
+    let areas = world.seen_by_alice("_apis/ResourceAreas?api-version=7.1-preview.1").await;
+    assert_eq!(areas["count"], 0, "a Server names no other hosts: {areas}");
+    main_job(&world).await;
+    review::builds_search_and_review(&world).await;
+}
+
+async fn main_job(world: &World) {
+    let item = work_item(world).await;
     let branch = BranchName::new(&format!("agent/{item}-fix-login-timeout")).unwrap();
     let main = world.client.repository(&shop()).await.unwrap().default_branch.unwrap();
-    let tip = branch_and_push(&world, &main, &branch).await;
-    reading_back(&world, &branch, &tip).await;
-    let pull_request = pull_request(&world, item, &branch, &main, &tip).await;
-    review(&world, pull_request).await;
-    absent_things(&world).await;
+    let tip = branch_and_push(world, &main, &branch).await;
+    reading_back(world, &branch, &tip).await;
+    let pull_request = pull_request(world, item, &branch, &main, &tip).await;
+    review(world, pull_request).await;
+    absent_things(world).await;
 }
 
 async fn work_item(world: &World) -> u32 {

@@ -41,7 +41,8 @@ impl Demo {
 
     pub async fn start_with(data: &std::path::Path, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         let folder = data.to_str().unwrap();
-        let fixed = ["demo", "--port", "0", "--simulator-port", "0", "--pace", "0", "--data", folder];
+        let fixed = ["demo", "--port", "0", "--simulator-port", "0", "--data", folder];
+        let arguments = if arguments.is_empty() { &["--pace", "0"] } else { arguments };
         let mut command = command(&[&fixed, arguments].concat());
         command.envs(settings.iter().copied());
         let mut child = command.spawn().expect("the binary starts");
@@ -122,17 +123,6 @@ impl Demo {
         assert!(status.is_success(), "{url} answered {status}: {text}");
         serde_json::from_str(&text).unwrap_or(Value::Null)
     }
-
-    /// Sends something to a control address of the simulation.
-    pub async fn control(&self, base: &str, path: &str, body: Value) -> u16 {
-        let request = self.http.post(format!("{base}/_simulator/{path}")).json(&body);
-        request.send().await.unwrap().status().as_u16()
-    }
-
-    /// Origin of the organisation's host.
-    pub fn host(&self) -> String {
-        url::Url::parse(&self.organization).unwrap().origin().ascii_serialization()
-    }
 }
 
 /// Tries until there is something, or panics with `what`.
@@ -159,7 +149,6 @@ pub struct World {
     _server: Process,
     pub page: String,
     pub organization: String,
-    pub sidecar: String,
     pub model: String,
     pub http: reqwest::Client,
     _folder: tempfile::TempDir,
@@ -167,7 +156,7 @@ pub struct World {
 
 /// A started command, and what it says on standard output.
 pub struct Process {
-    pub child: Child,
+    _child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
@@ -175,7 +164,7 @@ impl Process {
     pub fn start(mut command: tokio::process::Command) -> Self {
         let mut child = command.spawn().expect("the binary starts");
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { child, lines }
+        Self { _child: child, lines }
     }
 
     /// The second word of the next line, which begins with `name`.
@@ -227,7 +216,7 @@ impl World {
         let page = server.told("ready").await;
         let http = ado_coworker::config::http_client().unwrap();
         let (_simulation, _server, _folder) = (simulation, server, folder);
-        Self { _simulation, _server, page, organization, sidecar, model, http, _folder }
+        Self { _simulation, _server, page, organization, model, http, _folder }
     }
 
     /// Has the model do this with its next requests.

@@ -7,8 +7,12 @@
 )]
 
 mod bad_input;
+mod clients;
 mod doctor;
+mod effects;
 mod files;
 mod harness;
 mod house;
 mod main_job;
+mod steering;
+mod tools;

@@ -9,7 +9,7 @@ use axum::http::header::{HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::{Extension, Router};
-use futures_util::stream;
+use futures_util::{StreamExt as _, stream};
 use percent_encoding::percent_decode_str;
 use tower::ServiceExt as _;
 use uuid::Uuid;
@@ -28,6 +28,8 @@ use crate::simulator::tokens::Authority;
 const REST_BYTES: usize = 40 * 1024 * 1024;
 /// Largest git body.
 const GIT_BYTES: usize = 512 * 1024 * 1024;
+/// Between the first half of a truncated answer and the end of its connection.
+const CUT_AFTER: Duration = Duration::from_millis(50);
 /// Segments of a path.
 const SEGMENTS: usize = 64;
 
@@ -95,7 +97,7 @@ async fn dispatch(
         return finish(Reply::refusal(&refusal), &host, activity, &parts.headers);
     };
     let reply = host.serve(place, &parts, path, body, activity).await;
-    let reply = after(reply, &struck, &connection);
+    let reply = after(reply, &struck, &connection, &host);
     let truncated = struck.iter().any(|f| f.kind == FaultKind::Truncate);
     let mut response = finish(reply, &host, activity, &parts.headers);
     if truncated {
@@ -112,7 +114,7 @@ fn before(
     host: &Host,
 ) -> Option<Reply> {
     struck.iter().find_map(|fault| match fault.kind {
-        FaultKind::Throttle => Some(throttled(fault)),
+        FaultKind::Throttle => Some(throttled(fault, host)),
         FaultKind::ServerError if fault.args["after"] != true => Some(server_error(fault)),
         FaultKind::ResetBefore => {
             connection.break_off();
@@ -134,10 +136,10 @@ fn before(
 }
 
 /// Faults that strike after the effect.
-fn after(mut reply: Reply, struck: &[Fault], connection: &Connection) -> Reply {
+fn after(mut reply: Reply, struck: &[Fault], connection: &Connection, host: &Host) -> Reply {
     for fault in struck {
         match fault.kind {
-            FaultKind::RetryAfterOnSuccess => reply = limits(reply, fault, true),
+            FaultKind::RetryAfterOnSuccess => reply = limits(reply, fault, host, true),
             FaultKind::ServerError => reply = server_error(fault),
             FaultKind::ResetAfter => connection.break_off(),
             _ => {}
@@ -153,21 +155,22 @@ fn server_error(fault: &Fault) -> Reply {
     Reply::refusal(&Refusal::new(status, "TeamFoundationServerException", text))
 }
 
-fn throttled(fault: &Fault) -> Reply {
+fn throttled(fault: &Fault, host: &Host) -> Reply {
     let text = "TF400733: The request has been canceled: Request was blocked due to exceeding usage of resource \
                 'Concurrency' in namespace 'User'.";
-    limits(Reply::refusal(&Refusal::new(429, "RequestBlockedException", text)), fault, false)
+    limits(Reply::refusal(&Refusal::new(429, "RequestBlockedException", text)), fault, host, false)
 }
 
 /// The rate-limit headers of the documentation.
-fn limits(reply: Reply, fault: &Fault, delayed: bool) -> Reply {
+fn limits(reply: Reply, fault: &Fault, host: &Host, delayed: bool) -> Reply {
     let seconds = fault.number("retry_after", fault.number("seconds", 2));
+    let now = host.organisation.clock().now().as_second();
     let reply = reply
         .header("Retry-After", seconds.to_string())
         .header("X-RateLimit-Resource", "TSTUs".into())
         .header("X-RateLimit-Limit", "200".into())
         .header("X-RateLimit-Remaining", "0".into())
-        .header("X-RateLimit-Reset", fault.number("reset", 0).to_string());
+        .header("X-RateLimit-Reset", (now + i64::try_from(seconds).unwrap_or(0)).to_string());
     if delayed { reply.header("X-RateLimit-Delay", format!("{seconds}.000")) } else { reply }
 }
 
@@ -321,6 +324,11 @@ async fn truncate(response: Response) -> Response {
     let bytes = to_bytes(body, GIT_BYTES).await.unwrap_or_default();
     parts.headers.insert("content-length", HeaderValue::from(bytes.len()));
     let half = bytes.slice(..bytes.len() / 2);
-    let cut = std::io::Error::from(std::io::ErrorKind::ConnectionReset);
-    Response::from_parts(parts, Body::from_stream(stream::iter([Ok(half), Err(cut)])))
+    let cut = async {
+        // What was sent must be on its way before the connection ends.
+        tokio::time::sleep(CUT_AFTER).await;
+        Err(std::io::Error::from(std::io::ErrorKind::ConnectionReset))
+    };
+    let body = stream::once(async { Ok(half) }).chain(stream::once(cut));
+    Response::from_parts(parts, Body::from_stream(body))
 }

@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 
 use super::faults::{FaultKind, Faults};
 use super::state::Organisation;
-use super::state::hooks::{Answer, Delivery};
+use super::state::deliveries::{Answer, Delivery};
 use super::storage;
 
 /// A receiver that takes longer counts as one that did not answer.
@@ -38,10 +38,13 @@ pub async fn run(organisation: Organisation, faults: Arc<Faults>) -> anyhow::Res
     let courier =
         Courier { organisation: organisation.clone(), faults, client: client()?, held: Arc::default() };
     loop {
-        let (deliveries, next) = {
-            let mut world = organisation.lock();
+        let work = organisation.clone();
+        let due = move || {
+            let mut world = work.lock();
             (world.run_due(), world.next_due())
         };
+        // Merges and builds read many files: keep them off the threads that serve sockets.
+        let (deliveries, next) = tokio::task::spawn_blocking(due).await?;
         for delivery in deliveries {
             let courier = courier.clone();
             tokio::spawn(async move { courier.send(delivery).await });

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 use super::conversation::{Conversation, Turn, list, text};
 use super::replay::{Change, Found, Mind, Reply};
 use super::words::{
-    REVIEWER, Sentence, Wanted, capitalised, edit, find, link_item, link_pull_request, number, report_item,
-    report_items, report_pull_request, short,
+    CONVENTION, REVIEWER, Sentence, Wanted, capitalised, edit, find, link_item, link_pull_request, number,
+    quoted, report_item, report_items, report_people, report_pull_request, short,
 };
 use crate::simulator::seed::recipes::{REPAIRS, Recipe};
 
@@ -32,22 +32,18 @@ macro_rules! item {
 const CREATE: &str = r"\b(?:create|open|add|file|make|raise|write)\s+(?:me\s+)?(?:an?|the|one)\s+(?:new\s+)?(issue|task|epic|bug|work item)\b(?:\s+(?:titled|called|named|with (?:the )?title|about|for|to))*:?\s*(<\d+>|[^.,;:\n<]*)";
 const DESCRIBED: &str = r"\bdescri(?:bed?|ption)\b(?:\s+(?:it|as|with|is|of))*:?\s*(<\d+>)";
 const REPLACE: &str = r"\b(?:change|replace|rename|turn|correct)\s+(?:the (?:text|word|line)\s+)?(<\d+>)\s+(?:to|with|by|into)\s+(<\d+>)(?:\s+(?:in|of)\s+(?:the\s+)?(?:file\s+)?(<\d+>|[\w./-]*\w))?";
-const SET: &str = r"\b(?:change|set|update|raise|lower|increase|decrease|reduce|make)\s+(?:the\s+)?(?:value of\s+|default of\s+)?([a-z_][\w .-]*?|<\d+>)\s+(?:from\s+(<\d+>|\S+)\s+)?(?:to|=)\s+(<\d+>|[\w.+-]*\w)(?:\s+(?:in|of)\s+(?:the\s+)?(?:file\s+)?(<\d+>|[\w./-]*\w))?";
+const SET: &str = r"\b(?:change|set|update|raise|lower|increase|decrease|reduce)\s+(?:the\s+)?(?:value of\s+|default of\s+)?([a-z_][\w .-]*?|<\d+>)\s+(?:from\s+(<\d+>|\S+)\s+)?(?:to|=)\s+(<\d+>|[\w.+-]*\w)(?:\s+(?:in|of)\s+(?:the\s+)?(?:file\s+)?(<\d+>|[\w./-]*\w))?";
 const FIX: &str = r"\b(?:push|commit|implement|prepare|write|make)\s+(?:an?|the|your)\s+(?:\w+\s+)?(?:fix|repair|change|solution)|\b(?:push|implement|fix|repair|solve) (?:it|this|the|that)\b|^\W*(?:please\s+)?(?:fix|repair)\b|\bmake\b.*\bconfigurable\b";
-const WORK_ON: &str = concat!(
-    r"\b(?:fix|repair|solve|implement|resolve|work on|take|handle|start on|do)\b[^.\n]*?\b",
-    item!(),
-    "|^",
-    item!(),
-    r"[^\n]*\bassigned\b"
-);
+#[rustfmt::skip]
+const WORK_ON: &str = concat!(r"\b(?:fix|repair|solve|implement|resolve|work on|take|handle|start on|do)\b[^.\n]*?\b", item!());
 const OPEN_PR: &str = r"\b(?:open|create|make|raise|submit)\b[^.\n]*?\b(?:pr|pull request)\b";
-const PR_FROM: &str =
-    r"\b(?:pr|pull request)\b[^.\n]*?\b(?:from|of|for)\s+(?:the\s+)?(?:branch\s+)?(<\d+>|\w+/[\w./-]*\w)";
+const PR_FROM: &str = r"\b(?:pr|pull request)\b[^.\n]*?\b(?:branch\s+(<\d+>|[\w./-]*\w)|(agent/[\w./-]*\w))";
 const TITLED: &str = r"\b(?:pr|pull request)\b[^.\n]*?\b(?:titled|called|named)\s+(<\d+>)";
 const ON_BRANCH: &str = r"\bbranch\s+(?:named\s+|called\s+)?(<\d+>|agent/[\w./-]*\w)";
-const ASKED_BY: &str = r"\b(?:asked by|requested by|requester|who asked|person who asked|asks)\b[^\w\n]*(?:is )?([a-z][\w.@-]*\w)";
+const ASKED_BY: &str =
+    r"(?m)^\W*(?:asked by|requested by|requester|who asked|person)\b\W*:\W*([a-z][\w.@ -]*\w)";
 const REVIEW: &str = r"^\s*pull request (\d+): (.+?) commented in thread (\d+)";
+const ITEM_EVENT: &str = r"^\s*work item #?(\d+): (.+?) (?:commented|mentioned|assigned)\b";
 const THANKS: &str =
     r"^\W*(?:thanks|thank you|lgtm|looks good|great|nice|perfect|well done|approved)\b[^?]{0,60}$";
 const SUMMARISE_PR: &str = r"\b(?:summari[sz]e|describe|explain|show|what is|what's|read|about|status of)\b[^.\n]*?\b(?:pull request|pr)\s*[#!]?(\d+)";
@@ -67,23 +63,12 @@ const MOVE: &str = concat!(
 const CLOSE: &str = concat!(r"\b(?:close|finish|complete)\s+", item!());
 const ASSIGN: &str = concat!(r"\bassign\s+", item!(), r"\s+to\s+(<\d+>|[\w.@-]*\w)");
 const WHO: &str = r"\b(?:who is|find (?:the )?person|look up)\s+(<\d+>|[\w.@ -]*\w)";
-const WORK: [&str; 15] = [
-    REVIEW,
-    COMMENT,
-    MOVE,
-    CLOSE,
-    ASSIGN,
-    CREATE,
-    REPLACE,
-    SET,
-    FIX,
-    WORK_ON,
-    OPEN_PR,
-    SUMMARISE_PR,
-    SUMMARISE_ITEM,
-    LIST_FILES,
-    LIST_ITEMS,
+#[rustfmt::skip]
+const WORK: [&str; 16] = [
+    REVIEW, ITEM_EVENT, COMMENT, MOVE, CLOSE, ASSIGN, CREATE, REPLACE, SET, FIX, WORK_ON, OPEN_PR, SUMMARISE_PR,
+    SUMMARISE_ITEM, LIST_FILES, LIST_ITEMS,
 ];
+const MAKES: [&str; 6] = [CREATE, REPLACE, SET, WORK_ON, FIX, OPEN_PR];
 
 /// The next thing to say in this conversation.
 pub fn answer(talk: &Conversation) -> Reply {
@@ -114,6 +99,9 @@ impl Mind<'_> {
         if let Some(review) = find(REVIEW, self.said) {
             return self.review(number(&review[1]), number(&review[3]));
         }
+        if let Some(event) = find(ITEM_EVENT, self.said) {
+            return self.on_item(number(&event[1]));
+        }
         if let Some(found) = find(COMMENT, &task.plain) {
             let words =
                 found.get(1).or(found.get(3)).map_or(String::new(), |piece| task.value(piece.as_str()));
@@ -128,13 +116,15 @@ impl Mind<'_> {
         if let Some(found) = find(ASSIGN, &task.plain) {
             return self.update(number(&found[1]), "assigned_to", &task.value(&found[2]));
         }
-        let makes = [CREATE, REPLACE, SET, WORK_ON, FIX, OPEN_PR];
         if let Some(id) = task.first(SUMMARISE_PR).filter(|_| !task.has(CREATE)) {
-            return self.summarise_pull_request(number(&id));
-        } else if makes.iter().any(|pattern| task.has(pattern)) {
+            let pull =
+                self.need("get_pull_request", json!({"id": number(&id)}), "I read the pull request.")?;
+            return Ok(report_pull_request(&pull));
+        } else if MAKES.iter().any(|pattern| task.has(pattern)) {
             return self.deliver();
         } else if let Some(id) = task.first(SUMMARISE_ITEM) {
-            return self.summarise_work_item(number(&id));
+            let item = self.need("get_work_item", json!({"id": number(&id)}), "I read the work item.")?;
+            return Ok(report_item(&item));
         } else if task.has(LIST_FILES) {
             return self.list_files(task.first(LIST_FILES).as_deref().unwrap_or("/"));
         } else if let Some(kind) = task.first(LIST_ITEMS) {
@@ -142,53 +132,77 @@ impl Mind<'_> {
         }
         let name = task.first(WHO).unwrap_or_default();
         let found = self.need("find_person", json!({"name": name}), &format!("I look for {name}."))?;
-        let people: Vec<String> = list(&found, "people")
-            .iter()
-            .map(|p| format!("- {} ({})", text(p, "name"), text(p, "account")))
-            .collect();
-        Ok(if people.is_empty() { format!("I found nobody called {name}.") } else { people.join("\n") })
+        Ok(report_people(&name, list(&found, "people")))
     }
 
     /// Everything that creates: a work item, a change, a pull request, in this order as far as asked.
     fn deliver(&self) -> Result<String, Reply> {
         let (task, mut item) = (&self.task, Value::Null);
         if let Some(found) = find(CREATE, &task.plain) {
-            item = self.create_work_item(&found[1], &capitalised(&task.value(&found[2])))?;
+            item = self.create_work_item(&found[1].to_lowercase(), &capitalised(&task.value(&found[2])))?;
+            if !MAKES[1..].iter().any(|pattern| task.has(pattern)) {
+                return Ok(self.finish("That is done."));
+            }
         } else if let Some(id) = task.first(WORK_ON) {
             item = self.need("get_work_item", json!({"id": number(&id)}), "I read the work item.")?;
             self.achieved(format!("Work item: {}", link_item(&item)));
         }
-        let asked_in_item =
-            Sentence::read(&format!("{}\n{}", text(&item, "title"), text(&item, "description")));
-        let mut branch = task.first(PR_FROM).map(Value::String);
-        let mut subject = text(&item, "title").to_owned();
-        let mut body = String::new();
-        if [REPLACE, SET, FIX, WORK_ON].iter().any(|pattern| task.has(pattern)) && branch.is_none() {
-            let about = format!("{} {}", self.said, text(&item, "title"));
-            let mut found = self.change(&[task], &about, &Value::Null, &[])?;
-            if found.is_err() && task.first(CREATE).is_none() && !item.is_null() {
-                found = self.change(&[&asked_in_item], &asked_in_item.plain, &Value::Null, &[])?;
-            }
-            let change = match found {
+        Ok(match self.make(task, &item, task.has(OPEN_PR))? {
+            Ok(()) => self.finish("That is done."),
+            Err(why) => self.finish(&format!("No change was pushed: {why}\n\n{ABOUT}")),
+        })
+    }
+
+    /// A work item was given to us or spoken about: do what was said there, or what it says itself.
+    fn on_item(&self, id: u64) -> Result<String, Reply> {
+        let said = quoted(self.said);
+        let item = self.need("get_work_item", json!({"id": id}), "I read the work item.")?;
+        if find(THANKS, &said).is_some() {
+            return Ok(format!("Nothing is asked for in {}.", link_item(&item)));
+        }
+        let ask = Sentence::read(&said);
+        let why = if said.is_empty() || MAKES.iter().any(|pattern| ask.has(pattern)) {
+            self.make(&ask, &item, true)?.err()
+        } else {
+            Some("no pattern of mine fits it.".to_owned())
+        };
+        match why {
+            None => Ok(self.finish("That is done.")),
+            Some(why) => self.comment(id, &format!("I could not do that: {why}\n\n{ABOUT}")),
+        }
+    }
+
+    /// A change on a new branch and, where wanted, a pull request for it.
+    fn make(
+        &self,
+        ask: &Sentence,
+        item: &Value,
+        wants_pull_request: bool,
+    ) -> Result<Result<(), String>, Reply> {
+        let title = text(item, "title");
+        let mut branch = ask.first(PR_FROM).map(Value::String);
+        let (mut subject, mut body) = (title.to_owned(), String::new());
+        if branch.is_none() {
+            let own = Sentence::read(&format!("{title}\n{}", text(item, "description")));
+            let created = self.task.has(CREATE);
+            let asks = if created { vec![ask] } else { vec![ask, &own] };
+            let more = if created { "" } else { own.plain.as_str() };
+            let about = format!("{} {title} {more}", self.said);
+            let change = match self.change(&asks, &about, &Value::Null, &[])? {
                 Ok(change) => change,
-                Err(why) => return Ok(self.finish(&format!("No change was pushed: {why}\n\n{ABOUT}"))),
+                Err(why) => return Ok(Err(why)),
             };
             subject = if subject.is_empty() { change.subject.clone() } else { subject };
-            let on = task.first(ON_BRANCH).map_or(Value::Null, Value::String);
+            let on = ask.first(ON_BRANCH).map_or(Value::Null, Value::String);
             branch = self.push(&change, &subject, &item["id"], on)?.get("branch").cloned();
             body = change.body;
         }
-        if task.has(OPEN_PR) {
-            let Some(branch) = branch else {
-                return Ok(
-                    self.finish("No pull request was opened, because there is no branch to open it from.")
-                );
-            };
+        if let Some(branch) = branch.filter(|_| wants_pull_request) {
             let subject =
                 if subject.is_empty() { capitalised(branch.as_str().unwrap_or("Change")) } else { subject };
-            self.open_pull_request(branch, &task.first(TITLED).unwrap_or(subject), &body, &item["id"])?;
+            self.open_pull_request(branch, &ask.first(TITLED).unwrap_or(subject), &body, &item["id"])?;
         }
-        Ok(self.finish("That is done."))
+        Ok(Ok(()))
     }
 
     fn create_work_item(&self, kind: &str, title: &str) -> Result<Value, Reply> {
@@ -218,6 +232,7 @@ impl Mind<'_> {
         branch: &Value,
         hints: &[String],
     ) -> Result<Found, Reply> {
+        let mut why = "I do not know how to repair that by myself.".to_owned();
         for ask in asks {
             let replace = find(REPLACE, &ask.plain).map(|found| (found, false));
             let set = || find(SET, &ask.plain).map(|found| (found, true));
@@ -226,12 +241,12 @@ impl Mind<'_> {
             let (name, from, to, file) =
                 if named { (get(1), get(2), get(3), get(4)) } else { (get(1), None, get(2), get(3)) };
             let wanted = Wanted::new(name.unwrap_or_default(), from, to.unwrap_or_default(), file, named);
-            return self.edit_one(&wanted, branch, hints);
+            match self.edit_one(&wanted, branch, hints)? {
+                Err(reason) if named => why = reason,
+                found => return Ok(found),
+            }
         }
-        match known(about) {
-            Some(recipe) => self.follow(recipe, branch),
-            None => Ok(Err("I do not know how to repair that by myself.".to_owned())),
-        }
+        known(about).map_or(Ok(Err(why)), |recipe| self.follow(recipe, branch))
     }
 
     /// Looks for the file in which `apply` finds something to change, the likeliest first.
@@ -272,9 +287,15 @@ impl Mind<'_> {
     }
 
     fn open_pull_request(&self, branch: Value, title: &str, body: &str, item: &Value) -> Result<(), Reply> {
-        let reviewer = self.task.first(REVIEWER);
         let asker = || find(ASKED_BY, &self.talk.system).map(|found| found[1].to_owned());
-        let reviewers: Vec<String> = reviewer.or(self.conventions()?).or_else(asker).into_iter().collect();
+        let reviewer = match self.task.first(REVIEWER).as_deref() {
+            Some("me" | "myself") => asker(),
+            Some("someone" | "somebody" | "them" | "anyone" | "anybody" | "one") | None => None,
+            Some(name) => Some(name.to_owned()),
+        };
+        let convention = find(CONVENTION, &self.talk.system).map(|found| found[1].to_owned());
+        let named = reviewer.or(convention).or(self.conventions()?);
+        let reviewers: Vec<String> = named.or_else(asker).into_iter().collect();
         let items: Vec<&Value> = Some(item).filter(|item| item.is_u64()).into_iter().collect();
         let closing = items.iter().map(|id| format!("\n\nWork item: #{id}")).collect::<String>();
         let description = format!("{}{closing}", if body.is_empty() { self.said } else { body });
@@ -295,10 +316,9 @@ impl Mind<'_> {
         let pull =
             self.need("get_pull_request", json!({"id": id}), "I read the pull request and its threads.")?;
         let thread = list(&pull, "threads").iter().find(|thread| thread["id"] == json!(thread_id));
-        let quoted: Vec<&str> =
-            self.said.lines().filter_map(|line| Some(line.strip_prefix('>')?.trim())).collect();
         let last = thread.and_then(|t| list(t, "comments").last()).map_or("", |c| text(c, "text"));
-        let comment = if quoted.is_empty() { last.to_owned() } else { quoted.join("\n") };
+        let quoted = quoted(self.said);
+        let comment = if quoted.is_empty() { last.to_owned() } else { quoted };
         if find(THANKS, &comment).is_some() {
             return Ok(format!(
                 "Nothing is asked for in thread {thread_id} of {}.",
@@ -340,16 +360,6 @@ impl Mind<'_> {
         let item =
             self.need("update_work_item", json!({"id": id, field: value}), "I update the work item.")?;
         Ok(self.finish(&format!("{} is now: {} {value}.", link_item(&item), field.replace('_', " "))))
-    }
-
-    fn summarise_work_item(&self, id: u64) -> Result<String, Reply> {
-        let item = self.need("get_work_item", json!({"id": id}), "I read the work item.")?;
-        Ok(report_item(&item))
-    }
-
-    fn summarise_pull_request(&self, id: u64) -> Result<String, Reply> {
-        let pull = self.need("get_pull_request", json!({"id": id}), "I read the pull request.")?;
-        Ok(report_pull_request(&pull))
     }
 
     fn list_files(&self, folder: &str) -> Result<String, Reply> {

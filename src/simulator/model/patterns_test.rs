@@ -309,6 +309,10 @@ fn a_fault_it_does_not_know_is_said_and_not_invented() {
         .say("Create an issue titled 'Fix cart rounding', push a fix to a new branch, and open a PR for it.");
     assert_eq!(world.names(), ["create_work_item"]);
     assert!(answer.contains("scripted stand-in") && answer.contains("http://o/w/10"), "{answer}");
+    world.say("Fix the colours of the login page and open a PR for src/auth/login.ts");
+    world.say("Create a task titled 'Login help', and make sure to open a PR for it.");
+    world.say("change 'login nowhere timeout' to 'x' in src/auth/login.ts and open a PR");
+    assert!(world.pulls.is_empty() && world.branches.len() == 1, "{:?}", world.names());
 }
 
 #[test]
@@ -341,4 +345,37 @@ fn a_malformed_call_of_another_mind_is_made_again() {
     let messages = json!([{"role": "user", "content": "summarise work item 4"}, call("{\"id\": "), result]);
     let chat = Conversation::read(&json!({"messages": messages, "tools": tools}));
     assert!(matches!(super::answer(&chat), Reply::Call { .. }));
+}
+
+#[test]
+fn a_work_item_that_was_assigned_or_spoken_about_is_worked_on() {
+    let mut world = World::new();
+    world.say("Create an issue titled 'Login ends at once' with description 'Sign-in lasts two seconds.'");
+    assert_eq!(world.names(), ["create_work_item"]);
+    world.say("Work item 10: alice assigned it to you");
+    assert!(world.file("agent/10-new", "/src/auth/login.ts").contains("LOGIN_TIMEOUT_SECONDS * 1000"));
+    assert_eq!(world.pulls[0]["work_item_ids"], json!([10]));
+    assert_eq!(world.pulls[0]["title"], "Login ends at once");
+
+    let mut world = World::new();
+    world.say("Create a task titled 'Prices'");
+    world.say("Work item 10: bob commented\n> please set the fee cents to 390\n");
+    assert!(world.file("agent/10-new", "/config/default.json").contains("\"feeCents\": 390"));
+    world.say("Work item 10: bob commented\n> What do you think of it?");
+    assert_eq!(world.names(), ["get_work_item", "comment_on_work_item"]);
+    world.say("Work item 10: bob commented\n> Thanks!");
+    assert_eq!(world.names(), ["get_work_item"]);
+}
+
+#[test]
+fn the_reviewer_is_the_one_named() {
+    let mut world = World::new();
+    world.messages[0]["content"] = json!("A reviewer is asked for every change.\n- Asked by: Bob Keller\n");
+    world.missing = vec!["list_files"];
+    world.say("change '20' to '25' in config/default.json and open a PR");
+    assert_eq!(world.pulls[0]["reviewers"], json!(["Bob Keller"]));
+    world.say("change '20' to '25' in config/default.json and open a PR reviewed by carol");
+    assert_eq!(world.pulls[1]["reviewers"], json!(["carol"]));
+    world.say("change '20' to '25' in config/default.json, open a PR and ask someone to review it");
+    assert_eq!(world.pulls[2]["reviewers"], json!(["Bob Keller"]));
 }

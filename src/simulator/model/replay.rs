@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use serde_json::{Value, json};
 
 use super::conversation::{Conversation, Done, list, text};
-use super::words::{REVIEWER, Sentence, edit, find, plain_path, short};
+use super::words::{CONVENTION, Sentence, edit, find, plain_path, short};
 use crate::simulator::seed::recipes::Recipe;
 
 const MAX_CALLS: usize = 40;
@@ -174,7 +174,6 @@ impl<'a> Mind<'a> {
             return Ok(None);
         }
         let file = self.read("/AGENTS.md", &Value::Null)?;
-        let found = find(REVIEWER, text(&file, "text"));
-        Ok(found.and_then(|found| found.iter().skip(1).flatten().next().map(|name| name.as_str().to_owned())))
+        Ok(find(CONVENTION, text(&file, "text")).map(|found| found[1].to_owned()))
     }
 }

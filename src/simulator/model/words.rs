@@ -8,8 +8,10 @@ use serde_json::{Value, json};
 
 use super::conversation::{list, text};
 
-/// Who should review, in a request, in AGENTS.md or in the system text.
-pub const REVIEWER: &str = r"\breviewers?:?\s+(?:is\s+)?(<\d+>|[\w.@-]*\w)|\b(?:ask|let)\s+([\w.@-]*\w)\s+(?:to\s+)?review|\breviewed by\s+([\w.@-]*\w)|\b([\w.@-]*\w) as (?:a |the )?reviewer";
+/// Who should review, in a request.
+pub const REVIEWER: &str = r"\breviewers?:\s*(<\d+>|[\w.@-]*\w)|\breviewer\s+(?:is\s+)?(<\d+>|(?-i:[A-Z])[\w.@-]*\w)|\b(?:ask|let)\s+([\w.@-]*\w)\s+(?:to\s+)?review|\breviewed by\s+([\w.@-]*\w)|\b([\w.@-]*\w) as (?:a |the )?reviewer";
+/// Who reviews by convention, as a line of AGENTS.md or of the system text.
+pub const CONVENTION: &str = r"(?m)^\W*reviewers?\W*:\W*([\w.@-]*\w)";
 
 static COMPILED: LazyLock<Mutex<HashMap<&'static str, Regex>>> = LazyLock::new(Mutex::default);
 
@@ -170,6 +172,12 @@ pub fn edit(path: &str, edits: Vec<Value>) -> Value {
     json!({"path": path, "action": "edit", "content": null, "edits": edits, "new_path": null})
 }
 
+/// The quoted lines (`> …`) of an event's message.
+pub fn quoted(said: &str) -> String {
+    let lines = said.lines().filter_map(|line| Some(line.strip_prefix('>')?.trim()));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
 /// The number that a pattern of digits captured; 0 when it is too large to be one.
 pub fn number(digits: &str) -> u64 {
     digits.parse().unwrap_or(0)
@@ -234,6 +242,17 @@ pub fn report_items(items: &[Value]) -> String {
         )
     };
     items.iter().map(line).collect()
+}
+
+/// People as a list.
+pub fn report_people(name: &str, people: &[Value]) -> String {
+    if people.is_empty() {
+        return format!("I found nobody called {name}.");
+    }
+    people
+        .iter()
+        .map(|person| format!("- {} ({})\n", text(person, "name"), text(person, "account")))
+        .collect()
 }
 
 /// What a pull request is about and how it stands, for a person.

@@ -27,7 +27,25 @@ pub const REPAIRS: &[&Recipe] = &[&LOGIN_TIMEOUT_SETTING, &LOGIN_TIMEOUT];
 
 /// Sign-in ends after 1.8 seconds, because seconds are given where milliseconds are expected.
 pub const LOGIN_TIMEOUT: Recipe = Recipe {
-    words: &[&["login", "log-in", "log in", "sign-in", "sign in", "signed in", "session", "timeout"]],
+    words: &[
+        &["login", "log-in", "log in", "sign-in", "sign in", "signed in", "signed out", "session", "timeout"],
+        &[
+            "timeout",
+            "time out",
+            "expire",
+            "ends",
+            "at once",
+            "too soon",
+            "too early",
+            "signed out",
+            "logged out",
+            "again",
+            "seconds",
+            "lasts",
+            "keeps",
+            "stay",
+        ],
+    ],
     problem: "Customers are signed out about two seconds after they sign in, so nobody reaches the cart.\n\n\
         **Expected:** a sign-in lasts half an hour without activity (see `docs/sessions.md`), and the cookie and \
         the session end at the same time.\n\n\

@@ -240,3 +240,18 @@ async fn a_page_of_another_site_can_do_nothing() {
         assert_eq!(headers["referrer-policy"], "no-referrer", "{path}");
     }
 }
+
+#[tokio::test]
+async fn a_container_published_on_loopback_is_guarded_too() {
+    let public_url = Some(Url::parse("http://localhost:4192").unwrap());
+    let listen_address = SocketAddr::from(([0, 0, 0, 0], 4192));
+    let config = config::Web { public_url, listen_address, ..settings() };
+    let door = Door::with(config.clone(), Clock::Real).await;
+    let from =
+        |host: &str| Request::builder().uri("/healthz").header("host", host).body(Body::empty()).unwrap();
+    assert_eq!(door.send(from("evil.example")).await.problem().0, 421);
+    assert_eq!(door.send(from("localhost:4192")).await.status, 200);
+    // Behind a proxy any name may come.
+    let door = Door::with(config::Web { public_url: None, ..config }, Clock::Real).await;
+    assert_eq!(door.send(from("10.1.2.3:4192")).await.status, 200);
+}

@@ -5,6 +5,7 @@ mod hooks;
 mod look;
 mod openapi;
 mod pages;
+mod story;
 mod stream;
 
 use std::net::SocketAddr;
@@ -186,6 +187,7 @@ fn message(from: &str, text: &str) -> Entry {
 
 fn replied(turn: u32, text: &str) -> Entry {
     Entry::Replied {
+        read_to: 0,
         turn,
         text: text.into(),
         calls: Vec::<Call>::new(),

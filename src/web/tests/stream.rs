@@ -84,6 +84,8 @@ async fn a_run_is_watched_from_its_beginning_to_its_end() {
 
     door.append(&claim, vec![replied(1, "Hello")]).await;
     assert_eq!(events.next().await.unwrap().0, "replied");
+    // Words that come after their turn is complete are not shown again.
+    door.state.journal.words(&id, 1, true, "Hel");
     door.append(&claim, vec![finished(Status::Done, "Hello", None)]).await;
     assert_eq!(events.next().await.unwrap().0, "finished");
     assert_eq!(events.next().await.unwrap(), ("end".into(), None, json!({"status": "done", "seq": 4})));
@@ -148,4 +150,21 @@ async fn streams_end_when_the_process_does_and_are_bounded() {
     drop(open);
     door.state.closing.cancel();
     assert_eq!(first.names().await, ["created", "message"]);
+}
+
+#[tokio::test]
+async fn serving_ends_soon_although_somebody_watches() {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+    let door = Door::open().await;
+    let id = door.run("hello").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let serving = tokio::spawn(serve(listener, door.router.clone(), door.state.closing.clone()));
+    let mut watcher = tokio::net::TcpStream::connect(address).await.unwrap();
+    let ask = format!("GET /api/runs/{id}/events HTTP/1.1\r\nhost: {address}\r\n\r\n");
+    watcher.write_all(ask.as_bytes()).await.unwrap();
+    let mut some = [0; 64];
+    assert!(watcher.read(&mut some).await.unwrap() > 0);
+    door.state.closing.cancel();
+    tokio::time::timeout(DRAIN / 2, serving).await.expect("the watcher was waited for").unwrap().unwrap();
 }

@@ -1,7 +1,10 @@
 //! What was said about a pull request.
 
-use super::super::state::{PullRequest, World};
-use super::diff::{FileDiff, Row};
+use similar::{DiffOp, DiffTag, TextDiff};
+
+use super::super::git::store::Store;
+use super::super::state::{PullRequest, Thread, World};
+use super::diff::{FileDiff, Row, readable};
 use super::page::{Place, Who};
 use super::pull_requests::is_open;
 use super::text::{ago, instant, markdown};
@@ -45,8 +48,10 @@ pub struct ThreadView {
     pub file: String,
     /// `left` or `right`.
     pub side: &'static str,
-    /// Line on that side.
+    /// Line on that side, when it was written.
     pub line: usize,
+    /// The line that it is now; 0 when it is gone.
+    pub now_line: usize,
     /// Oldest first.
     pub comments: Vec<CommentView>,
     /// Who was told of it.
@@ -61,12 +66,17 @@ impl ThreadView {
 
     /// Whether it belongs to this line.
     pub fn at(&self, file: &FileDiff, row: &Row) -> bool {
-        self.file == file.path && self.side == row.side() && self.line == row.line()
+        self.file == file.path && self.side == row.side() && self.now_line == row.line()
     }
 }
 
 /// The threads of people, and what the service wrote down by itself.
-pub fn conversation(world: &World, place: &Place, pull: &PullRequest) -> (Vec<ThreadView>, Vec<CommentView>) {
+pub fn conversation(
+    world: &World,
+    place: &Place,
+    store: &Store,
+    pull: &PullRequest,
+) -> (Vec<ThreadView>, Vec<CommentView>) {
     let (mut threads, mut events) = (Vec::new(), Vec::new());
     for thread in pull.threads.iter().filter(|thread| !thread.deleted) {
         let comments: Vec<CommentView> = thread
@@ -99,9 +109,34 @@ pub fn conversation(world: &World, place: &Place, pull: &PullRequest) -> (Vec<Th
             file: thread.context.as_ref().map_or_else(String::new, |context| context.file_path.clone()),
             side: if right.is_none() && left.is_some() { "left" } else { "right" },
             line,
+            now_line: if left.is_some() && right.is_none() {
+                line
+            } else {
+                line_now(store, pull, thread, line)
+            },
             comments,
             told: Vec::new(),
         });
     }
     (threads, events)
+}
+
+/// Where a line of the source branch stands after the pushes that came since it was written about.
+fn line_now(store: &Store, pull: &PullRequest, thread: &Thread, line: usize) -> usize {
+    let then = pull.iterations.iter().rev().find(|step| step.created <= thread.published);
+    let (Some(then), Some(now), Some(context)) = (then, pull.iterations.last(), &thread.context) else {
+        return line;
+    };
+    if then.source == now.source {
+        return line;
+    }
+    let read = |commit: &str| {
+        let entry = store.entry(commit, &context.file_path)?;
+        readable(&store.blob(&entry.sha).ok()?)
+    };
+    let (Some(old), Some(new)) = (read(&then.source), read(&now.source)) else { return 0 };
+    let compared = TextDiff::from_lines(old.as_str(), new.as_str());
+    let index = line.saturating_sub(1);
+    let same = |op: &&DiffOp| op.tag() == DiffTag::Equal && op.old_range().contains(&index);
+    compared.ops().iter().find(same).map_or(0, |op| op.new_range().start + (index - op.old_range().start) + 1)
 }

@@ -18,6 +18,7 @@ mod pull_requests;
 mod review;
 mod text;
 mod told;
+mod work_item;
 mod work_items;
 
 use axum::Router;
@@ -57,9 +58,9 @@ pub fn router(organisation: Organisation) -> Router {
         .route(&project("/"), get(home::project))
         .route(&project("/_workitems"), get(work_items::list))
         .route(&project("/_workitems/create/{kind}"), get(work_items::blank).post(work_items::create))
-        .route(&project("/_workitems/edit/{id}"), get(work_items::show).post(work_items::save))
+        .route(&project("/_workitems/edit/{id}"), get(work_item::show).post(work_items::save))
         .route(&project("/_workitems/edit/{id}/comments"), post(work_items::comment))
-        .route(&project("/_build"), get(builds::list))
+        .route(&project("/_build"), get(builds::list).post(builds::queue))
         .route(&project("/_build/results"), get(builds::show))
         .route(&code(""), get(code::browse))
         .route(&code("/commits"), get(code::history))
@@ -106,12 +107,18 @@ async fn guard(request: Request, next: Next) -> Response {
 }
 
 /// Whether a post comes from a page of this host, or from no browser at all.
+///
+/// A host name of somebody else's could be made to lead here, so only addresses and names that
+/// cannot be are taken: `localhost` and names without a dot.
 fn from_here(headers: &HeaderMap) -> bool {
     let read = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let host = read(header::HOST);
     let origin = read(header::ORIGIN).map(|origin| origin.split_once("://").map_or(origin, |(_, host)| host));
-    let same_host = origin.is_none_or(|origin| Some(origin) == read(header::HOST));
+    let same_host = origin.is_none_or(|origin| Some(origin) == host);
     let site = headers.get("sec-fetch-site").and_then(|value| value.to_str().ok());
-    same_host && site.is_none_or(|site| matches!(site, "same-origin" | "none"))
+    let url = host.and_then(|host| url::Url::parse(&format!("http://{host}")).ok());
+    let ours = url.is_none_or(|url| url.domain().is_none_or(|name| !name.contains('.')));
+    same_host && ours && site.is_none_or(|site| matches!(site, "same-origin" | "none"))
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::super::state::policies::policy_name;
 use super::super::state::{Iteration, MergeStatus, Project, PullRequest, PullRequestStatus, Target, World};
+use super::builds::build_url;
 use super::code::{Code, CommitLine, commit_line};
 use super::conversation::{CommentView, THREAD_STATES, ThreadView, conversation};
 use super::diff::{self, FileDiff, Row};
@@ -131,7 +132,7 @@ pub async fn show(
     let diffs = diff::between(&store, base, &to)?;
     let commits = store.history(&to, &base.into_iter().collect::<Vec<_>>(), MAX_COMMITS)?;
     let draft = draft(&world, &visitor, pull, &diffs, &look);
-    let (mut threads, events) = conversation(&world, &place, pull);
+    let (mut threads, events) = conversation(&world, &place, &store, pull);
     if let Some(told) = look.told {
         for thread in threads.iter_mut().filter(|thread| thread.id == told) {
             thread.told = about_thread(&world, id, told);
@@ -151,7 +152,7 @@ pub async fn show(
         added: files.iter().map(|file| file.diff.added).sum(),
         removed: files.iter().map(|file| file.diff.removed).sum(),
         commits: commits.iter().map(|commit| commit_line(&world, commit)).collect(),
-        checks: checks(&world, pull),
+        checks: checks(&world, &place, pull),
         steps: steps(&world, pull),
         items: items(&world, &place, project, pull),
         my_vote: pull
@@ -245,7 +246,7 @@ fn place_threads(
     files
 }
 
-fn checks(world: &World, pull: &PullRequest) -> Vec<Check> {
+fn checks(world: &World, place: &Place, pull: &PullRequest) -> Vec<Check> {
     let mut checks: Vec<Check> = Vec::new();
     for found in world.evaluate_policies(pull.id) {
         let Some(policy) = world.policies.get(&found.policy) else { continue };
@@ -257,7 +258,8 @@ fn checks(world: &World, pull: &PullRequest) -> Vec<Check> {
         };
         let kind = if policy.blocking { "required" } else { "optional" };
         let words = format!("{}, {kind}", found.status);
-        checks.push(Check { name: policy_name(policy.kind).to_owned(), words, tone, url: None });
+        let url = found.build.map(|id| build_url(place, id));
+        checks.push(Check { name: policy_name(policy.kind).to_owned(), words, tone, url });
     }
     let mut seen = Vec::new();
     for status in pull.statuses.iter().rev() {

@@ -1,7 +1,6 @@
 //! The pages over a seeded organisation in which the agent has opened a pull request.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 
 use axum::body::Body;
 use axum::http::request::Builder;
@@ -42,7 +41,7 @@ fn repaired() -> Vec<FileChange> {
 
 fn bench() -> Bench {
     let folder = tempfile::tempdir().unwrap();
-    let clock = Clock::Real;
+    let clock = Clock::stepped("2026-11-21T10:00:00Z".parse().unwrap());
     let data = seed::data(clock.now(), 7);
     let agent = data.find_person("ado-coworker@contoso.example").unwrap().id;
     let base = "http://127.0.0.1:4193/contoso".to_owned();
@@ -133,7 +132,7 @@ async fn every_page_is_there() {
         ("/contoso/Fabrikam/_git/web-shop/branches", "agent/3-fix-login-timeout"),
         ("/contoso/Fabrikam/_git/web-shop/pullrequests", "Fix login timeout"),
         (PULL, "LOGIN_TIMEOUT"),
-        ("/contoso/Fabrikam/_build", "No build has run"),
+        ("/contoso/Fabrikam/_build", "for pull request 1"),
         ("/contoso/_settings/serviceHooks", "Pull request commented on"),
         ("/_static/simulator.css", "--paper"),
         ("/_static/simulator.js", "mostLooks"),
@@ -204,6 +203,40 @@ async fn the_reviewer_finds_a_comment_ready_and_posts_it() {
     let world = bench.organisation.lock();
     let found = world.pull_requests[&1].threads.iter().find(|found| found.id == thread).unwrap();
     assert_eq!((found.comments.len(), found.status.unwrap().name()), (2, "pending"));
+}
+
+#[tokio::test]
+async fn a_thread_stays_with_its_line_after_a_push() {
+    let bench = bench();
+    let form =
+        |line: u32| format!("file=%2Fsrc%2Fauth%2Flogin.ts&line={line}&side=right&text=Look+here+{line}");
+    bench.post(&format!("{PULL}/threads"), "alice", &form(6)).await;
+    bench.post(&format!("{PULL}/threads"), "alice", &form(34)).await;
+    {
+        let mut world = bench.organisation.lock();
+        world.clock().advance(std::time::Duration::from_secs(60));
+        let (agent, pull) = (world.find_person("ado-coworker").unwrap().id, world.pull_requests[&1].clone());
+        let repaired = match &repaired()[0] {
+            FileChange::Edit(_, bytes) => String::from_utf8(bytes.clone()).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let changed =
+            format!("// One\n// Two\n{}", repaired.replace("const LOGIN_TIMEOUT_SECONDS = 30 * 60;\n", ""));
+        let commit = NewCommit {
+            message: "More".into(),
+            changes: vec![FileChange::Edit("src/auth/login.ts".into(), changed.into_bytes())],
+            author: None,
+            committer: None,
+            parent: None,
+        };
+        let actor = Actor { id: agent, activity: Uuid::nil() };
+        world.push(actor, seed::WEB_SHOP, &pull.source_ref, &pull.source_commit, vec![commit]).unwrap();
+    }
+    let page = bench.page(PULL).await;
+    assert!(page.contains("On line 6 of an earlier version"), "its line is gone");
+    let before = &page[..page.find("Look here 34").unwrap()];
+    let line = &before[before.rfind("&amp;line=").unwrap()..];
+    assert!(line.starts_with("&amp;line=35&"), "two lines came before it and one went: {}", &line[..40]);
 }
 
 fn answered(body: &str) -> super::super::state::hooks::Answer {
@@ -277,6 +310,27 @@ async fn votes_and_fates_go_through_the_same_rules() {
 }
 
 #[tokio::test]
+async fn a_person_runs_a_build_and_reads_its_log() {
+    let bench = bench();
+    let there = bench.post("/contoso/Fabrikam/_build", "bob", "definition=1&branch=main").await;
+    assert!(bench.page(&there).await.contains("It has not started yet"));
+    for _ in 0..100 {
+        let mut world = bench.organisation.lock();
+        world.clock().advance(std::time::Duration::from_secs(1));
+        world.run_due();
+    }
+    let page = bench.page(&there).await;
+    assert!(
+        page.contains("by hand")
+            && page.contains("pill done\">Succeeded")
+            && page.contains("Compile")
+            && page.contains("joblog"),
+        "{page}"
+    );
+    assert!(!page.contains("simulator.js"), "a finished build is not looked at again");
+}
+
+#[tokio::test]
 async fn forms_of_other_sites_are_refused() {
     let bench = bench();
     let form = || {
@@ -299,6 +353,11 @@ async fn forms_of_other_sites_are_refused() {
         bench.organisation.lock().pull_requests[&1].threads.iter().filter(|t| t.status.is_some()).count(),
         0
     );
+    let rebound = Request::post(format!("{PULL}/threads"))
+        .header("host", "evil.example:4193")
+        .header("origin", "http://evil.example:4193")
+        .header("content-type", "application/x-www-form-urlencoded");
+    assert_eq!(bench.send(rebound, "text=x").await.0, StatusCode::FORBIDDEN, "a name that leads here");
     let ours = form().header("origin", "http://127.0.0.1:4193").header("sec-fetch-site", "same-origin");
     assert_eq!(bench.send(ours, "text=x").await.0, StatusCode::SEE_OTHER);
 }
@@ -321,25 +380,27 @@ async fn choosing_a_person_sets_a_cookie_and_leads_back_here_only() {
     assert_eq!(post("person=mallory&back=%2F").await.0, StatusCode::BAD_REQUEST);
 }
 
-/// For eyes: `cargo test --lib face -- --ignored` serves the pages on port 4593 until it is stopped.
+/// For eyes: `cargo test --lib face -- --ignored` serves everything from port 4593 on until it is
+/// stopped, with a receiver at 4597 told of comments when there is one.
 #[tokio::test]
 #[ignore = "serves until stopped"]
 async fn serve_for_looking() {
-    let bench = bench();
-    let address: SocketAddr = "127.0.0.1:4593".parse().unwrap();
-    let listener = tokio::net::TcpListener::bind(address).await.unwrap();
-    let organisation = bench.organisation.clone();
-    tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-            let due = organisation.lock().run_due();
-            tokio::time::sleep(std::time::Duration::from_secs(u64::from(!due.is_empty()))).await;
-            for delivery in due {
-                let answer =
-                    answered("{\"status\": \"recorded\", \"url\": \"http://127.0.0.1:4192/runs/7\"}");
-                organisation.lock().delivery_answered(delivery.subscription, delivery.notification, answer);
-            }
-        }
-    });
-    axum::serve(listener, bench.router).await.unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let url = "http://127.0.0.1:4597/webhooks/azure-devops".parse().unwrap();
+    let (username, password) = ("hooks".to_owned(), "demo".to_owned());
+    let settings = crate::simulator::Settings {
+        listen: std::net::Ipv4Addr::LOCALHOST.into(),
+        organization_port: 4593,
+        sidecar_port: 4595,
+        model_port: 4596,
+        data: folder.path().to_owned(),
+        load: None,
+        clock: Clock::Real,
+        pace: std::time::Duration::from_millis(5),
+        webhook: Some(crate::simulator::Webhook { url, username, password }),
+        seed: 7,
+    };
+    let running = crate::simulator::start(settings).await.unwrap();
+    println!("serving {}", running.organization_url);
+    std::future::pending::<()>().await;
 }

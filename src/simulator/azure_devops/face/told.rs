@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::super::state::World;
 use super::super::state::hooks::{Notification, NotificationResult, Subscription};
+use super::page::Who;
 use super::text::ago;
 
 /// Deliveries shown beside one thing.
@@ -61,13 +62,18 @@ impl Told {
     }
 }
 
-/// Deliveries about one comment thread of a pull request, newest first.
+/// Deliveries about what a person last said in a thread of a pull request.
 pub fn about_thread(world: &World, pull_request: u32, thread: u32) -> Vec<Told> {
     let tail = format!("/threads/{thread}");
+    let found = world.pull_requests.get(&pull_request);
+    let found = found.and_then(|pull| pull.threads.iter().find(|entry| entry.id == thread));
+    let spoken =
+        found.and_then(|entry| entry.comments.iter().rev().find(|said| !Who::of(world, said.author).agent));
+    let last = spoken.map_or(0, |comment| comment.id);
     newest(world, |body| {
-        let resource = &body["resource"];
-        let threads = resource["comment"]["_links"]["threads"]["href"].as_str().unwrap_or_default();
-        resource["pullRequest"]["pullRequestId"] == pull_request && threads.ends_with(&tail)
+        let (comment, pull) = (&body["resource"]["comment"], &body["resource"]["pullRequest"]);
+        let threads = comment["_links"]["threads"]["href"].as_str().unwrap_or_default();
+        pull["pullRequestId"] == pull_request && threads.ends_with(&tail) && comment["id"] == last
     })
 }
 

@@ -1,8 +1,8 @@
 //! Writing: commits made of file changes, merges, and references.
 
-use git2::build::TreeUpdateBuilder;
-use git2::{FileMode, MergeOptions, ObjectType, Oid, Time, Tree};
+use git2::{MergeOptions, Oid, Time};
 
+use super::staging::Staging;
 use super::store::{Signature, Store};
 use crate::simulator::azure_devops::refusal::Refusal;
 use crate::simulator::azure_devops::state::ZERO_SHA;
@@ -71,64 +71,19 @@ impl Store {
         committer: &Signature,
     ) -> Outcome<String> {
         let parent = parent.map(|sha| self.git.find_commit(Oid::from_str(sha)?)).transpose()?;
-        let mut tree = match &parent {
+        let base = match &parent {
             Some(commit) => commit.tree()?,
             None => self.git.find_tree(self.git.treebuilder(None)?.write()?)?,
         };
+        let mut staging = Staging::new(self, base);
         for change in changes {
-            tree = self.apply(&tree, change)?;
+            staging.apply(change)?;
         }
+        let tree = self.git.find_tree(staging.finish()?)?;
         let message = if message.ends_with('\n') { message.to_owned() } else { format!("{message}\n") };
         let parents: Vec<&git2::Commit<'_>> = parent.iter().collect();
         let id = self.git.commit(None, &sign(author)?, &sign(committer)?, &message, &tree, &parents)?;
         Ok(id.to_string())
-    }
-
-    fn apply<'a>(&'a self, tree: &Tree<'_>, change: &FileChange) -> Outcome<Tree<'a>> {
-        let mut update = TreeUpdateBuilder::new();
-        match change {
-            FileChange::Add(path, content) => {
-                let path = clean_path(path)?;
-                self.refuse_present(tree, path)?;
-                update.upsert(path, self.git.blob(content)?, FileMode::Blob);
-            }
-            FileChange::Edit(path, content) => {
-                let path = clean_path(path)?;
-                let (_, mode) = present(tree, path, "edit")?;
-                update.upsert(path, self.git.blob(content)?, mode);
-            }
-            FileChange::Delete(path) => {
-                let path = clean_path(path)?;
-                present(tree, path, "delete")?;
-                update.remove(path);
-            }
-            FileChange::Rename { from, to, content } => {
-                let (from, to) = (clean_path(from)?, clean_path(to)?);
-                let (old, mode) = present(tree, from, "rename")?;
-                self.refuse_present(tree, to)?;
-                let blob = content.as_ref().map(|c| self.git.blob(c)).transpose()?.unwrap_or(old);
-                update.remove(from).upsert(to, blob, mode);
-            }
-        }
-        Ok(self.git.find_tree(update.create_updated(&self.git, tree)?)?)
-    }
-
-    fn refuse_present(&self, tree: &Tree<'_>, path: &str) -> Outcome<()> {
-        // A file cannot stand where a folder is, nor below a file.
-        let taken = tree.get_path(path.as_ref()).is_ok();
-        let under_file = path.match_indices('/').any(|(at, _)| {
-            tree.get_path(path[..at].as_ref()).is_ok_and(|e| e.kind() != Some(ObjectType::Tree))
-        });
-        if taken || under_file {
-            return Err(Refusal::new(
-                400,
-                "GitDuplicatePathException",
-                format!(
-                    "The path '/{path}' specified in the add operation already exists. Please specify a new path."
-                ),
-            ));
-        }
-        Ok(())
     }
 
     /// Points `name` at `new` when it is at `old` (zeros: absent; `new` zeros: delete).
@@ -176,12 +131,21 @@ impl Store {
     ) -> Outcome<Merge> {
         let ours = self.git.find_commit(Oid::from_str(ours)?)?;
         let theirs = self.git.find_commit(Oid::from_str(theirs)?)?;
-        let mut index =
-            self.git.merge_commits(&ours, &theirs, Some(MergeOptions::new().find_renames(true)))?;
-        if index.has_conflicts() {
-            return Ok(Merge::Conflicts(conflicts(&index)?));
-        }
-        let tree = self.git.find_tree(index.write_tree_to(&self.git)?)?;
+        let base = self.git.merge_base(ours.id(), theirs.id()).ok();
+        // Where one side has everything of the other, the result is that side's tree as it is.
+        let tree = if base == Some(theirs.id()) {
+            ours.tree()?
+        } else if base == Some(ours.id()) {
+            theirs.tree()?
+        } else {
+            let mut options = MergeOptions::new();
+            options.find_renames(true);
+            let mut index = self.git.merge_commits(&ours, &theirs, Some(&options))?;
+            if index.has_conflicts() {
+                return Ok(Merge::Conflicts(conflicts(&index)?));
+            }
+            self.git.find_tree(index.write_tree_to(&self.git)?)?
+        };
         let signature = sign(by)?;
         let parents = if squash { vec![&ours] } else { vec![&ours, &theirs] };
         Ok(Merge::Done(self.git.commit(None, &signature, &signature, message, &tree, &parents)?.to_string()))
@@ -228,26 +192,6 @@ impl Store {
         writer.commit()?;
         Ok(())
     }
-}
-
-fn present(tree: &Tree<'_>, path: &str, operation: &str) -> Outcome<(Oid, FileMode)> {
-    let entry = tree.get_path(path.as_ref()).ok().filter(|e| e.kind() == Some(ObjectType::Blob));
-    let entry = entry.ok_or_else(|| {
-        Refusal::new(
-            400,
-            "GitItemNotFoundException",
-            format!(
-                "The path '/{path}' specified in the {operation} operation does not exist. Please specify an existing \
-                 file."
-            ),
-        )
-    })?;
-    let mode = match entry.filemode() {
-        0o100_755 => FileMode::BlobExecutable,
-        0o120_000 => FileMode::Link,
-        _ => FileMode::Blob,
-    };
-    Ok((entry.id(), mode))
 }
 
 fn conflicts(index: &git2::Index) -> Outcome<Vec<String>> {

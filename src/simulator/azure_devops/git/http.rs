@@ -13,7 +13,6 @@ use uuid::Uuid;
 use super::pkt_line;
 use crate::simulator::azure_devops::refusal::Refusal;
 use crate::simulator::azure_devops::rest::Reply;
-use crate::simulator::azure_devops::state::access::Permission;
 use crate::simulator::azure_devops::state::{Actor, Organisation, RefUpdate, ZERO_SHA};
 
 /// A child process that works longer is ended.
@@ -49,15 +48,9 @@ pub async fn answer(organisation: &Organisation, request: GitRequest) -> Reply {
                 request.project.as_deref().or(Some(&request.repository)),
                 &request.repository,
             )
-            .map(|r| {
-                (
-                    r.id,
-                    world.repository_folder(r.id),
-                    world.may(request.actor.id, r.project, Some(r.id), Permission::ForcePush),
-                )
-            })
+            .map(|r| (r.id, world.repository_folder(r.id)))
     };
-    let (repository, folder, force) = match found {
+    let (repository, folder) = match found {
         Ok(found) => found,
         // Clients show the text of a 404 to the person.
         Err(refusal) => return Reply::bytes(404, "text/plain; charset=utf-8", refusal.message.into_bytes()),
@@ -80,6 +73,10 @@ pub async fn answer(organisation: &Organisation, request: GitRequest) -> Reply {
             .header("cache-control", "no-cache".into());
     }
     let actor = request.actor;
+    let force = {
+        let world = organisation.lock();
+        commands.updates.iter().all(|u| u.old == ZERO_SHA || world.may_force(actor, repository, &u.name))
+    };
     let reply = match backend(&folder, request, force).await {
         Ok(reply) => reply,
         Err(error) => {

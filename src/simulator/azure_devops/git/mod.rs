@@ -9,4 +9,5 @@ pub mod change;
 pub mod diff;
 pub mod http;
 pub mod pkt_line;
+mod staging;
 pub mod store;

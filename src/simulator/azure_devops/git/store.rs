@@ -229,19 +229,6 @@ impl Store {
     pub fn contains(&self, descendant: &str, ancestor: &str) -> bool {
         descendant == ancestor || self.merge_base(descendant, ancestor).as_deref() == Some(ancestor)
     }
-
-    /// Bytes of the objects, roughly, for `size`.
-    pub fn size(&self) -> u64 {
-        let Ok(database) = self.git.odb() else { return 0 };
-        let mut objects = 0u64;
-        // Counting objects is enough: clients only tell an empty repository from a full one.
-        let counted = database.foreach(|_| {
-            objects += 1;
-            objects < 10_000
-        });
-        let _ = counted;
-        objects * 512
-    }
 }
 
 fn read_commit(commit: &git2::Commit<'_>) -> Commit {

@@ -118,8 +118,7 @@ impl View<'_> {
         if let Some(branch) = &repository.default_branch {
             map.insert("defaultBranch".into(), json!(branch));
         }
-        let size = self.world.store(repository.id).map_or(0, |s| s.size());
-        map.insert("size".into(), json!(size));
+        map.insert("size".into(), json!(repository.size));
         map.insert("remoteUrl".into(), json!(self.with_user(&self.web_path(repository))));
         let ssh = self.web_path(repository).replace("/_git/", "/");
         map.insert(

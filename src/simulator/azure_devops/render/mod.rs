@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use super::state::{Person, World};
 
+mod build;
 mod git;
 mod policy;
 mod pull_request;
@@ -99,6 +100,7 @@ impl<'a> View<'a> {
                 "Mail": text(&person.account),
                 "SpecialType": text("Generic"),
                 "PUID": text("aad:"),
+                "ComplianceValidated": {"$type": "System.DateTime", "$value": "2026-04-01T00:00:00Z"},
                 "http://schemas.microsoft.com/identity/claims/objectidentifier": text(&person.object_id.to_string()),
                 "DirectoryAlias": text(alias),
             },

@@ -17,6 +17,15 @@ impl View<'_> {
         }
     }
 
+    /// The repository inside a pull request: without its default branch.
+    fn repository_of_pull_request(&self, repository: &Repository) -> Value {
+        let mut value = self.repository(repository);
+        if let Some(map) = value.as_object_mut() {
+            map.shift_remove("defaultBranch");
+        }
+        value
+    }
+
     fn commit_ref(&self, repository: &Repository, sha: &str) -> Value {
         json!({"commitId": sha, "url": self.commit_url(repository, sha)})
     }
@@ -39,7 +48,8 @@ impl View<'_> {
     /// GitPullRequest as one GET or PATCH gives it.
     pub fn pull_request(&self, found: &PullRequest) -> Value {
         let Some(repository) = self.world.repositories.get(&found.repository) else { return Value::Null };
-        let mut map = self.pull_request_core(found, repository, self.repository(repository), true);
+        let mut map =
+            self.pull_request_core(found, repository, self.repository_of_pull_request(repository), true);
         let url = self.pull_request_url(found);
         let base = self.repository_url(repository);
         let href = |path: String| json!({"href": path});
@@ -79,9 +89,6 @@ impl View<'_> {
             },
         });
         let mut map = self.pull_request_core(found, repository, short, false);
-        if found.labels.is_empty() {
-            map.shift_remove("labels");
-        }
         map.insert("supportsIterations".into(), json!(true));
         Value::Object(map)
     }
@@ -89,7 +96,8 @@ impl View<'_> {
     /// The resource of the pull request events.
     pub fn pull_request_event(&self, found: &PullRequest) -> Value {
         let Some(repository) = self.world.repositories.get(&found.repository) else { return Value::Null };
-        let mut map = self.pull_request_core(found, repository, self.repository(repository), true);
+        let mut map =
+            self.pull_request_core(found, repository, self.repository_of_pull_request(repository), true);
         let web = format!("{}/pullrequest/{}", self.repository_web_url(repository), found.id);
         let statuses = format!("{}/statuses", self.pull_request_url(found));
         map.insert("_links".into(), json!({"web": {"href": web}, "statuses": {"href": statuses}}));
@@ -133,8 +141,7 @@ impl View<'_> {
         );
         let reviewers = found.reviewers.iter().map(|r| self.reviewer(found, r)).collect::<Vec<_>>();
         map.insert("reviewers".into(), json!(reviewers));
-        let fresh = found.merge_status == MergeStatus::Queued && found.iterations.len() == 1;
-        if !found.labels.is_empty() || fresh {
+        if !found.labels.is_empty() {
             map.insert("labels".into(), found.labels.iter().map(|l| self.label(found, l)).collect());
         }
         map.insert("url".into(), json!(self.pull_request_url(found)));
@@ -155,7 +162,10 @@ impl View<'_> {
         put(map, "completionOptions", found.completion.as_ref().map(completion));
         map.insert("supportsIterations".into(), json!(true));
         put(map, "completionQueueTime", found.completion_queued.map(stamp));
-        put(map, "closedBy", found.closed_by.map(|id| self.identity(id)));
+        // Whoever asked for completion is named while it is still running; an abandoned one names nobody.
+        let closer =
+            found.completion_by.or(found.closed_by).filter(|_| found.status != PullRequestStatus::Abandoned);
+        put(map, "closedBy", closer.map(|id| self.identity(id)));
         put(map, "autoCompleteSetBy", found.auto_complete_by.map(|id| self.identity(id)));
         map.insert("artifactId".into(), json!(found.artifact_id(home.project)));
     }
@@ -301,19 +311,15 @@ impl View<'_> {
 fn completion(options: &Completion) -> Value {
     let mut map = Map::new();
     put(&mut map, "mergeCommitMessage", options.message.clone());
-    map.insert("deleteSourceBranch".into(), json!(options.delete_source));
-    if options.strategy == MergeStrategy::Squash {
-        map.insert("squashMerge".into(), json!(true));
-    }
+    put(&mut map, "deleteSourceBranch", options.delete_source.then_some(true));
+    put(&mut map, "squashMerge", (options.strategy == MergeStrategy::Squash).then_some(true));
     map.insert("mergeStrategy".into(), json!(options.strategy));
-    map.insert("transitionWorkItems".into(), json!(options.transition_work_items));
-    if options.bypass {
-        map.insert("bypassPolicy".into(), json!(true));
-    }
+    put(&mut map, "transitionWorkItems", options.transition_work_items.then_some(true));
+    put(&mut map, "bypassPolicy", options.bypass.then_some(true));
     put(&mut map, "bypassReason", options.bypass_reason.clone());
     if options.by_auto_complete {
         map.insert("triggeredByAutoComplete".into(), json!(true));
+        map.insert("autoCompleteIgnoreConfigIds".into(), json!([]));
     }
-    map.insert("autoCompleteIgnoreConfigIds".into(), json!([]));
     Value::Object(map)
 }

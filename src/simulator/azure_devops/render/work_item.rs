@@ -100,19 +100,24 @@ impl View<'_> {
             add(name, self.field_value(value));
         }
         if computed || explicit {
-            for name in [
-                "System.NodeName",
-                "System.AuthorizedDate",
-                "System.AuthorizedAs",
-                "System.Parent",
-                "System.BoardColumn",
-            ] {
+            for name in ["System.NodeName", "System.AuthorizedDate", "System.AuthorizedAs", "System.Parent"] {
                 if let Some(value) = self.world.field_of(item, name) {
                     add(name, self.field_value(&value));
                 }
             }
+            if explicit {
+                add("System.BoardColumn", json!(item.state()));
+            }
             add("System.AreaId", json!(self.node_id(item, "System.AreaPath")));
             add("System.IterationId", json!(self.node_id(item, "System.IterationPath")));
+            for (field, level) in
+                [("System.AreaPath", "System.AreaLevel"), ("System.IterationPath", "System.IterationLevel")]
+            {
+                for (name, number) in item.text(field).split('\\').zip(1..) {
+                    add(&format!("{level}{number}"), json!(name));
+                }
+            }
+            add("System.PersonId", json!(279_163_667));
             add("System.RevisedDate", json!("9999-01-01T00:00:00Z"));
             add("System.Watermark", json!(item.updates.len()));
         } else if let Some(parent) = item.parent() {

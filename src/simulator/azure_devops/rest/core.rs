@@ -13,8 +13,10 @@ pub fn projects(call: &Call<'_>) -> Outcome<Reply> {
         let project = world.visible_project(call.actor, id)?;
         return Ok(Reply::ok(view.full_project(project, call.query.flag("includeCapabilities"))));
     }
-    let visible = world.projects.values().filter(|p| p.members.contains(&call.actor.id));
-    call.continued(visible.map(|p| view.project(p)).collect(), PAGE)
+    let mut visible: Vec<_> =
+        world.projects.values().filter(|p| p.members.contains(&call.actor.id)).collect();
+    visible.sort_by(|a, b| a.name.cmp(&b.name));
+    call.continued(visible.into_iter().map(|p| view.project(p)).collect(), PAGE)
 }
 
 /// `GET projects/{id}/teams` and one of them.

@@ -113,6 +113,9 @@ fn parts(id: Uuid) -> (u32, u32) {
 
 /// `GET evaluations/{id}`.
 pub fn evaluation(call: &Call<'_>) -> Outcome<Reply> {
+    if call.optional("evaluationId").is_none() {
+        return evaluations(call);
+    }
     let world = call.organisation.lock();
     let project = call.project(&world)?.id;
     let (pull_request, policy) = parts(call.guid("evaluationId")?);

@@ -125,8 +125,13 @@ pub fn create(call: &Call<'_>) -> Outcome<Reply> {
         completion: completion(&body["completionOptions"])?,
     };
     let id = world.create_pull_request(call.actor, repository, new)?;
-    let made = world.pull_requests.get(&id).map(|p| call.view(&world).pull_request(p));
-    Ok(Reply::json(201, &made.unwrap_or_default()))
+    let mut made =
+        world.pull_requests.get(&id).map(|p| call.view(&world).pull_request(p)).unwrap_or_default();
+    // Only the answer to the creation has labels although there are none.
+    if made["labels"].is_null() {
+        made["labels"] = json!([]);
+    }
+    Ok(Reply::json(201, &made))
 }
 
 /// `PATCH pullrequests/{id}`.

@@ -51,6 +51,14 @@ pub fn update(call: &Call<'_>) -> Outcome<Reply> {
     Ok(Reply::ok(now.unwrap_or_default()))
 }
 
+/// `DELETE repositories/{id}`.
+pub fn delete(call: &Call<'_>) -> Outcome<Reply> {
+    let mut world = call.organisation.lock();
+    let id = call.repository(&world)?.id;
+    world.delete_repository(call.actor, id)?;
+    Ok(Reply::empty(204))
+}
+
 /// `GET repositories/{id}/forks/{collection}`.
 pub fn forks(call: &Call<'_>) -> Outcome<Reply> {
     let world = call.organisation.lock();

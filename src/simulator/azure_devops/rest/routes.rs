@@ -188,7 +188,7 @@ static ROUTES: &[Route] = routes! {
     "eb85f8cc-f0f6-4264-a5b1-ffe2e4d4801f" "Graph" "StorageKeys" "_apis/{area}/{resource}/{subjectDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => identities::storage_keys }
     "05942c89-006a-48ce-bb79-baeb8abf99c6" "Graph" "SubjectQuery" "_apis/{area}/{resource}" 1 "6.0" "7.2" "0.0" { "POST" => identities::subject_query }
     "dd3b8bd6-c7fc-4cbd-929a-933d9c011c9d" "Security" "Permissions" "_apis/{resource}/{securityNamespaceId}/{permissions}" 2 "1.0" "7.2" "7.1" { "GET" => security::permissions }
-    "225f7195-f9c7-4d14-ab28-a83f7ff77e1f" "git" "repositories" "{project}/_apis/{area}/{resource}/{repositoryId}" 1 "1.0" "7.2" "7.1" { "GET" => repositories::get, "POST" => repositories::create, "PATCH" => repositories::update }
+    "225f7195-f9c7-4d14-ab28-a83f7ff77e1f" "git" "repositories" "{project}/_apis/{area}/{resource}/{repositoryId}" 1 "1.0" "7.2" "7.1" { "GET" => repositories::get, "POST" => repositories::create, "PATCH" => repositories::update, "DELETE" => repositories::delete }
     "2d874a60-a811-4f62-9c9f-963a6ea0a55b" "git" "refs" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}/{*filter}" 2 "1.0" "7.2" "7.1" { "GET" => repositories::refs, "POST" => repositories::update_refs, "PATCH" => repositories::lock_ref }
     "fb93c0db-47ed-4a31-8c20-47552878fb44" "git" "items" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}/{*path}" 1 "1.0" "7.2" "7.1" { "GET" => items::get }
     "630fd2e4-fb88-4f85-ad21-13f3fd1fbca9" "git" "itemsBatch" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}" 1 "1.0" "7.2" "7.1" { "POST" => items::batch }
@@ -250,8 +250,18 @@ static ROUTES: &[Route] = routes! {
     "5a172953-1b41-49d3-840a-33f79c3ce89f" "wit" "classificationNodes" "{project}/_apis/{area}/{resource}/{structureGroup}/{*path}" 2 "1.0" "7.2" "7.1" { "GET" => work_item_parts::nodes }
     "a70579d1-f53a-48ee-a5be-7be8659023b9" "wit" "classificationNodes" "{project}/_apis/{area}/{resource}" 2 "1.0" "7.2" "7.1" { "GET" => work_item_parts::nodes }
     "bc15bc60-e7a8-43cb-ab01-2106be3983a1" "wit" "tags" "{project}/_apis/{area}/{resource}/{tagIdOrName}" 1 "5.2" "7.2" "7.1" { "GET" => work_item_parts::tags }
-    "dbeaf647-6167-421a-bda9-c9327b25e2e6" "Build" "Definitions" "{project}/_apis/build/{resource}/{definitionId}" 7 "1.0" "7.2" "7.1" { "GET" => builds::definitions }
-    "0cd358e1-9217-4d94-8269-1c1ee6f93dcf" "Build" "Builds" "{project}/_apis/build/{resource}/{buildId}" 7 "1.0" "7.2" "7.1" { "GET" => builds::get }
+    "dbeaf647-6167-421a-bda9-c9327b25e2e6" "Build" "Definitions" "{project}/_apis/build/{resource}/{definitionId}" 7 "1.0" "7.2" "7.1" { "GET" => builds::definitions, "POST" => builds::create_definition }
+    "0cd358e1-9217-4d94-8269-1c1ee6f93dcf" "Build" "Builds" "{project}/_apis/build/{resource}/{buildId}" 7 "1.0" "7.2" "7.1" { "GET" => builds::get, "POST" => builds::queue, "PATCH" => builds::update }
+    "8baac422-4c6e-4de5-8532-db96d92acffa" "build" "Timeline" "{project}/_apis/{area}/builds/{buildId}/{resource}/{timelineId}" 3 "2.0" "7.2" "7.1" { "GET" => builds::timeline }
+    "35a80daf-7f30-45fc-86e8-6b813d9c90df" "build" "logs" "{project}/_apis/{area}/builds/{buildId}/{resource}/{logId}" 2 "2.0" "7.2" "7.1" { "GET" => builds::logs }
+    "54572c7b-bbd3-45d4-80dc-28be08941620" "build" "changes" "{project}/_apis/{area}/builds/{buildId}/{resource}" 2 "2.0" "7.2" "7.1" { "GET" => builds::changes }
+    "5a21f5d2-5642-47e4-a0bd-1356e6731bee" "build" "workitems" "{project}/_apis/{area}/builds/{buildId}/{resource}" 2 "2.0" "7.2" "7.1" { "GET" => builds::work_items }
+    "1db06c96-014e-44e1-ac91-90b2d4b3e984" "build" "artifacts" "{project}/_apis/{area}/builds/{buildId}/{resource}/{artifactName}" 5 "2.0" "7.2" "7.1" { "GET" => builds::nothing }
+    "6e6114b2-8161-44c8-8f6c-c5505782427f" "build" "tags" "{project}/_apis/{area}/builds/{buildId}/{resource}/{*tag}" 3 "2.0" "7.2" "7.1" { "GET" => builds::nothing }
+    "cadb3810-d47d-4a3c-a234-fe5f3be50138" "Test" "Runs" "{project}/_apis/test/{resource}/{runId}" 3 "1.0" "7.2" "7.1" { "GET" => builds::test_runs }
+    "4637d869-3a76-4468-8057-0bb02aa385cf" "Test" "Results" "{project}/_apis/test/Runs/{runId}/{resource}/{testCaseResultId}" 6 "1.0" "7.2" "7.1" { "GET" => builds::test_results }
+    "28e1305e-2afe-47bf-abaf-cbb0e6a91988" "Pipelines" "pipelines" "{project}/_apis/{area}/{pipelineId}" 1 "5.1" "7.2" "7.1" { "GET" => builds::pipelines }
+    "7859261e-d2e9-4a68-b820-a5d84cc5bb3d" "Pipelines" "runs" "{project}/_apis/{area}/{pipelineId}/{resource}/{runId}" 2 "5.1" "7.2" "7.1" { "GET" => builds::runs, "POST" => builds::run }
     "e7f29993-5b82-4fca-9386-f5cfe683d524" "search" "codeSearchResults" "{project}/_apis/{area}/{resource}" 1 "4.1" "7.2" "7.1" { "POST" => search::code }
 };
 

@@ -281,7 +281,7 @@ pub fn relation_types(call: &Call<'_>) -> Outcome<Reply> {
                 "usage": "workItemLink", "editable": true, "enabled": true, "acyclic": tree,
                 "directional": reference != opposite, "singleTarget": tree && reference.ends_with("Reverse"),
                 "topology": if tree { "tree" } else if reference == opposite { "network" } else { "dependency" },
-                "isForward": !reference.ends_with("Reverse"), "oppositeEndReferenceName": opposite,
+                "remote": false, "isForward": !reference.ends_with("Reverse"), "oppositeEndReferenceName": opposite,
             },
             "referenceName": reference, "name": name, "url": url(reference),
         })

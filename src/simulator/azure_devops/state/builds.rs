@@ -1,10 +1,224 @@
-//! Builds.
+//! Builds: definitions, queueing, what happens over time, and what they mean for policies.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::access::Permission;
+use super::build::{Build, BuildReason, BuildResult, BuildStatus, Definition, Step, StepResult};
+use super::checks::{Check, Finding};
+use super::jobs::JobKind;
 use super::policies::Policy;
-use super::{Actor, Outcome, PullRequest, World};
+use super::{Actor, Counters, MergeStatus, Outcome, PullRequest, Push, World, ZERO_SHA};
+use crate::simulator::azure_devops::refusal::Refusal;
+
+/// From queueing to the start.
+const QUEUE_TIME: Duration = Duration::from_millis(600);
+/// What one step takes.
+const STEP_TIME: Duration = Duration::from_millis(300);
+/// Checks of one definition.
+const CHECKS: usize = 500;
+/// Bytes of all files that a build reads.
+const READ_BYTES: usize = 256 * 1024 * 1024;
 
 impl World {
-    pub(super) fn advance_build(&mut self, _build: u32) -> Outcome<()> {
+    /// Adds a build definition, or changes the checks of the one with this name.
+    ///
+    /// # Errors
+    /// 400 for a bad name or check, 403 without permission.
+    pub fn set_definition(
+        &mut self,
+        actor: Actor,
+        repository: Uuid,
+        name: &str,
+        yaml: &str,
+        checks: Vec<Check>,
+    ) -> Outcome<u32> {
+        let home = self.repository(repository)?.clone();
+        self.require_git(actor, &home, Permission::ManagePolicies)?;
+        if name.trim().is_empty() || checks.len() > CHECKS || !checks.iter().all(Check::is_valid) {
+            return Err(Refusal::invalid("definition (a name and readable checks are needed)"));
+        }
+        let same = |d: &&Definition| d.project == home.project && d.name.eq_ignore_ascii_case(name);
+        let existing = self.definitions.values().find(same).map(|d| (d.id, d.revision));
+        let (id, revision) = match existing {
+            Some((id, revision)) => (id, revision + 1),
+            None => (Counters::next(&mut self.data.next.definition), 1),
+        };
+        let definition = Definition {
+            id,
+            name: name.to_owned(),
+            project: home.project,
+            repository,
+            yaml: yaml.to_owned(),
+            checks,
+            branches: home.default_branch.into_iter().collect(),
+            author: actor.id,
+            created: self.now(),
+            revision,
+        };
+        self.data.definitions.insert(id, definition);
+        self.record(actor, "definition.set", format!("definition/{name}"));
+        Ok(id)
+    }
+
+    /// A definition of a project that `actor` may see.
+    ///
+    /// # Errors
+    /// 404 otherwise.
+    pub fn definition(&self, project: Uuid, id: u32) -> Outcome<&Definition> {
+        let found = self.definitions.get(&id).filter(|d| d.project == project);
+        found.ok_or_else(|| {
+            Refusal::new(
+                404,
+                "DefinitionNotFoundException",
+                format!("TF1530010: The build definition {id} could not be found."),
+            )
+        })
+    }
+
+    /// A build of a project.
+    ///
+    /// # Errors
+    /// 404 otherwise.
+    pub fn build(&self, project: Uuid, id: u32) -> Outcome<&Build> {
+        let missing = || {
+            Refusal::new(
+                404,
+                "BuildNotFoundException",
+                format!("The requested build {id} could not be found."),
+            )
+        };
+        let found = self.builds.get(&id).ok_or_else(missing)?;
+        let here = self.definitions.get(&found.definition).is_some_and(|d| d.project == project);
+        if here { Ok(found) } else { Err(missing()) }
+    }
+
+    /// Queues a build of a branch or commit.
+    ///
+    /// # Errors
+    /// 400 for an unknown branch or commit, 403 without permission, 404 for an unknown definition.
+    pub fn queue_build(
+        &mut self,
+        actor: Actor,
+        project: Uuid,
+        definition: u32,
+        branch: Option<&str>,
+        commit: Option<&str>,
+        parameters: Option<String>,
+    ) -> Outcome<u32> {
+        let definition = self.definition(project, definition)?.clone();
+        let repository = self.repository(definition.repository)?.clone();
+        if !self.may(actor.id, project, Some(repository.id), Permission::QueueBuilds) {
+            return Err(Refusal::denied(format!(
+                "TF50309: The following account does not have sufficient permissions to complete the operation: {}. The \
+                 following permissions are needed to perform this operation: Queue builds.",
+                self.account(actor.id)
+            )));
+        }
+        let branch = match branch.filter(|b| !b.is_empty()) {
+            Some(name) if name.starts_with("refs/") => name.to_owned(),
+            Some(name) => format!("refs/heads/{name}"),
+            None => repository.default_branch.clone().unwrap_or_default(),
+        };
+        let missing = || {
+            let text =
+                format!("Could not queue the build because the version or branch {branch} was not found.");
+            Refusal::new(400, "BuildRequestValidationFailedException", text)
+        };
+        let number =
+            branch.strip_prefix("refs/pull/").and_then(|rest| rest.split('/').next()?.parse::<u32>().ok());
+        if let Some(found) = number.and_then(|n| self.pull_requests.get(&n)).cloned() {
+            return self.start_build(
+                actor,
+                &definition,
+                BuildReason::PullRequest,
+                branch,
+                String::new(),
+                Some(&found),
+            );
+        }
+        let store = self.store(repository.id)?;
+        let tip = repository.refs.get(&branch).map(|r| r.sha.clone()).ok_or_else(missing)?;
+        let sha = match commit.filter(|c| !c.is_empty()) {
+            Some(given) => store.peel(given).ok_or_else(missing)?,
+            None => tip,
+        };
+        let id = self.start_build(actor, &definition, BuildReason::Manual, branch, sha, None)?;
+        if let Some(build) = self.data.builds.get_mut(&id) {
+            build.parameters = parameters;
+        }
+        Ok(id)
+    }
+
+    fn start_build(
+        &mut self,
+        actor: Actor,
+        definition: &Definition,
+        reason: BuildReason,
+        branch: String,
+        commit: String,
+        pull_request: Option<&PullRequest>,
+    ) -> Outcome<u32> {
+        let id = Counters::next(&mut self.data.next.build);
+        let now = self.now();
+        let day = now.strftime("%Y%m%d").to_string();
+        let today = self
+            .builds
+            .values()
+            .filter(|b| b.definition == definition.id && b.number.starts_with(&day))
+            .count();
+        let build = Build {
+            id,
+            number: format!("{day}.{}", today + 1),
+            definition: definition.id,
+            status: BuildStatus::NotStarted,
+            result: None,
+            reason,
+            branch,
+            commit,
+            pull_request: pull_request.map(|p| (p.id, p.source_commit.clone())),
+            requested_by: actor.id,
+            queued: now,
+            started: None,
+            finished: None,
+            parameters: None,
+            steps: Vec::new(),
+        };
+        self.data.builds.insert(id, build);
+        self.record(actor, "build.queued", format!("build/{id}"));
+        self.schedule(QUEUE_TIME, JobKind::Build { build: id });
+        Ok(id)
+    }
+
+    /// Stops a build.
+    ///
+    /// # Errors
+    /// 404 for an unknown one.
+    pub fn cancel_build(&mut self, actor: Actor, project: Uuid, id: u32) -> Outcome<()> {
+        if self.build(project, id)?.is_done() {
+            return Ok(());
+        }
+        if let Some(build) = self.data.builds.get_mut(&id) {
+            build.status = BuildStatus::Cancelling;
+        }
+        self.record(actor, "build.cancelled", format!("build/{id}"));
+        self.schedule(STEP_TIME, JobKind::Build { build: id });
+        Ok(())
+    }
+
+    /// Starts the builds that a push asks for.
+    pub(super) fn builds_after_push(&mut self, actor: Actor, push: &Push) -> Outcome<()> {
+        for update in push.updates.iter().filter(|u| u.new != ZERO_SHA) {
+            let wanted =
+                |d: &&Definition| d.repository == push.repository && d.branches.contains(&update.name);
+            let definitions: Vec<Definition> = self.definitions.values().filter(wanted).cloned().collect();
+            for definition in definitions {
+                let (branch, sha) = (update.name.clone(), update.new.clone());
+                self.start_build(actor, &definition, BuildReason::IndividualCi, branch, sha, None)?;
+            }
+        }
         Ok(())
     }
 
@@ -16,17 +230,261 @@ impl World {
         self.queue_validation(actor, id)
     }
 
-    pub(super) fn queue_validation(&mut self, _actor: Actor, id: u32) -> Outcome<()> {
-        let Some(found) = self.pull_requests.get(&id) else { return Ok(()) };
-        let _ = self.validations(found);
+    /// Queues a build for every build policy over the target; older ones of the same are stopped.
+    pub(super) fn queue_validation(&mut self, actor: Actor, id: u32) -> Outcome<()> {
+        let Some(found) = self.pull_requests.get(&id).cloned() else { return Ok(()) };
+        for (_, definition) in self.validations(&found) {
+            let Some(definition) = self.definitions.get(&definition).cloned() else { continue };
+            let old = |b: &&Build| {
+                b.definition == definition.id
+                    && !b.is_done()
+                    && b.pull_request.as_ref().is_some_and(|(p, _)| *p == id)
+            };
+            let old: Vec<u32> = self.builds.values().filter(old).map(|b| b.id).collect();
+            for build in old {
+                self.finish_build(build, BuildResult::Canceled);
+            }
+            let branch = format!("refs/pull/{id}/merge");
+            self.start_build(
+                actor,
+                &definition,
+                BuildReason::PullRequest,
+                branch,
+                String::new(),
+                Some(&found),
+            )?;
+        }
         Ok(())
     }
 
-    pub(super) fn evaluate_build(
-        &self,
-        _policy: &Policy,
-        _found: &PullRequest,
-    ) -> (&'static str, Option<u32>) {
-        ("queued", None)
+    /// Takes a build one state further.
+    pub(super) fn advance_build(&mut self, id: u32) -> Outcome<()> {
+        let Some(build) = self.builds.get(&id).cloned() else { return Ok(()) };
+        match build.status {
+            BuildStatus::NotStarted => self.begin_build(&build),
+            BuildStatus::InProgress => {
+                self.next_step(&build);
+                Ok(())
+            }
+            BuildStatus::Cancelling => {
+                self.finish_build(id, BuildResult::Canceled);
+                Ok(())
+            }
+            _ => Ok(()),
+        }
     }
+
+    fn begin_build(&mut self, build: &Build) -> Outcome<()> {
+        let mut commit = build.commit.clone();
+        let mut conflict = false;
+        if let Some((number, source)) = &build.pull_request {
+            let Some(found) = self.pull_requests.get(number) else { return Ok(()) };
+            if found.merge_status == MergeStatus::Queued && found.completion_queued.is_none() {
+                // The merge commit is what gets built: wait for it.
+                self.schedule(STEP_TIME, JobKind::Build { build: build.id });
+                return Ok(());
+            }
+            conflict = found.merge_status == MergeStatus::Conflicts;
+            commit = found.merge_commit.clone().unwrap_or_else(|| source.clone());
+        }
+        let Some(definition) = self.definitions.get(&build.definition).cloned() else { return Ok(()) };
+        let files = self.files_of(&definition, &commit)?;
+        let now = self.now();
+        let repository = self.repository(definition.repository)?.name.clone();
+        let steps = plan(&definition, &files, &build.branch, &commit, &repository, conflict);
+        if let Some(build) = self.data.builds.get_mut(&build.id) {
+            build.status = BuildStatus::InProgress;
+            build.started = Some(now);
+            build.commit = commit;
+            build.steps = steps;
+            if let Some(first) = build.steps.first_mut() {
+                first.started = Some(now);
+            }
+        }
+        self.schedule(STEP_TIME, JobKind::Build { build: build.id });
+        Ok(())
+    }
+
+    fn files_of(&self, definition: &Definition, commit: &str) -> Outcome<Vec<(String, Vec<u8>)>> {
+        let store = self.store(definition.repository)?;
+        let Some(root) = store.entry(commit, "/") else { return Ok(Vec::new()) };
+        let mut files = Vec::new();
+        let mut budget = READ_BYTES;
+        let globs: Vec<_> =
+            definition.checks.iter().filter_map(|c| globset::Glob::new(&c.files).ok()).collect();
+        let globs: Vec<_> = globs.iter().map(globset::Glob::compile_matcher).collect();
+        for entry in store.below(&root, true)?.into_iter().filter(|e| !e.folder && e.mode != 0o160_000) {
+            let path = entry.path.trim_start_matches('/');
+            // Only what a check asks for is read.
+            if !globs.iter().any(|g| g.is_match(path)) {
+                continue;
+            }
+            let content = store.blob(&entry.sha)?;
+            let Some(left) = budget.checked_sub(content.len()) else { break };
+            budget = left;
+            files.push((path.to_owned(), content));
+        }
+        Ok(files)
+    }
+
+    /// Ends the running step and begins the next; after a failure the rest is skipped.
+    fn next_step(&mut self, build: &Build) {
+        let now = self.now();
+        let Some(entry) = self.data.builds.get_mut(&build.id) else { return };
+        let failed = entry.steps.iter().any(|s| s.result == Some(StepResult::Failed));
+        let running = entry.steps.iter().position(|s| s.started.is_some() && s.finished.is_none());
+        let Some(at) = running else {
+            return self.finish_build(build.id, BuildResult::Succeeded);
+        };
+        let step = &mut entry.steps[at];
+        let broken = step.findings.iter().any(|f| !f.problems.is_empty());
+        step.finished = Some(now);
+        step.result = Some(if broken { StepResult::Failed } else { StepResult::Succeeded });
+        stamp_log(step, now);
+        if broken {
+            let rest = at + 1..entry.steps.len().saturating_sub(1);
+            for step in &mut entry.steps[rest] {
+                step.result = Some(StepResult::Skipped);
+                step.log.clear();
+            }
+        }
+        let next = entry.steps.iter_mut().find(|s| s.started.is_none() && s.result.is_none());
+        if let Some(next) = next {
+            next.started = Some(now);
+            self.touch();
+            self.schedule(STEP_TIME, JobKind::Build { build: build.id });
+            return;
+        }
+        self.finish_build(
+            build.id,
+            if broken || failed { BuildResult::Failed } else { BuildResult::Succeeded },
+        );
+    }
+
+    fn finish_build(&mut self, id: u32, result: BuildResult) {
+        let now = self.now();
+        let Some(build) = self.data.builds.get_mut(&id) else { return };
+        if build.is_done() {
+            return;
+        }
+        build.status = BuildStatus::Completed;
+        build.result = Some(result);
+        build.finished = Some(now);
+        build.started.get_or_insert(now);
+        for step in build.steps.iter_mut().filter(|s| s.result.is_none()) {
+            step.result = Some(StepResult::Canceled);
+            step.log.clear();
+        }
+        let (by, pull_request) = (build.requested_by, build.pull_request.as_ref().map(|(p, _)| *p));
+        let actor = Actor { id: by, activity: self.new_id() };
+        self.record(actor, "build.completed", format!("build/{id}={}", result.name()));
+        self.emit_build(id);
+        if let Some(pull_request) = pull_request {
+            self.try_auto_complete(pull_request);
+        }
+    }
+
+    /// How a build policy stands: by the newest build of the pull request's current source.
+    pub(super) fn evaluate_build(&self, policy: &Policy, found: &PullRequest) -> (&'static str, Option<u32>) {
+        let definition = policy.settings["buildDefinitionId"].as_u64().and_then(|n| u32::try_from(n).ok());
+        let Some(definition) = definition.filter(|d| self.definitions.contains_key(d)) else {
+            return ("broken", None);
+        };
+        let current = |b: &&Build| {
+            b.definition == definition
+                && b.pull_request.as_ref().is_some_and(|(p, s)| *p == found.id && *s == found.source_commit)
+        };
+        let Some(build) = self.builds.values().rev().find(current) else { return ("queued", None) };
+        let status = match (build.status, build.result) {
+            (BuildStatus::Completed, Some(BuildResult::Succeeded)) => "approved",
+            (BuildStatus::Completed, Some(BuildResult::Canceled)) => "queued",
+            (BuildStatus::Completed, _) => "rejected",
+            (BuildStatus::NotStarted, _) => "queued",
+            _ => "running",
+        };
+        (status, Some(build.id))
+    }
+}
+
+/// The steps of a build with what its checks find, before any of it is shown.
+fn plan(
+    definition: &Definition,
+    files: &[(String, Vec<u8>)],
+    branch: &str,
+    commit: &str,
+    repository: &str,
+    conflict: bool,
+) -> Vec<Step> {
+    let checkout = vec![
+        format!("Syncing repository: {repository} (Git)"),
+        format!("git checkout --progress --force {branch}"),
+        format!("HEAD is now at {}", commit.get(..7).unwrap_or_default()),
+    ];
+    let mut steps = vec![
+        step(
+            "Initialize job",
+            vec!["Agent name: 'Simulator 1'".into(), "Preparing the working folder".into()],
+            Vec::new(),
+        ),
+        step(
+            &format!("Checkout {repository}@{} to s", super::pull_requests::short(branch)),
+            checkout,
+            Vec::new(),
+        ),
+    ];
+    if conflict {
+        let message = "The pull request has conflicts with its target and cannot be built".to_owned();
+        let problem = super::checks::Problem { path: String::new(), line: 0, message };
+        steps[1].findings.push(Finding { name: "Merge".into(), files: 0, problems: vec![problem] });
+    }
+    let mut names: Vec<&str> = Vec::new();
+    for check in &definition.checks {
+        if !names.contains(&check.step.as_str()) {
+            names.push(&check.step);
+        }
+    }
+    for name in names {
+        let checks = definition.checks.iter().filter(|c| c.step == name);
+        let findings: Vec<Finding> = checks.map(|c| c.run(files)).collect();
+        let lines = findings
+            .iter()
+            .map(|f| match f.problems.len() {
+                0 => format!("ok: {} ({} files)", f.name, f.files),
+                n => format!("not ok: {} ({n} problems in {} files)", f.name, f.files),
+            })
+            .collect();
+        steps.push(step(name, lines, findings));
+    }
+    steps.push(step(
+        "Finalize Job",
+        vec!["Cleaning up task key".into(), "Start cleaning up orphan processes.".into()],
+        Vec::new(),
+    ));
+    for step in &mut steps {
+        for problem in step.findings.iter().flat_map(|f| f.problems.iter().map(move |p| (f, p))) {
+            let (finding, problem) = problem;
+            let line = match problem.path.as_str() {
+                "" => format!("##[error]{}: {}", finding.name, problem.message),
+                path => format!("##[error]{path}({},1): error: {}", problem.line, problem.message),
+            };
+            step.log.push(line);
+        }
+    }
+    steps
+}
+
+fn step(name: &str, log: Vec<String>, findings: Vec<Finding>) -> Step {
+    Step { name: name.to_owned(), started: None, finished: None, result: None, findings, log }
+}
+
+/// Puts the frame of a real log around the lines of a step, with the time on each.
+fn stamp_log(step: &mut Step, now: Timestamp) {
+    let begun = step.started.unwrap_or(now);
+    let mut lines = vec![format!("##[section]Starting: {}", step.name)];
+    lines.append(&mut step.log);
+    if step.result == Some(StepResult::Failed) {
+        lines.push("##[error]The step failed with exit code 1.".into());
+    }
+    lines.push(format!("##[section]Finishing: {}", step.name));
+    step.log = lines.into_iter().map(|line| format!("{begun:.7} {line}")).collect();
 }

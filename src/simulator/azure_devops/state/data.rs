@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::Counters;
 use super::access::Denial;
+use super::build::{Build, Definition};
 use super::hooks::Subscription;
 use super::jobs::Job;
 use super::ledger::Entry;
@@ -45,6 +46,10 @@ pub struct Data {
     pub policies: BTreeMap<u32, Policy>,
     /// Service hook subscriptions by id.
     pub subscriptions: BTreeMap<Uuid, Subscription>,
+    /// Build definitions by id.
+    pub definitions: BTreeMap<u32, Definition>,
+    /// Builds by id.
+    pub builds: BTreeMap<u32, Build>,
     /// Permissions taken away.
     pub denials: Vec<Denial>,
     /// Statuses posted on commits, by repository and commit.
@@ -130,6 +135,9 @@ pub struct Repository {
     pub refs: BTreeMap<String, Reference>,
     /// The repository it was forked from.
     pub parent: Option<Uuid>,
+    /// Size in bytes, as a rough figure that grows with every push.
+    #[serde(default)]
+    pub size: u64,
 }
 
 /// A branch or tag.

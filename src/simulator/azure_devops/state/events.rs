@@ -134,6 +134,18 @@ impl World {
         }
     }
 
+    /// `build.complete`.
+    pub(super) fn emit_build(&mut self, id: u32) {
+        let Some(build) = self.builds.get(&id) else { return };
+        let Some(definition) = self.definitions.get(&build.definition) else { return };
+        let result = build.result.map_or("none", |r| r.name());
+        let status = if result == "canceled" { "Stopped" } else { result };
+        let facts = vec![("definitionName", definition.name.clone()), ("buildStatus", status.to_owned())];
+        let (project, text) = (definition.project, format!("Build {} {result}", build.number));
+        let resource = View::of(self).build(build);
+        self.emit(Event { kind: "build.complete", project, text, resource, facts });
+    }
+
     /// `workitem.deleted`.
     pub(super) fn emit_work_item_deleted(&mut self, actor: Actor, id: u32) {
         let name = self.name_of(actor.id);

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
+pub use super::deliveries::{Answer, Delivery};
 use super::jobs::JobKind;
 use super::{Actor, Outcome, World};
 use crate::simulator::azure_devops::refusal::Refusal;
@@ -17,12 +18,6 @@ use crate::simulator::azure_devops::wire_enum::wire_enum;
 const HISTORY: usize = 500;
 /// Between an effect and its delivery.
 const DELIVERY_DELAY: Duration = Duration::from_millis(20);
-/// Waits before each quick resend, in seconds (events/README, delivery).
-const RESENDS: [u64; 8] = [1, 2, 4, 8, 16, 32, 60, 60];
-/// Waits before each resend on probation, in minutes.
-const PROBATION: [u64; 7] = [20, 40, 80, 160, 320, 640, 900];
-/// Bytes of an answer that are kept.
-const ANSWER_BYTES: usize = 4_096;
 /// Subscriptions one organisation takes.
 const SUBSCRIPTIONS: usize = 1_000;
 
@@ -116,38 +111,6 @@ pub struct Notification {
     pub duration_ms: u64,
     /// Resends on probation.
     pub probation: bool,
-}
-
-/// A request to be made.
-#[derive(Clone, Debug)]
-pub struct Delivery {
-    /// Subscription.
-    pub subscription: Uuid,
-    /// Notification.
-    pub notification: u32,
-    /// Event type, for faults.
-    pub event_type: String,
-    /// Where to.
-    pub url: String,
-    /// Headers of its own, one `Key:Value` a line.
-    pub headers: String,
-    /// Credentials.
-    pub basic: Option<(String, String)>,
-    /// What.
-    pub body: Value,
-}
-
-/// How a request went.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// Status, when there was one.
-    pub status: Option<u16>,
-    /// Start of the body.
-    pub body: String,
-    /// Why there was none.
-    pub error: Option<String>,
-    /// How long it took.
-    pub took: Duration,
 }
 
 /// Something that happened, before filters.
@@ -286,105 +249,6 @@ impl World {
             found.notifications.pop_front();
         }
         self.schedule(DELIVERY_DELAY, JobKind::Deliver { subscription: id, notification: number });
-    }
-
-    /// Sends a notification again, now; returns whether there is one.
-    pub fn redeliver(&mut self, actor: Actor, id: Uuid, notification: u32) -> bool {
-        let found =
-            self.subscriptions.get(&id).is_some_and(|s| s.notifications.iter().any(|n| n.id == notification));
-        if found {
-            self.schedule(Duration::ZERO, JobKind::Deliver { subscription: id, notification });
-            self.record(
-                actor,
-                "notification.redelivered",
-                format!("subscription/{id}/notifications/{notification}"),
-            );
-        }
-        found
-    }
-
-    /// Marks a notification as being sent and gives the request.
-    pub(super) fn start_delivery(&mut self, id: Uuid, notification: u32) -> Option<Delivery> {
-        let now = self.now();
-        let found = self.data.subscriptions.get_mut(&id)?;
-        let stopped =
-            matches!(found.status, SubscriptionStatus::DisabledBySystem | SubscriptionStatus::DisabledByUser);
-        let entry = found.notifications.iter_mut().find(|n| n.id == notification)?;
-        if stopped {
-            entry.status = NotificationStatus::Completed;
-            entry.result = NotificationResult::Failed;
-            entry.error = Some("The subscription is disabled.".into());
-            return None;
-        }
-        entry.status = NotificationStatus::RequestInProgress;
-        entry.modified = now;
-        entry.attempts += 1;
-        let input = |key: &str| found.consumer_inputs.get(key).cloned().unwrap_or_default();
-        let user = input("basicAuthUsername");
-        let password = input("basicAuthPassword");
-        Some(Delivery {
-            subscription: id,
-            notification,
-            event_type: found.event_type.clone(),
-            url: input("url"),
-            headers: input("httpHeaders"),
-            basic: (!user.is_empty() || !password.is_empty()).then_some((user, password)),
-            body: entry.body.clone(),
-        })
-    }
-
-    /// Takes note of an answer and decides what comes next (events/README, delivery).
-    pub fn delivery_answered(&mut self, id: Uuid, notification: u32, answer: Answer) {
-        let now = self.now();
-        let Some(found) = self.data.subscriptions.get_mut(&id) else { return };
-        let Some(entry) = found.notifications.iter_mut().find(|n| n.id == notification) else { return };
-        entry.modified = now;
-        entry.answer_status = answer.status;
-        entry.answer = answer.body.chars().take(ANSWER_BYTES).collect();
-        entry.error = answer.error;
-        entry.duration_ms = u64::try_from(answer.took.as_millis()).unwrap_or(u64::MAX);
-        let attempt = usize::try_from(entry.attempts).unwrap_or(usize::MAX);
-        let transient = matches!(answer.status, None | Some(408 | 502 | 503 | 504));
-        let mut wait = None;
-        match answer.status {
-            Some(200..=299) => {
-                entry.status = NotificationStatus::Completed;
-                entry.result = NotificationResult::Succeeded;
-                found.status = SubscriptionStatus::Enabled;
-                found.probation_retries = 0;
-            }
-            Some(410) => {
-                entry.status = NotificationStatus::Completed;
-                entry.result = NotificationResult::Failed;
-                found.status = SubscriptionStatus::DisabledBySystem;
-            }
-            _ if transient && !entry.probation && attempt <= RESENDS.len() => {
-                entry.status = NotificationStatus::Queued;
-                wait = RESENDS.get(attempt.saturating_sub(1)).map(|s| Duration::from_secs(*s));
-            }
-            _ => {
-                let tried = usize::try_from(found.probation_retries).unwrap_or(usize::MAX);
-                entry.result = NotificationResult::Failed;
-                match PROBATION.get(tried) {
-                    Some(minutes) if entry.probation || found.status == SubscriptionStatus::Enabled => {
-                        entry.probation = true;
-                        entry.status = NotificationStatus::Queued;
-                        found.status = SubscriptionStatus::OnProbation;
-                        found.probation_retries += 1;
-                        wait = Some(Duration::from_secs(minutes * 60));
-                    }
-                    Some(_) => entry.status = NotificationStatus::Completed,
-                    None => {
-                        entry.status = NotificationStatus::Completed;
-                        found.status = SubscriptionStatus::DisabledBySystem;
-                    }
-                }
-            }
-        }
-        self.touch();
-        if let Some(wait) = wait {
-            self.schedule(wait, JobKind::Deliver { subscription: id, notification });
-        }
     }
 }
 

@@ -7,8 +7,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::World;
-use super::hooks::Delivery;
+use super::deliveries::Delivery;
 use crate::clock;
+
+/// Jobs that run before somebody else may have the state.
+const AT_ONCE: usize = 4;
 
 /// Due work.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
@@ -60,10 +63,11 @@ impl World {
         self.jobs.iter().map(|j| j.due).min()
     }
 
-    /// Runs what is due, in order, and returns the notifications to be sent.
+    /// Runs what is due, in order, and returns the notifications to be sent. A few at a time, so
+    /// that others get the state in between; [`World::next_due`] tells whether there is more.
     pub fn run_due(&mut self) -> Vec<Delivery> {
         let mut deliveries = Vec::new();
-        loop {
+        for _ in 0..AT_ONCE {
             let now = self.clock.now();
             let next =
                 self.jobs.iter().enumerate().filter(|(_, j)| j.due <= now).min_by_key(|(at, j)| (j.due, *at));
@@ -83,5 +87,6 @@ impl World {
                 tracing::warn!(%refusal, "a background job of the simulated organisation failed");
             }
         }
+        deliveries
     }
 }

@@ -9,6 +9,9 @@ use super::{Actor, World};
 /// Entries kept; the oldest go first.
 const LEDGER_ENTRIES: usize = 100_000;
 
+/// Entries beyond that which may gather before the oldest are dropped, so that it is rarely done.
+const LEDGER_SLACK: usize = 10_000;
+
 /// One effect.
 #[derive(Clone, Debug, Serialize, Deserialize, PartialEq, Eq)]
 pub struct Entry {
@@ -44,8 +47,8 @@ impl World {
             kind: kind.to_owned(),
             target,
         });
-        if self.data.ledger.len() > LEDGER_ENTRIES {
-            self.data.ledger.remove(0);
+        if self.data.ledger.len() > LEDGER_ENTRIES + LEDGER_SLACK {
+            self.data.ledger.drain(..LEDGER_SLACK);
         }
         self.touch();
     }

@@ -19,9 +19,12 @@ use super::refusal::Refusal;
 use crate::clock::Clock;
 
 pub mod access;
+pub mod build;
 pub mod builds;
+pub mod checks;
 pub mod completion;
 pub mod data;
+pub mod deliveries;
 mod events;
 pub mod fields;
 pub mod hooks;

@@ -11,6 +11,8 @@ use crate::simulator::azure_devops::refusal::Refusal;
 const REFERENCE_BYTES: usize = 250;
 /// Commits named in one push.
 pub const PUSH_COMMITS: usize = 100;
+/// What one commit adds to the size of a repository, roughly.
+const COMMIT_BYTES: u64 = 801;
 /// Longest repository name, in characters.
 const REPOSITORY_NAME: usize = 64;
 
@@ -84,6 +86,7 @@ impl World {
             default_branch: None,
             refs: Default::default(),
             parent,
+            size: 0,
         };
         if let Some(parent) = parent {
             let origin = self.repository(parent)?.clone();
@@ -94,6 +97,7 @@ impl World {
                 repository.refs.insert(name, Reference { creator: actor.id, locked_by: None, ..reference });
             }
             repository.default_branch = origin.default_branch;
+            repository.size = origin.size;
         }
         self.data.repositories.insert(id, repository);
         self.record(actor, "repository.created", format!("repository/{name}"));
@@ -136,6 +140,30 @@ impl World {
                 default_branch.map(str::to_owned).or(repository.default_branch.take());
         }
         self.record(actor, "repository.updated", format!("repository/{label}"));
+        Ok(())
+    }
+
+    /// Removes a repository with everything that hangs on it.
+    ///
+    /// # Errors
+    /// 403 without permission, 500 when its folder cannot be removed.
+    pub fn delete_repository(&mut self, actor: Actor, id: Uuid) -> Outcome<()> {
+        let repository = self.repository(id)?;
+        self.require_git(actor, repository, Permission::ManagePolicies)?;
+        let label = repository.name.clone();
+        std::fs::remove_dir_all(self.repository_folder(id)).map_err(|e| {
+            Refusal::new(500, "GitServerException", format!("The repository could not be removed: {e}"))
+        })?;
+        self.data.repositories.remove(&id);
+        self.data.pull_requests.retain(|_, p| p.repository != id && p.source_repository != id);
+        self.data.definitions.retain(|_, d| d.repository != id);
+        self.data.builds.retain(|_, b| self.data.definitions.contains_key(&b.definition));
+        self.data.pushes.retain(|p| p.repository != id);
+        self.data.commit_statuses.retain(|s| s.repository != id);
+        for fork in self.data.repositories.values_mut().filter(|r| r.parent == Some(id)) {
+            fork.parent = None;
+        }
+        self.record(actor, "repository.deleted", format!("repository/{label}"));
         Ok(())
     }
 
@@ -212,6 +240,14 @@ impl World {
                     None => outcome = Err(Refusal::object(&update.new, "")),
                 }
             }
+            if outcome.is_ok() && update.old != ZERO_SHA && update.new != ZERO_SHA {
+                let forced =
+                    update.name.starts_with("refs/heads/") && !store.contains(&update.new, &update.old);
+                if forced && !self.may_force(actor, repository, &update.name) {
+                    let account = self.account(actor.id);
+                    outcome = Err(Refusal::git_permission("ForcePush", &account, "branch"));
+                }
+            }
             let outcome =
                 outcome.and_then(|()| store.move_reference(&update.name, &update.old, &update.new, "rest"));
             let (status, message) = match outcome {
@@ -227,6 +263,13 @@ impl World {
             self.references_moved(actor, repository, done)?;
         }
         Ok(results)
+    }
+
+    /// Whether `actor` may move a branch away from its commits: who made it may.
+    pub fn may_force(&self, actor: Actor, repository: Uuid, name: &str) -> bool {
+        let Some(found) = self.repositories.get(&repository) else { return false };
+        self.may(actor.id, found.project, Some(repository), Permission::ForcePush)
+            || found.refs.get(name).is_some_and(|r| r.creator == actor.id)
     }
 
     /// Locks or unlocks a branch.
@@ -271,6 +314,7 @@ impl World {
         let mut label = String::new();
         if let Some(repository) = self.data.repositories.get_mut(&repository) {
             label.clone_from(&repository.name);
+            repository.size += COMMIT_BYTES * u64::try_from(push.commits.len()).unwrap_or(0);
             for update in &push.updates {
                 if update.new == ZERO_SHA {
                     repository.refs.remove(&update.name);
@@ -296,6 +340,7 @@ impl World {
         self.data.pushes.push(push.clone());
         self.record(actor, "push.created", format!("{label}/pushes/{id}"));
         self.emit_push(&push);
+        self.builds_after_push(actor, &push)?;
         self.pull_requests_after_push(actor, repository, &push.updates)?;
         Ok(push)
     }
@@ -311,6 +356,7 @@ fn ref_status(refusal: &Refusal) -> &'static str {
         "GitNeedsPermissionException" if refusal.message.contains("'CreateBranch'") => {
             "createBranchPermissionRequired"
         }
+        "GitNeedsPermissionException" if refusal.message.contains("'ForcePush'") => "forcePushRequired",
         "GitNeedsPermissionException" => "writePermissionRequired",
         _ => "unprocessed",
     }

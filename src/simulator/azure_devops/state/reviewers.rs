@@ -230,6 +230,7 @@ impl World {
             found.statuses.push(status.clone());
         }
         self.record(actor, "status.posted", target);
+        self.try_auto_complete(id);
         Ok(status)
     }
 

@@ -78,6 +78,8 @@ pub fn data(now: Timestamp, seed: u64) -> Data {
         work_items: BTreeMap::new(),
         policies: BTreeMap::new(),
         subscriptions: BTreeMap::new(),
+        definitions: BTreeMap::new(),
+        builds: BTreeMap::new(),
         denials: Vec::new(),
         commit_statuses: Vec::new(),
         ledger: Vec::new(),
@@ -132,6 +134,7 @@ impl World {
             default_branch: None,
             refs: BTreeMap::new(),
             parent: None,
+            size: 0,
         };
         self.data.repositories.insert(WEB_SHOP, repository);
         let changes =
@@ -145,6 +148,20 @@ impl World {
         };
         self.push(alice, WEB_SHOP, "refs/heads/main", ZERO_SHA, vec![commit])?;
         self.create_repository(alice, NORTHWIND, "ledger", None)?;
+        let definition = self.set_definition(
+            alice,
+            WEB_SHOP,
+            "web-shop CI",
+            "/azure-pipelines.yml",
+            super::checks::web_shop(),
+        )?;
+        // Shown on every pull request, refusing none: whoever wants it to refuse makes it blocking.
+        let settings = json!({
+            "buildDefinitionId": definition, "queueOnSourceUpdateOnly": true, "manualQueueOnly": false,
+            "displayName": "web-shop CI", "validDuration": 720.0,
+            "scope": [{"repositoryId": WEB_SHOP, "refName": "refs/heads/main", "matchKind": "exact"}],
+        });
+        self.set_policy(alice, FABRIKAM, None, super::policies::BUILD, true, false, settings)?;
         self.fill_work_items(alice)
     }
 
