@@ -93,7 +93,7 @@ async fn world() -> World {
     let http = config::http_client().unwrap();
     let identity = Identity::new(&settings, http.clone(), Clock::Real);
     let settings = config::AzureDevOps {
-        organization_url: running.organization_url.clone(),
+        organization_url: crate::recorder::recorded(running.organization_url.as_str()).await.parse().unwrap(),
         project: PROJECT.into(),
         repository: "web-shop".into(),
     };
