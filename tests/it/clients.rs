@@ -95,7 +95,7 @@ async fn world_in(layout: Layout) -> World {
         Layout::Server => running.organization_url.join("/tfs/DefaultCollection").unwrap(),
     };
     let settings = config::AzureDevOps {
-        organization_url: organization_url.clone(),
+        organization_url: crate::recorder::recorded(organization_url.as_str()).await.parse().unwrap(),
         project: PROJECT.into(),
         repository: "web-shop".into(),
     };

@@ -17,7 +17,8 @@ async fn as_alice(world: &World, method: &str, path: &str, body: Value) -> Value
     response.await.unwrap().json().await.unwrap()
 }
 
-async fn check_made_once(world: &World) {
+/// One work item, one pull request, one commit.
+pub async fn check_made_once(world: &World) {
     let wiql =
         json!({ "query": "SELECT [System.Id] FROM workitems WHERE [System.Title] = 'Fix login timeout'" });
     let found = as_alice(world, "POST", "/Fabrikam/_apis/wit/wiql?api-version=7.1", wiql).await;

@@ -68,11 +68,6 @@ impl Demo {
         assert!(status.unwrap().success(), "a stopped demo ends with status 0");
     }
 
-    /// Kills it without warning.
-    pub async fn kill(mut self) {
-        self.child.kill().await.unwrap();
-    }
-
     pub async fn post(&self, path: &str, body: Value) -> (u16, Value) {
         let response = self.http.post(format!("{}{path}", self.page)).json(&body).send().await.unwrap();
         let status = response.status().as_u16();
@@ -146,7 +141,8 @@ async fn signal(name: &str, pid: &str) {
 /// A simulated world and a serving co-worker, each a process of its own.
 pub struct World {
     _simulation: Process,
-    _server: Process,
+    server: Process,
+    settings: Vec<(&'static str, String)>,
     pub page: String,
     pub organization: String,
     pub model: String,
@@ -156,7 +152,7 @@ pub struct World {
 
 /// A started command, and what it says on standard output.
 pub struct Process {
-    _child: Child,
+    child: Child,
     lines: Lines<BufReader<ChildStdout>>,
 }
 
@@ -164,7 +160,7 @@ impl Process {
     pub fn start(mut command: tokio::process::Command) -> Self {
         let mut child = command.spawn().expect("the binary starts");
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
-        Self { _child: child, lines }
+        Self { child, lines }
     }
 
     /// The second word of the next line, which begins with `name`.
@@ -205,18 +201,35 @@ pub fn settings(
 
 impl World {
     pub async fn start() -> Self {
-        let mut simulation = Process::start(command(&["simulate", "--simulator-port", "0", "--pace", "0"]));
+        Self::start_paced("0").await
+    }
+
+    /// With a model that takes this many milliseconds for a word.
+    pub async fn start_paced(pace: &str) -> Self {
+        let mut simulation = Process::start(command(&["simulate", "--simulator-port", "0", "--pace", pace]));
         let organization = crate::recorder::recorded(&simulation.told("ready").await).await;
         let sidecar = simulation.told("sidecar").await;
         let model = simulation.told("model").await;
         let folder = tempfile::tempdir().unwrap();
+        let settings = settings(&organization, &sidecar, &model, folder.path());
+        let (server, page) = Self::serve(&settings).await;
+        let http = ado_coworker::config::http_client().unwrap();
+        let (_simulation, _folder) = (simulation, folder);
+        Self { _simulation, server, settings, page, organization, model, http, _folder }
+    }
+
+    async fn serve(settings: &[(&'static str, String)]) -> (Process, String) {
         let mut serve = command(&["serve"]);
-        serve.envs(settings(&organization, &sidecar, &model, folder.path()));
+        serve.envs(settings.iter().cloned());
         let mut server = Process::start(serve);
         let page = server.told("ready").await;
-        let http = ado_coworker::config::http_client().unwrap();
-        let (_simulation, _server, _folder) = (simulation, server, folder);
-        Self { _simulation, _server, page, organization, model, http, _folder }
+        (server, page)
+    }
+
+    /// Kills the co-worker without warning and starts it again on the same data.
+    pub async fn kill_and_restart(&mut self) {
+        self.server.child.kill().await.unwrap();
+        (self.server, self.page) = Self::serve(&self.settings).await;
     }
 
     /// Has the model do this with its next requests.

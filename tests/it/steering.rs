@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::{Demo, World, eventually};
+use crate::harness::{World, eventually};
 
 fn calls(name: &str, arguments: Value) -> Value {
     json!({ "kind": "calls", "calls": [{ "name": name, "arguments": arguments }] })
@@ -99,28 +99,17 @@ async fn several_runs_at_once_do_not_disturb_each_other() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_killed_process_goes_on_and_makes_nothing_twice() {
-    let folder = tempfile::tempdir().unwrap();
     // Slow enough to be killed in the middle.
-    let demo = Demo::start_with(folder.path(), &["--pace", "20"], &[]).await;
+    let mut world = World::start_paced("20").await;
     let sentence =
         "Create an issue titled 'Fix login timeout', push a fix to a new branch, and open a PR for it.";
-    let (_, made) = demo.post("/api/runs", json!({ "instruction": sentence })).await;
-    let id = made["id"].as_str().unwrap().to_owned();
+    let id = world.begin(sentence).await;
     eventually("the work item", async || {
-        let run = demo.get(&format!("/api/runs/{id}")).await;
-        (!run["links"].as_array().unwrap().is_empty()).then_some(())
+        (!world.run(&id).await["links"].as_array().unwrap().is_empty()).then_some(())
     })
     .await;
-    demo.kill().await;
-
-    let demo = Demo::start(folder.path()).await;
-    let run = demo.ended(&id).await;
+    world.kill_and_restart().await;
+    let run = world.settled(&id).await;
     assert_eq!(run["status"], "done", "{run:#}");
-    let wiql =
-        json!({ "query": "SELECT [System.Id] FROM workitems WHERE [System.Title] = 'Fix login timeout'" });
-    let found = demo.send_as("alice", "POST", "/Fabrikam/_apis/wit/wiql?api-version=7.1", wiql).await;
-    assert_eq!(found["workItems"].as_array().unwrap().len(), 1, "{found:#}");
-    let pulls = demo.as_person("alice", "/Fabrikam/_apis/git/pullrequests?api-version=7.1").await;
-    assert_eq!(pulls["count"], 1);
-    demo.stop().await;
+    crate::effects::check_made_once(&world).await;
 }

@@ -15,7 +15,7 @@ use super::storage;
 /// A receiver that takes longer counts as one that did not answer.
 const DELIVERY_TIME: Duration = Duration::from_secs(20);
 /// Between two looks at whether there is something to save.
-const SAVE_EVERY: Duration = Duration::from_secs(1);
+const SAVE_EVERY: Duration = Duration::from_millis(250);
 /// Start of an answer that is kept.
 const ANSWER_BYTES: usize = 4_096;
 /// A delivery that is held back goes out by itself after this.
