@@ -124,6 +124,7 @@ async fn measure(saved: &Path, data: &Path, part: usize) {
     let running = simulator::start(Settings {
         listen: "127.0.0.1".parse().unwrap(),
         organization_port: 0,
+        entra_port: 0,
         sidecar_port: 0,
         model_port: 0,
         data: data.to_owned(),

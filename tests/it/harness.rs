@@ -36,16 +36,9 @@ pub fn command(arguments: &[&str]) -> tokio::process::Command {
 
 impl Demo {
     pub async fn start(data: &std::path::Path) -> Self {
-        Self::start_with(data, &[], &[]).await
-    }
-
-    pub async fn start_with(data: &std::path::Path, arguments: &[&str], settings: &[(&str, &str)]) -> Self {
         let folder = data.to_str().unwrap();
-        let fixed = ["demo", "--port", "0", "--simulator-port", "0", "--data", folder];
-        let arguments = if arguments.is_empty() { &["--pace", "0"] } else { arguments };
-        let mut command = command(&[&fixed, arguments].concat());
-        command.envs(settings.iter().copied());
-        let mut child = command.spawn().expect("the binary starts");
+        let arguments = ["demo", "--port", "0", "--simulator-port", "0", "--pace", "0", "--data", folder];
+        let mut child = command(&arguments).spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut next = async || {
             let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("the demo gets ready");
