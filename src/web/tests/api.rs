@@ -45,7 +45,7 @@ async fn a_run_is_asked_for_and_read_back() {
     assert_eq!(
         run["steps"],
         json!([
-            {"seq": 2, "kind": "message", "status": "ok", "duration_ms": null},
+            {"seq": 2, "kind": "message", "status": "ok", "duration_ms": null, "text": "Fix it"},
             {"seq": 3, "kind": "tool", "tool": "create_work_item", "status": "ok",
              "target_url": "http://127.0.0.1:4193/contoso/1", "duration_ms": 140},
             {"seq": 5, "kind": "tool", "tool": "read_file", "status": "running", "duration_ms": null},
