@@ -62,7 +62,7 @@ pub struct Facts {
     pub deleted: u32,
     /// The pull request was opened by the agent user.
     pub own_pull_request: bool,
-    /// The branch did not exist, or only the agent user has pushed to it.
+    /// The branch did not exist, or the agent user created it.
     pub own_branch: bool,
     /// The newest build of each definition for the pull request succeeded and is of its newest
     /// commit; also where there is no build.
