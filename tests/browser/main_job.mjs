@@ -71,7 +71,7 @@ async function endsWell(page) {
 const steps = {
   async "the page says what is simulated, who you are and who the co-worker is"(page, demo) {
     await page.goto(demo.page);
-    const banner = await page.getByRole("note").innerText();
+    const banner = await page.getByRole("complementary", { name: "Notice" }).innerText();
     assert.match(banner, /simulated/);
     assert.match(banner, /scripted stand-in, not an AI/);
     await eventually("the co-worker's identity is verified", async () => {
