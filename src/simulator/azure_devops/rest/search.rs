@@ -129,7 +129,7 @@ fn in_repository(
                 let column = before.rsplit('\n').next().unwrap_or_default().chars().count() + 1;
                 json!({
                     "charOffset": before.chars().count(), "length": found.chars().count(), "line": line, "column": column,
-                    "codeSnippet": null, "type": "content",
+                    "type": "content",
                 })
             }));
         }
