@@ -89,7 +89,13 @@ pub(super) fn check_outgoing(session: &Session, what: &str, text: &str) -> Resul
 /// Refuses an action whose words would carry a secret outside. Contents of files are checked where
 /// it is known which of their lines are new.
 pub(super) fn check_action(session: &Session, action: &Action) -> Result<(), Fault> {
-    let Ok(Value::Object(mut parts)) = serde_json::to_value(action) else { return Ok(()) };
+    // What cannot be looked at does not leave.
+    let Ok(Value::Object(mut parts)) = serde_json::to_value(action) else {
+        return Err(words(
+            "The text cannot be checked for secrets.",
+            "Say in your answer what was not possible.",
+        ));
+    };
     parts.shift_remove("changes");
     let mut texts = Vec::new();
     parts.values().for_each(|value| collect(value, &mut texts));
