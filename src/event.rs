@@ -52,6 +52,60 @@ pub enum OutsideEvent {
     Other {},
 }
 
+
+/// What in Azure DevOps began a run. Fixed before any text of the work is read, so that what the
+/// run may do can be told from it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Trigger {
+    /// What kind of work it is.
+    pub kind: TriggerKind,
+    /// The one object it is about: `pull_request:12` or `work_item:7`.
+    pub subject: String,
+    /// Identity id in Azure DevOps of the person whose words instruct; none where a fact alone
+    /// began it (a build that ended).
+    pub author_id: Option<String>,
+    /// What was judged, with its version: the same version never begins work twice.
+    pub version: String,
+    /// How many runs caused each other to get here; 0 where a person began it.
+    #[serde(default)]
+    pub hops: u32,
+}
+
+/// The kinds of work that begin in Azure DevOps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum TriggerKind {
+    /// Somebody commented on a pull request of the co-worker.
+    ReviewComment,
+    /// The co-worker was made a reviewer of somebody's pull request.
+    ReviewRequest,
+    /// Somebody mentioned it in their pull request.
+    PullRequestMention,
+    /// A work item was assigned to it.
+    WorkItemAssigned,
+    /// Somebody mentioned it in a work item.
+    WorkItemMention,
+    /// A build of its own pull request failed.
+    BuildFailed,
+    /// A build of its own draft pull request succeeded.
+    BuildSucceeded,
+}
+
+impl TriggerKind {
+    /// The name in the journal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ReviewComment => "review_comment",
+            Self::ReviewRequest => "review_request",
+            Self::PullRequestMention => "pull_request_mention",
+            Self::WorkItemAssigned => "work_item_assigned",
+            Self::WorkItemMention => "work_item_mention",
+            Self::BuildFailed => "build_failed",
+            Self::BuildSucceeded => "build_succeeded",
+        }
+    }
+}
+
 /// A delivery as understood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Delivery {

@@ -119,6 +119,7 @@ impl Agent {
             project: served.project.clone(),
             repository: served.repository.clone(),
             subject: Some(subject),
+            trigger: None,
         };
         let run = self.journal.create(run).await?;
         Ok(Fate { status: IntakeStatus::Running, reason: None, run: Some(run) })

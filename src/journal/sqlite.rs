@@ -78,6 +78,7 @@ async fn create(db: &mut SqliteConnection, id: &RunId, run: NewRun, ts: i64) -> 
             project: run.project,
             repository: run.repository,
             subject: run.subject,
+            trigger: run.trigger,
         },
         Entry::Message { from: run.requested_by, text: run.instruction },
     ];

@@ -52,6 +52,7 @@ pub(super) async fn start(state: &State, instruction: &str) -> Result<RunId, Pro
         project: state.organization.project.clone(),
         repository: state.organization.repository.clone(),
         subject: None,
+        trigger: None,
     };
     Ok(state.journal.create(run).await?)
 }

@@ -173,6 +173,7 @@ async fn api_start(state: &State, text: &str) -> RunId {
         project: "Fabrikam".into(),
         repository: "web-shop".into(),
         subject: None,
+        trigger: None,
     };
     state.journal.create(run).await.unwrap()
 }
