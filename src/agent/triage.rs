@@ -98,6 +98,7 @@ impl Agent {
             name: said.author.name.clone(),
             account: said.author.account.clone(),
             id: Some(said.author.id.clone()),
+            oid: None,
         };
         let text = prompts::review_comment(id, thread, &from.name, &said.text);
         self.order(format!("{}{id}", prompts::PULL_REQUEST_SUBJECT), from, text).await
