@@ -26,6 +26,7 @@ mod discovery;
 mod hooks;
 mod identities;
 mod items;
+mod memberships;
 mod policies;
 mod pull_request_input;
 mod pull_request_parts;

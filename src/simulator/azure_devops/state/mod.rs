@@ -31,6 +31,7 @@ pub mod hooks;
 pub mod jobs;
 pub mod ledger;
 pub mod patch;
+pub mod people;
 pub mod policies;
 pub mod process;
 pub mod pull_request;
