@@ -141,7 +141,8 @@ pub fn descriptor(id: Uuid) -> String {
     format!("aad.{}", URL_SAFE_NO_PAD.encode(id.to_string()))
 }
 
-fn claims_descriptor(person: &Person) -> String {
+/// Identity descriptor of a person, by which access control entries name them.
+pub fn claims_descriptor(person: &Person) -> String {
     let tenant = crate::simulator::tokens::TENANT_ID;
     format!("Microsoft.IdentityModel.Claims.ClaimsIdentity;{tenant}\\{}", person.account)
 }
