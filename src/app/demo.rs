@@ -97,6 +97,7 @@ fn simulation(listen: IpAddr, port: u16, data: &Path, pace: u64) -> simulator::S
         pace: Duration::from_millis(pace),
         webhook: None,
         seed: 1,
+        provisioned: true,
     }
 }
 
@@ -147,12 +148,14 @@ pub(super) async fn simulate(options: cli::Simulate, stop: CancellationToken) ->
     let data = options.save.clone().unwrap_or_else(|| temporary.clone());
     let running = start(simulator::Settings {
         load: options.load.clone(),
+        provisioned: !options.unprovisioned,
         ..simulation(options.listen, options.simulator_port, &data, options.pace)
     })
     .await?;
     println!("ready {}", running.organization_url);
     println!("sidecar {}", running.sidecar_url);
     println!("model {} (a scripted stand-in, not an AI)", running.model_url);
+    println!("entra {} (sign-in and Graph)", running.entra_url);
     stop.cancelled().await;
     running.shutdown().await?;
     if options.save.is_none() {
