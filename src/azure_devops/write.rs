@@ -109,7 +109,7 @@ impl Client {
                 let body = new_thread(text, *status, anchor.as_ref());
                 self.create_thread(&permit, repository, *pull_request_id, &body).await
             }
-            Action::QueueBuild { repository, definition_id, branch } => {
+            Action::QueueBuild { repository, definition_id, branch, .. } => {
                 self.queue_build(&permit, &repository.project, *definition_id, branch).await
             }
             Action::ReplyToThread { repository, pull_request_id, thread_id, text } => {

@@ -9,6 +9,7 @@
 mod bad_input;
 mod clients;
 mod conformance;
+mod crash;
 mod doctor;
 mod effects;
 mod files;
