@@ -7,6 +7,7 @@
 )]
 
 mod bad_input;
+mod chaos;
 mod clients;
 mod conformance;
 mod crash;

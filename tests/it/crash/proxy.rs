@@ -89,7 +89,8 @@ pub struct Proxy {
     accepting: JoinHandle<()>,
 }
 
-struct Way {
+/// How a proxy passes things on.
+pub struct Way {
     target: Mutex<Option<SocketAddr>>,
     manner: Mutex<Manner>,
     meter: Arc<Meter>,
@@ -122,12 +123,17 @@ impl Proxy {
     }
 
     pub fn behave(&self, manner: Manner) {
-        *lock(&self.way.manner) = manner;
+        self.way.behave(manner);
+    }
+
+    /// To change its manner from elsewhere.
+    pub fn way(&self) -> Arc<Way> {
+        self.way.clone()
     }
 
     /// How many answers were lost on purpose.
     pub fn lost(&self) -> u64 {
-        self.way.lost.load(Ordering::SeqCst)
+        self.way.lost()
     }
 }
 
@@ -139,6 +145,15 @@ async fn accept(listener: TcpListener, way: Arc<Way>) {
 }
 
 impl Way {
+    pub fn behave(&self, manner: Manner) {
+        *lock(&self.manner) = manner;
+    }
+
+    /// How many answers were lost on purpose.
+    pub fn lost(&self) -> u64 {
+        self.lost.load(Ordering::SeqCst)
+    }
+
     fn manner(&self) -> Manner {
         *lock(&self.manner)
     }
