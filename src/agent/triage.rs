@@ -115,6 +115,7 @@ impl Agent {
             name: said.author.name.clone(),
             account: said.author.account.clone(),
             id: Some(said.author.id.clone()),
+            oid: None,
         };
         let text = prompts::review_comment(id, thread, &from.name, &said.text);
         let served = self.toolbox.served();
@@ -125,6 +126,7 @@ impl Agent {
             project: served.project.clone(),
             repository: served.repository.clone(),
             subject: Some(format!("{}{id}", prompts::PULL_REQUEST_SUBJECT)),
+            trigger: None,
         }))
     }
 }

@@ -172,7 +172,7 @@ fn refusal(status: u16, body: &[u8], audience: Audience, address: &str) -> Ident
 
 /// Reads Entra's code and ids out of a problem's detail: it is all that the sidecar passes on
 /// (SIDECAR.md §7). Separators are line ends in older answers and blanks in newer ones.
-fn entra(detail: &str) -> Option<EntraRefusal> {
+pub(super) fn entra(detail: &str) -> Option<EntraRefusal> {
     let start = detail.find("AADSTS")?;
     let words = &detail[start..];
     let digits: String = words.chars().skip("AADSTS".len()).take_while(char::is_ascii_digit).collect();

@@ -45,6 +45,7 @@ impl Journal {
                 project: run.project.clone(),
                 repository: run.repository.clone(),
                 subject: run.subject.clone(),
+                trigger: run.trigger.clone(),
             },
             Entry::Message { from: run.requested_by.clone(), text: run.instruction.clone() },
         ];

@@ -86,6 +86,7 @@ fn new_run(text: &str) -> NewRun {
         project: "Fabrikam".into(),
         repository: "web-shop".into(),
         subject: None,
+        trigger: None,
     }
 }
 
