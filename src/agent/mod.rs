@@ -28,7 +28,7 @@ use crate::tools::{self, Interrupted, Toolbox};
 
 pub use prompts::Facts as PromptFacts;
 use state::{Next, RunState};
-pub use triage::{Fate, TriageError};
+pub use triage::TriageError;
 
 /// Pause after the first failure of an outside system; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);

@@ -5,17 +5,14 @@
 use super::{Agent, prompts};
 use crate::azure_devops::{Error, PullRequestStatus, Writer};
 use crate::event::OutsideEvent;
-use crate::journal::{Entry, IntakeRow, IntakeStatus, JournalError, NewRun, Person, RunId, Source};
+use crate::journal::{IntakeRow, IntakeStatus, JournalError, Judging, NewRun, Person, Source};
 
-/// What becomes of an event.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Fate {
-    /// Ignored, merged or running.
-    pub status: IntakeStatus,
-    /// Why, in words.
-    pub reason: Option<String>,
-    /// The run it started or joined.
-    pub run: Option<RunId>,
+/// What an event means.
+enum Meaning {
+    /// Nothing, and why.
+    Nothing(String),
+    /// An order.
+    Order(NewRun),
 }
 
 /// Why an event could not be judged now.
@@ -35,17 +32,37 @@ impl From<Error> for TriageError {
     }
 }
 
-fn ignored(reason: &str) -> Fate {
-    Fate { status: IntakeStatus::Ignored, reason: Some(reason.to_owned()), run: None }
+fn ignored(reason: &str) -> Meaning {
+    Meaning::Nothing(reason.to_owned())
 }
 
 impl Agent {
-    /// Decides on an event and, where it means work, starts or steers the run.
+    /// Decides on events about one thing and settles them; where they mean work, a run is started or
+    /// steered in the same commit.
     ///
     /// # Errors
-    /// [`TriageError`]: the event stays to be judged again.
-    pub async fn triage(&self, row: &IntakeRow) -> Result<Fate, TriageError> {
-        match &row.event {
+    /// [`TriageError`]: the events stay to be judged again.
+    pub async fn triage(&self, judging: &Judging) -> Result<(), TriageError> {
+        let mut order: Option<NewRun> = None;
+        for event in &judging.events {
+            match (self.meaning(event).await?, &mut order) {
+                (Meaning::Nothing(why), _) => {
+                    self.journal.settle_one(judging, &event.id, IntakeStatus::Ignored, Some(why)).await?;
+                }
+                (Meaning::Order(run), None) => order = Some(run),
+                (Meaning::Order(run), Some(order)) => {
+                    order.instruction = format!("{}\n\n{}", order.instruction, run.instruction);
+                }
+            }
+        }
+        if let Some(order) = order {
+            self.journal.order(order, judging).await?;
+        }
+        Ok(())
+    }
+
+    async fn meaning(&self, event: &IntakeRow) -> Result<Meaning, TriageError> {
+        match &event.event {
             OutsideEvent::PullRequestCommented { repository_id, pull_request_id, thread_id, comment_id } => {
                 let Some(thread) = thread_id else {
                     return Ok(ignored(
@@ -69,7 +86,7 @@ impl Agent {
         id: u32,
         thread: u32,
         comment: u32,
-    ) -> Result<Fate, TriageError> {
+    ) -> Result<Meaning, TriageError> {
         let repository = self.toolbox.repository().await?;
         if !repository.id.eq_ignore_ascii_case(repository_id) {
             return Ok(ignored("It is in a repository that this co-worker does not serve."));
@@ -101,28 +118,15 @@ impl Agent {
             oid: None,
         };
         let text = prompts::review_comment(id, thread, &from.name, &said.text);
-        self.order(format!("{}{id}", prompts::PULL_REQUEST_SUBJECT), from, text).await
-    }
-
-    /// Words for the run about `subject` that is under way, else a new run.
-    async fn order(&self, subject: String, from: Person, text: String) -> Result<Fate, TriageError> {
-        if let Some(active) = self.journal.active_run_about(&subject).await? {
-            let entry = Entry::Message { from, text };
-            self.journal.add_from_outside(&active.id, entry).await?;
-            let reason = Some("Joined the run that was under way.".to_owned());
-            return Ok(Fate { status: IntakeStatus::Merged, reason, run: Some(active.id) });
-        }
         let served = self.toolbox.served();
-        let run = NewRun {
+        Ok(Meaning::Order(NewRun {
             instruction: text,
             source: Source::Webhook,
             requested_by: from,
             project: served.project.clone(),
             repository: served.repository.clone(),
-            subject: Some(subject),
+            subject: Some(format!("{}{id}", prompts::PULL_REQUEST_SUBJECT)),
             trigger: None,
-        };
-        let run = self.journal.create(run).await?;
-        Ok(Fate { status: IntakeStatus::Running, reason: None, run: Some(run) })
+        }))
     }
 }

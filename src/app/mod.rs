@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::future::BoxFuture;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -144,7 +144,7 @@ impl App {
         let clock = Clock::Real;
         let http = config::http_client()?;
         let policy = Arc::new(load_policy(&config)?);
-        let journal = Journal::open(&config.database_url, clock.clone()).await?;
+        let journal = Journal::open(config.database_url.expose_secret(), clock.clone()).await?;
         let identity = Identity::new(&config.identity, http.clone(), clock.clone());
         let bearer = Arc::new(ModelBearer(identity.clone()));
         let model = Model::new(&config.model, bearer, http.clone(), clock.clone());
