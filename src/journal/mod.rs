@@ -22,6 +22,7 @@ mod intake;
 mod log;
 mod read;
 mod rows;
+mod sole;
 mod standing;
 mod store;
 mod view;
@@ -31,8 +32,9 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -67,6 +69,8 @@ pub struct Journal {
     readers: Readers,
     bus: Arc<feed::Bus>,
     limits: Arc<Limits>,
+    /// The runs that this process holds: the fence, and until when by its own steady clock.
+    held: Arc<Mutex<HashMap<RunId, (i64, Instant)>>>,
     /// Ends the task that listens to other replicas.
     _listening: Option<Arc<DropGuard>>,
 }
@@ -91,6 +95,7 @@ impl Journal {
                 readers: Readers::Postgres(readers),
                 bus,
                 limits: Arc::default(),
+                held: Arc::default(),
                 _listening: Some(Arc::new(stop.drop_guard())),
             });
         }
@@ -100,6 +105,7 @@ impl Journal {
             readers: Readers::Sqlite(readers),
             bus,
             limits: Arc::default(),
+            held: Arc::default(),
             _listening: None,
         })
     }

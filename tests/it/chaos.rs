@@ -254,6 +254,37 @@ async fn senders_of_webhooks_cannot_lose_or_double_an_event() {
     site.close().await;
 }
 
+/// The database may have so many pages of 4 KiB: room for its tables and a few hundred events.
+const PAGES: u32 = 120;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_disk_refuses_and_loses_nothing() {
+    let mut site = Site::start().await;
+    let database = site.database();
+    site.set("DATABASE_URL", format!("{database}?max_page_count={PAGES}"));
+    assert!(site.open().await, "{}", site.log());
+    let repository = uuid::Uuid::new_v4().to_string();
+    let body = |event: usize| delivery(&format!("e-{event}"), 99, &repository).to_string().into_bytes();
+    let (mut taken, mut refused) = (0, 0);
+    while refused < 3 {
+        assert!(taken < 5_000, "the disk never fills");
+        match deliver(&site, HOOK.1, body(taken + refused)).await {
+            200 => taken += 1,
+            503 => refused += 1,
+            other => panic!("a full disk was told as {other}"),
+        }
+    }
+    // There is room again, and the sender comes again.
+    site.close().await;
+    site.set("DATABASE_URL", database);
+    assert!(site.open().await, "{}", site.log());
+    for event in 0..taken + refused {
+        assert_eq!(deliver(&site, HOOK.1, body(event)).await, 200);
+    }
+    assert_eq!(stored(&site).await, taken + refused);
+    site.close().await;
+}
+
 /// Kilobytes of memory that a process holds.
 fn resident(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap();

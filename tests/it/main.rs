@@ -22,5 +22,6 @@ mod main_job;
 mod postgres;
 mod random_operations;
 mod recorder;
+mod simulation;
 mod steering;
 mod tools;

@@ -57,6 +57,32 @@ async fn events_remembered_in_memory_only_are_caught() {
     mutant("stored_dedup=return", "webhook.before_answer=return(abort)", &["2:"]).await;
 }
 
+/// A process that stands still between its intent and its request, past its lease, does not send
+/// it when it goes on: another has made the write meanwhile.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "scripts/test.sh --only crash"]
+async fn a_write_is_not_sent_with_a_lease_that_has_run_out() {
+    let mut site = Site::start().await;
+    // Longer than it is paused: it goes on after the pause and not before.
+    site.armed_once = "azure_devops.before_write=1*sleep(8000)->off".into();
+    assert!(site.open().await);
+    let first = site.pid();
+    let id = site.order(SENTENCE).await;
+    site.until("the first write", async |site| {
+        site.passed().iter().any(|point| point == "azure_devops.before_write").then_some(())
+    })
+    .await;
+    signal("STOP", first);
+    let second = site.open_replica().await;
+    super::replicas::until_finished(&site.database(), &id).await;
+    signal("CONT", first);
+    tokio::time::sleep(std::time::Duration::from_secs(9)).await;
+    signal("TERM", second);
+    site.close().await;
+    let found = Evidence::of(&site, Vec::new()).await.violations();
+    assert!(found.is_empty(), "{found:#?}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "scripts/test.sh --only crash"]
 async fn a_missing_fence_is_caught() {
