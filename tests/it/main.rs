@@ -14,6 +14,7 @@ mod effects;
 mod files;
 mod harness;
 mod hostile;
+mod people;
 mod house;
 mod main_job;
 mod random_operations;
