@@ -177,12 +177,11 @@ async fn apply(settings: &Settings, options: &Options) -> anyhow::Result<u8> {
         }
     }
     let mut told: Vec<Value> = Vec::new();
-    let password = settings.get("WEBHOOK_PASSWORD");
     let mut tell = |line: &Line| {
         eprintln!("{:8} {}", line.done.as_str(), line.title);
         told.push(json!({"id": line.id, "title": line.title, "outcome": line.done.as_str()}));
     };
-    setup.apply(&mut session, password, &mut tell).await?;
+    setup.apply(&mut session, &mut tell).await?;
     let files = setup.written();
     if options.json {
         let files: Vec<Value> =

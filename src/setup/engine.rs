@@ -91,8 +91,14 @@ impl Setup {
         let known = folder.known()?;
         let secret_on_disk = folder.secret_id()?;
         let interrupted = known.begun.clone();
-        let context =
-            Context { wanted, known, now, secret_on_disk, fresh_secret: None, webhook_digest: None };
+        let context = Context {
+            webhook_digest: folder.password(&wanted)?.as_ref().map(digest_of),
+            wanted,
+            known,
+            now,
+            secret_on_disk,
+            fresh_secret: None,
+        };
         Ok(Self { context, folder, password: None, patience, interrupted })
     }
 
@@ -173,11 +179,10 @@ impl Setup {
     pub async fn apply(
         &mut self,
         session: &mut Session,
-        webhook_password: Option<&str>,
         tell: &mut (dyn FnMut(&Line) + Send),
     ) -> Result<(), Problem> {
         if self.context.wanted.webhook.is_some() {
-            let password = self.folder.password(webhook_password)?;
+            let password = self.folder.keep_password(&self.context.wanted)?;
             self.context.webhook_digest = Some(digest_of(&password));
             self.password = Some(password);
         }

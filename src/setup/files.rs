@@ -109,15 +109,21 @@ impl Folder {
         Ok(self.secret()?.map(|(id, _)| id))
     }
 
-    /// The password of the service hooks: that of the settings, else the one in its file, else a
-    /// new one.
-    pub(super) fn password(&self, given: Option<&str>) -> Result<SecretString, Problem> {
+    /// The password of the service hooks: that of the settings, else the one in its file.
+    pub(super) fn password(&self, wanted: &Wanted) -> Result<Option<SecretString>, Problem> {
         let kept = self.read(PASSWORD)?.map(|text| text.trim().to_owned()).filter(|text| !text.is_empty());
-        let password = given.map(str::to_owned).or(kept);
-        let password = password
-            .unwrap_or_else(|| format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple()));
-        self.write(PASSWORD, &format!("{password}\n"))?;
-        Ok(SecretString::from(password))
+        Ok(wanted.webhook_password.clone().or(kept.map(SecretString::from)))
+    }
+
+    /// The same, or a new one; written down.
+    pub(super) fn keep_password(&self, wanted: &Wanted) -> Result<SecretString, Problem> {
+        let fresh = || {
+            let text = format!("{}{}", uuid::Uuid::new_v4().simple(), uuid::Uuid::new_v4().simple());
+            SecretString::from(text)
+        };
+        let password = self.password(wanted)?.unwrap_or_else(fresh);
+        self.write(PASSWORD, &format!("{}\n", password.expose_secret()))?;
+        Ok(password)
     }
 
     /// Writes the sidecar's file, with a secret that was just made or the one it has.

@@ -1,5 +1,6 @@
 //! What is to be there: read from settings and options, checked once, all faults together.
 
+use secrecy::SecretString;
 use url::Url;
 use uuid::Uuid;
 
@@ -79,6 +80,8 @@ pub struct Wanted {
     pub(crate) webhook: Option<String>,
     pub(crate) public_url: Option<String>,
     pub(crate) webhook_username: String,
+    /// The password of the settings; without one it is made.
+    pub(crate) webhook_password: Option<SecretString>,
     pub(crate) model_endpoint: Option<String>,
     pub(crate) model_deployment: Option<String>,
 }
@@ -161,6 +164,9 @@ impl Wanted {
             webhook: public_url.as_ref().map(|url| format!("{url}/webhooks/azure-devops")),
             public_url,
             webhook_username: settings.get("WEBHOOK_USERNAME").unwrap_or("azure-devops").to_owned(),
+            webhook_password: settings
+                .get("WEBHOOK_PASSWORD")
+                .map(|text| SecretString::from(text.to_owned())),
             model_endpoint: settings.get("AZURE_OPENAI_ENDPOINT").map(str::to_owned),
             model_deployment: settings.get("AZURE_OPENAI_DEPLOYMENT").map(str::to_owned),
         })
