@@ -44,6 +44,7 @@ pub(super) async fn demo(options: cli::Demo, stop: CancellationToken) -> anyhow:
     config.web.listen_address = listening;
     config.web.public_url = Some(page.clone());
     config.web.local_person = LOCAL_PERSON.into();
+    config.web.always_local = true;
     config.web.suggestion = Some(SUGGESTION.into());
     config.web.notice = Some(given.get("NOTICE").map_or_else(|| notice(real, &config), str::to_owned));
     let deployment = config.model.deployment.clone();

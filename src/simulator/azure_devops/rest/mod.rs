@@ -27,6 +27,7 @@ mod entitlements;
 mod hooks;
 mod identities;
 mod items;
+mod memberships;
 mod policies;
 mod pull_request_input;
 mod pull_request_parts;

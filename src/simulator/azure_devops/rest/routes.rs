@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::reply::Reply;
 use super::{
-    Call, builds, commits, core, discovery, entitlements, hooks, identities, items, policies,
+    Call, builds, commits, core, discovery, entitlements, hooks, identities, items, memberships, policies,
     pull_request_parts, pull_requests, repositories, search, security, threads, work_item_parts, work_items,
 };
 use crate::simulator::azure_devops::state::Outcome;
@@ -186,6 +186,7 @@ static ROUTES: &[Route] = routes! {
     "ebbe6af8-0b91-4c13-8cf1-777c14858188" "Graph" "Groups" "_apis/{area}/{resource}/{groupDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => identities::groups }
     "048aee0a-7072-4cde-ab73-7af77b1e0b4e" "Graph" "Descriptors" "_apis/{area}/{resource}/{storageKey}" 1 "4.0" "7.2" "0.0" { "GET" => identities::descriptors }
     "eb85f8cc-f0f6-4264-a5b1-ffe2e4d4801f" "Graph" "StorageKeys" "_apis/{area}/{resource}/{subjectDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => identities::storage_keys }
+    "e34b6394-6b30-4435-94a9-409a5eef3e31" "Graph" "MembershipsBatch" "_apis/{area}/Memberships/{subjectDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => memberships::list }
     "05942c89-006a-48ce-bb79-baeb8abf99c6" "Graph" "SubjectQuery" "_apis/{area}/{resource}" 1 "6.0" "7.2" "0.0" { "POST" => identities::subject_query }
     "dd3b8bd6-c7fc-4cbd-929a-933d9c011c9d" "Security" "Permissions" "_apis/{resource}/{securityNamespaceId}/{permissions}" 2 "1.0" "7.2" "7.1" { "GET" => security::permissions }
     "cf1faa59-1b63-4448-bf04-13d981a46f5d" "Security" "PermissionEvaluationBatch" "_apis/{area}/{resource}" 1 "3.0" "7.2" "7.1" { "POST" => security::evaluate }

@@ -121,6 +121,9 @@ pub struct Project {
     pub process: Process,
     /// Who may read and work in it.
     pub members: BTreeSet<Uuid>,
+    /// Those of them who are in no group of the project: invited from outside, or services.
+    #[serde(default)]
+    pub guests: BTreeSet<Uuid>,
     /// Its team: id and name.
     pub team: (Uuid, String),
     /// Area paths, with backslashes; the first is the root.

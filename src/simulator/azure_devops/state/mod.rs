@@ -33,6 +33,7 @@ pub mod jobs;
 pub mod ledger;
 pub mod members;
 pub mod patch;
+pub mod people;
 pub mod policies;
 pub mod process;
 pub mod pull_request;

@@ -116,6 +116,7 @@ fn project(id: Uuid, name: &str, description: &str, members: &[Uuid], now: Times
         description: description.into(),
         process: Process::Basic,
         members: members.iter().copied().collect::<BTreeSet<_>>(),
+        guests: BTreeSet::new(),
         team: (Uuid::from_u128(id.as_u128() + 0x1000), format!("{name} Team")),
         areas: vec![name.into(), format!("{name}\\Shop"), format!("{name}\\Platform")],
         iterations: vec![name.into(), format!("{name}\\Sprint 1"), format!("{name}\\Sprint 2")],
