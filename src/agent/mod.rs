@@ -27,7 +27,7 @@ use crate::tools::{self, Interrupted, Toolbox};
 
 pub use prompts::Facts as PromptFacts;
 use state::{Next, RunState};
-pub use triage::{Fate, TriageError};
+pub use triage::TriageError;
 
 /// Pause after the first failure of an outside system; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -42,6 +42,7 @@ pub struct Agent {
     schemas: ToolSchemas,
     clock: Clock,
     facts: PromptFacts,
+    authority: triage::Authority,
 }
 
 /// How work on a run ended for now.
@@ -56,7 +57,8 @@ pub enum Left {
 }
 
 impl Agent {
-    /// An agent over these rooms.
+    /// An agent over these rooms. `instructors` names the groups whose members instruct it; none
+    /// means every member of the served project.
     ///
     /// # Errors
     /// When the tool schemas are not fit to be sent; a fault of ours.
@@ -66,8 +68,10 @@ impl Agent {
         toolbox: Toolbox,
         clock: Clock,
         facts: PromptFacts,
+        instructors: Vec<String>,
     ) -> anyhow::Result<Self> {
-        Ok(Self { journal, model, toolbox, schemas: Toolbox::schemas()?, clock, facts })
+        let authority = triage::Authority::new(instructors);
+        Ok(Self { journal, model, toolbox, schemas: Toolbox::schemas()?, clock, facts, authority })
     }
 
     /// Carries a claimed run on. `stop` is heeded between steps and ends a model call at once.

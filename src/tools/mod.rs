@@ -30,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::action::{RepositoryRef, Unacceptable};
-use crate::azure_devops::{self, Client, Me, PullRequest, Repository, Thread};
+use crate::azure_devops::{self, Client, Me, Repository};
 use crate::clock::Clock;
 use crate::journal::{Holder, JournalError, Outcome, Person};
 use crate::mask::Masker;
@@ -231,20 +231,9 @@ impl Toolbox {
         &self.served
     }
 
-    /// A pull request of the served repository, for judging an event.
-    ///
-    /// # Errors
-    /// As every request.
-    pub async fn pull_request(&self, id: u32) -> Result<PullRequest, azure_devops::Error> {
-        self.azure.pull_request(&self.served, id).await
-    }
-
-    /// Its threads, for judging an event.
-    ///
-    /// # Errors
-    /// As every request.
-    pub async fn threads(&self, id: u32) -> Result<Vec<Thread>, azure_devops::Error> {
-        self.azure.threads(&self.served, id).await
+    /// The client, for judging events: whoever holds it can only read, because writing wants a permit.
+    pub fn reads(&self) -> &Client {
+        &self.azure
     }
 
     /// Works on one call. Whatever the model wrote, there is a result.
