@@ -166,12 +166,15 @@ pub struct Person {
     pub account: Option<String>,
     /// Identity id in Azure DevOps, where known.
     pub id: Option<String>,
+    /// Object id in Entra, where the person has signed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oid: Option<String>,
 }
 
 impl Person {
     /// A person known by name only.
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), account: None, id: None }
+        Self { name: name.to_owned(), account: None, id: None, oid: None }
     }
 }
 

@@ -6,6 +6,7 @@
 //! was given for, so that nothing else can be written with it.
 //! Must never know: models, prompts, the network, the time of day.
 
+pub mod approval;
 mod rules;
 
 use std::fmt;
@@ -19,6 +20,12 @@ pub use rules::{PolicyError, parse};
 
 /// The rules that ship with the product.
 pub const DEFAULT_POLICY: &str = include_str!("../../policies/default.toml");
+
+/// Actions that a notice of the co-worker's own may be: a comment that leads to an approval, the
+/// work item that asks for a review of a broken glass.
+const NOTICES: [&str; 3] = ["work_item.comment", "thread.create", "work_item.create"];
+/// The rule that is named where a notice was allowed.
+const BUILT_IN: &str = "built-in: notice";
 
 /// What the judge says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -80,6 +87,9 @@ pub struct Verdict {
     pub message: String,
     /// Hash of the rule file that decided.
     pub policy: Digest,
+    /// Who has to approve, and how; only where the outcome is `ask`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub terms: Option<approval::Terms>,
 }
 
 /// Leave to perform one exact action. Only a decision makes one; performing it uses it up.
@@ -123,6 +133,7 @@ impl Policy {
                 rules: Vec::new(),
                 message: format!("No rule allows {} here.", facts.action),
                 policy: self.hash.clone(),
+                terms: None,
             };
         };
         let deciding: Vec<&&rules::Rule> = matched.iter().filter(|rule| rule.effect == outcome).collect();
@@ -132,6 +143,7 @@ impl Policy {
             rules: deciding.iter().map(|rule| rule.id.clone()).collect(),
             message,
             policy: self.hash.clone(),
+            terms: (outcome == Outcome::Ask).then(approval::Terms::default),
         }
     }
 
@@ -152,6 +164,58 @@ impl Policy {
                 ..verdict
             }),
             _ => Err(verdict),
+        }
+    }
+
+    /// Decides again, now, on an action that people approved: their approval stands in for `ask`
+    /// and for nothing else.
+    ///
+    /// # Errors
+    /// The verdict, when it is `deny`, or when the proof is for another action.
+    pub fn permit_approved(
+        &self,
+        action: Action,
+        facts: &Facts,
+        proof: &approval::Proof,
+    ) -> Result<(Permit, Verdict), Verdict> {
+        let verdict = self.decide(facts);
+        let digest = action.digest().ok().filter(|_| facts.action == action.kind());
+        let digest = digest.filter(|digest| digest == proof.digest());
+        match (verdict.outcome, digest) {
+            (Outcome::Allow | Outcome::Ask, Some(digest)) => Ok((Permit { action, digest }, verdict)),
+            (Outcome::Deny, _) => Err(verdict),
+            (_, None) => Err(Verdict {
+                outcome: Outcome::Deny,
+                message: "The approval is for another action.".into(),
+                rules: Vec::new(),
+                ..verdict
+            }),
+        }
+    }
+
+    /// Decides on a notice of the co-worker's own: a fixed list that no rule widens, and that a
+    /// rule which denies the action narrows.
+    ///
+    /// # Errors
+    /// The verdict, when it is not one of those, or denied.
+    pub fn permit_notice(&self, action: Action, facts: &Facts) -> Result<(Permit, Verdict), Verdict> {
+        let verdict = self.decide(facts);
+        let denied = verdict.outcome == Outcome::Deny && !verdict.rules.is_empty();
+        let listed =
+            NOTICES.contains(&action.kind()) && facts.action == action.kind() && facts.project_served;
+        match action.digest() {
+            Ok(digest) if listed && !denied => {
+                let rules = vec![BUILT_IN.to_owned()];
+                let verdict = Verdict {
+                    outcome: Outcome::Allow,
+                    rules,
+                    message: String::new(),
+                    terms: None,
+                    ..verdict
+                };
+                Ok((Permit { action, digest }, verdict))
+            }
+            _ => Err(Verdict { outcome: Outcome::Deny, terms: None, ..verdict }),
         }
     }
 

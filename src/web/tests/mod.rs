@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::journal::{Call, Claim, Entry, Link, NewRun, Outcome, RunId, Source, Status, Usage, WaitingFor};
+use crate::journal::{
+    Call, Claim, Entry, Link, NewRun, Outcome, Person, RunId, Source, Status, Usage, WaitingFor,
+};
 use crate::policy::{Outcome as Judged, Verdict};
 
 /// Who holds a run in tests, for long.
@@ -69,6 +71,8 @@ fn settings() -> config::Web {
         }),
         notice: Some("Organisation and identity are simulated; the model is a scripted stand-in.".into()),
         local_person: "bob".into(),
+        always_local: false,
+        role_groups: config::RoleGroups::default(),
         suggestion: Some(
             "Create an issue titled 'Fix login timeout', push a fix to a new branch, and open a PR for it."
                 .into(),
@@ -220,6 +224,7 @@ fn denied(step: u32, action: &str) -> Entry {
         rules: vec!["protected-branches".into()],
         message: "Only branches under agent/ are written.".into(),
         policy: crate::digest::Digest::of("t", b""),
+        terms: None,
     };
     Entry::Decided { step, action: action.into(), verdict }
 }

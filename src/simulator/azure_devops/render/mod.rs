@@ -148,7 +148,8 @@ pub fn descriptor_of(person: &Person) -> String {
     if person.role == SERVICE { own.replacen("aad.", "svc.", 1) } else { own }
 }
 
-fn claims_descriptor(person: &Person) -> String {
+/// Identity descriptor of a person, by which access control entries name them.
+pub fn claims_descriptor(person: &Person) -> String {
     let tenant = crate::simulator::tokens::TENANT_ID;
     format!("Microsoft.IdentityModel.Claims.ClaimsIdentity;{tenant}\\{}", person.account)
 }

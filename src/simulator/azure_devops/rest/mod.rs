@@ -23,6 +23,7 @@ mod change_input;
 mod commits;
 mod core;
 mod discovery;
+mod entitlements;
 mod hooks;
 mod identities;
 mod items;
