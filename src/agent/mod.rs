@@ -6,11 +6,13 @@
 //! ([`state`]) does no input or output.
 //! Must never know: HTTP, SQL, who is watching.
 
+mod look;
 mod prompts;
 mod state;
 #[cfg(test)]
 mod tests;
 mod triage;
+mod words;
 
 use std::time::{Duration, Instant};
 
@@ -44,6 +46,7 @@ pub struct Agent {
     clock: Clock,
     facts: PromptFacts,
     authority: triage::Authority,
+    cursor: look::Cursor,
 }
 
 /// How work on a run ended for now.
@@ -72,7 +75,7 @@ impl Agent {
         instructors: Vec<String>,
     ) -> anyhow::Result<Self> {
         let authority = triage::Authority::new(instructors);
-        Ok(Self { journal, model, toolbox, schemas: Toolbox::schemas()?, clock, facts, authority })
+        Ok(Self { journal, model, toolbox, schemas: Toolbox::schemas()?, clock, facts, authority, cursor: look::Cursor::default() })
     }
 
     /// Carries a claimed run on. `stop` is heeded between steps and ends a model call at once.
@@ -114,8 +117,9 @@ impl Agent {
             Next::Nothing => Ok(false),
             Next::Prepare => {
                 let order = state.order.as_ref();
+                let words = self.repository_words(holder.run(), order).await;
                 let entry = Entry::Prepared {
-                    system: prompts::system(&self.facts, order),
+                    system: prompts::system(&self.facts, order, &words),
                     prompts: prompts::hash().to_string(),
                     tools: self.schemas.hash().to_string(),
                     policy: self.toolbox.policy().hash().to_string(),

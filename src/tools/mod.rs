@@ -12,6 +12,7 @@ mod edit;
 mod gate;
 mod people;
 mod pull_requests;
+mod repository;
 mod schema;
 mod search;
 mod text;
@@ -39,6 +40,7 @@ use crate::policy::{Outcome as Judged, Policy, Verdict};
 
 pub use gate::EarlierWrite;
 use gate::Gate;
+pub use repository::{RepositorySettings, RepositoryWords};
 use veil::Veil;
 
 /// The tool that asks the person; the run then waits for an answer.

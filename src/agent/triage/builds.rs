@@ -1,6 +1,6 @@
 //! Builds that ended: a failed build of the co-worker's own pull request is repaired.
 
-use super::{Agent, Meaning, Order, TriageError, nothing, prompts};
+use super::{Agent, Meaning, Order, TriageError, judged, nothing, prompts};
 use crate::action::BranchName;
 use crate::azure_devops::{Build, BuildResult, PullRequest, PullRequestStatus};
 use crate::event::{self, Trigger, TriggerKind};
@@ -12,6 +12,11 @@ pub(super) const MAX_REPAIRS: i64 = 3;
 pub(super) const MAX_HOPS: u32 = 4;
 /// The commit trailer that names the run (CONTRACTS).
 const TRAILER: &str = "Agent-Run: ";
+
+/// The version of a build that ended.
+pub(in crate::agent) fn build_version(build: u32) -> String {
+    format!("build:{build}")
+}
 
 /// The run that made a commit, as far as this journal knows it.
 struct Maker {
@@ -30,15 +35,15 @@ impl Agent {
         let Some(pull_request) = self.own_pull_request_of(&build).await? else {
             return Ok(nothing("It is not a build of an open pull request of the co-worker."));
         };
-        let tip = pull_request.source_commit.as_ref();
+        let (tip, version) = (pull_request.source_commit.as_ref(), build_version(build.id));
         if tip.is_none() || build.source_commit.as_ref().or(build.commit.as_ref()) != tip {
-            return Ok(nothing("It built an older commit of the pull request."));
+            return Ok(judged(version, "It built an older commit of the pull request."));
         }
         match build.result {
             Some(BuildResult::Failed) => self.failed(&build, &pull_request).await,
             Some(BuildResult::Succeeded) => self.succeeded(&build, &pull_request).await,
-            Some(BuildResult::PartiallySucceeded) => Ok(nothing("It succeeded in part, which is left to people.")),
-            Some(BuildResult::Canceled) => Ok(nothing("Somebody stopped it.")),
+            Some(BuildResult::PartiallySucceeded) => Ok(judged(version, "It succeeded in part, which is left to people.")),
+            Some(BuildResult::Canceled) => Ok(judged(version, "Somebody stopped it.")),
             None => Ok(nothing("It has not ended.")),
         }
     }
@@ -63,23 +68,25 @@ impl Agent {
     async fn failed(&self, build: &Build, pull_request: &PullRequest) -> Result<Meaning, TriageError> {
         let text = prompts::build_failed(pull_request.id, build.id, pull_request.source_commit.as_ref());
         let Some(maker) = self.maker(pull_request).await? else {
-            return Ok(nothing("Its newest commit was not made by a run of this co-worker."));
+            let why = "Its newest commit was not made by a run of this co-worker.";
+            return Ok(judged(build_version(build.id), why));
         };
         let subject = event::pull_request(pull_request.id);
         if maker.is_active && self.active(&subject).await?.is_none() {
             // The run that pushed has not ended: it repairs what it made.
-            return Ok(Meaning::Tell { run: maker.run, text });
+            return Ok(Meaning::Tell { run: maker.run, text, version: Some(build_version(build.id)) });
         }
         let repairs = self.journal.seen_of(&subject, TriggerKind::BuildFailed, self.a_week_ago()).await?;
-        let version = format!("build:{}", build.id);
-        if repairs >= MAX_REPAIRS {
-            let why = format!("{MAX_REPAIRS} repairs were tried in a week: a person has to look at this build.");
-            return Ok(nothing(why));
+        let version = build_version(build.id);
+        let most = self.toolbox.repository_settings().await?.repairs.map_or(MAX_REPAIRS, i64::from);
+        if repairs >= most {
+            let why = format!("{most} repairs were tried in a week: a person has to look at this build.");
+            return Ok(judged(version, why));
         }
         let hops = maker.hops + 1;
         if hops > MAX_HOPS {
             let why = format!("{MAX_HOPS} runs caused each other with no person in between: a person has to look.");
-            return Ok(nothing(why));
+            return Ok(judged(version, why));
         }
         let trigger = Trigger { kind: TriggerKind::BuildFailed, subject, author_id: None, version, hops };
         Ok(Meaning::Orders(vec![Order { trigger, from: maker.requested_by, text }]))
@@ -87,9 +94,10 @@ impl Agent {
 
     async fn succeeded(&self, build: &Build, pull_request: &PullRequest) -> Result<Meaning, TriageError> {
         if let Some(run) = self.active(&event::pull_request(pull_request.id)).await? {
-            return Ok(Meaning::Tell { run, text: prompts::build_succeeded(pull_request.id, build.id) });
+            let text = prompts::build_succeeded(pull_request.id, build.id);
+            return Ok(Meaning::Tell { run, text, version: Some(build_version(build.id)) });
         }
-        Ok(nothing(match pull_request.is_draft {
+        Ok(judged(build_version(build.id), match pull_request.is_draft {
             true => "It succeeded. The pull request stays a draft until somebody publishes it.",
             false => "It succeeded, and nothing is left to do.",
         }))

@@ -2,7 +2,7 @@
 
 /// Whether `text` mentions the identity `id`: as `@<GUID>` in Markdown (FACTS §8), or as the link
 /// that the editor of work items writes in HTML.
-pub(super) fn mentions(text: &str, id: &str) -> bool {
+pub(in crate::agent) fn mentions(text: &str, id: &str) -> bool {
     if id.is_empty() {
         return false;
     }

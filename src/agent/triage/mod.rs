@@ -23,6 +23,11 @@ use crate::journal::{
     Entry, IntakeRow, IntakeStatus, JournalError, Judging, NewRun, Person, RunId, Seen, Source,
 };
 pub(super) use authority::Authority;
+pub(super) use builds::build_version;
+pub(super) use mentions::mentions;
+pub(super) use pull_requests::{comment_version, review_version};
+pub(super) use pushes::push_version;
+pub(super) use work_items::assignment_or_mention;
 use authority::Standing;
 
 /// What happened longer ago is not acted on (GOVERNANCE A27).
@@ -31,6 +36,9 @@ pub const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 const CLOCK_SLACK: Duration = Duration::from_secs(5 * 60);
 /// Longest words of all events that are judged together, in characters.
 const MAX_WORDS: usize = 60_000;
+
+/// Why an event is ignored whose object was judged in this version before.
+const ALREADY: &str = "It was judged already, with another event about the same thing.";
 
 /// Something that somebody, or a fact, wants done.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -48,7 +56,7 @@ enum Meaning {
     /// Work.
     Orders(Vec<Order>),
     /// A fact for the run that is under way.
-    Tell { run: RunId, text: String },
+    Tell { run: RunId, text: String, version: Option<String> },
     /// The run that is under way has lost its object.
     Stop { run: RunId, by: &'static str, why: String },
 }
@@ -96,21 +104,21 @@ impl Agent {
                 Meaning::Orders(wanted) => {
                     let new = self.unseen(row, wanted).await?;
                     if new.is_empty() {
-                        let why = "It was judged already, with another event about the same thing.";
-                        self.ignore(judging, row, why.to_owned()).await?;
+                        self.ignore(judging, row, ALREADY.to_owned()).await?;
                     } else {
                         orders.extend(new);
                         kept.push(row);
                     }
                 }
                 Meaning::Nothing { why, version } => {
-                    if let Some(version) = version {
-                        let subject = row.event.group().unwrap_or_default();
-                        self.journal.see(&row.id, vec![Seen { version, subject, kind: None }]).await?;
-                    }
+                    self.is_first(row, version).await?;
                     self.ignore(judging, row, why).await?;
                 }
-                Meaning::Tell { run, text } => {
+                Meaning::Tell { run, text, version } => {
+                    if !self.is_first(row, version).await? {
+                        self.ignore(judging, row, ALREADY.to_owned()).await?;
+                        continue;
+                    }
                     let from = Person::named("Azure DevOps");
                     self.pass_on(judging, row, &run, Entry::Message { from, text }, "Told to the run under way.").await?;
                 }
@@ -129,6 +137,14 @@ impl Agent {
         }
         self.journal.order(self.run_for(&orders), judging).await?;
         Ok(())
+    }
+
+    /// Remembers a version that means no work by itself; false where another event saw it first.
+    async fn is_first(&self, row: &IntakeRow, version: Option<String>) -> Result<bool, JournalError> {
+        let Some(version) = version else { return Ok(true) };
+        let subject = row.event.group().unwrap_or_default();
+        let own = self.journal.see(&row.id, vec![Seen { version, subject, kind: None }]).await?;
+        Ok(!own.is_empty())
     }
 
     async fn ignore(&self, judging: &Judging, row: &IntakeRow, why: String) -> Result<(), JournalError> {
@@ -215,7 +231,7 @@ impl Agent {
     }
 
     /// Why something that was done at this instant is not acted on any more; a sentence.
-    async fn too_old(&self, at: Option<Timestamp>) -> Result<Option<&'static str>, TriageError> {
+    pub(super) async fn too_old(&self, at: Option<Timestamp>) -> Result<Option<&'static str>, TriageError> {
         let Some(at) = at else { return Ok(None) };
         if clock::add(at, MAX_AGE) < self.clock.now() {
             return Ok(Some("It is older than seven days."));

@@ -17,7 +17,20 @@ pub(in crate::agent) fn review_version(pull_request: u32) -> String {
     format!("review_request:{pull_request}")
 }
 
+/// The version of a pull request's description.
+fn text_version(found: &PullRequest) -> String {
+    let digest = Digest::of("ado-coworker description", found.description.as_bytes());
+    format!("pull_request_text:{}@{}", found.id, digest.short())
+}
+
 impl Agent {
+    /// The version of a description that mentions the co-worker; none where it does not.
+    pub(in crate::agent) async fn described_version(&self, id: u32) -> Result<Option<String>, TriageError> {
+        let found = self.toolbox.reads().pull_request(self.toolbox.served(), id).await?;
+        let mentioned = mentions(&found.description, &self.toolbox.me().await?.id);
+        Ok(mentioned.then(|| text_version(&found)))
+    }
+
     pub(super) async fn comment(
         &self,
         repository_id: &str,
@@ -102,8 +115,7 @@ impl Agent {
             orders.push(order(TriggerKind::ReviewRequest, subject.clone(), version, from.clone(), text));
         }
         if mentions(&found.description, &me.id) {
-            let digest = Digest::of("ado-coworker description", found.description.as_bytes());
-            let version = format!("pull_request_text:{}@{}", found.id, digest.short());
+            let version = text_version(found);
             let text = prompts::mentioned_in_pull_request(found.id, &from.name, &found.description);
             orders.push(order(TriggerKind::PullRequestMention, subject, version, from, text));
         }

@@ -7,6 +7,11 @@ use crate::event;
 /// Branches of the co-worker begin so (CONTRACTS).
 const OWN: &str = "agent/";
 
+/// The version of a push.
+pub(in crate::agent) fn push_version(push: u32) -> String {
+    format!("push:{push}")
+}
+
 impl Agent {
     pub(super) async fn pushed(&self, repository_id: &str, push: u32) -> Result<Meaning, TriageError> {
         if !self.serves(repository_id).await? {
@@ -26,7 +31,7 @@ impl Agent {
                 if let Some(run) = self.active(&event::pull_request(pull_request.id)).await? {
                     let tip = moved.tip.as_ref().map(|tip| tip.as_str().to_owned());
                     let text = prompts::pushed(&push.by.name, &moved.branch, tip.as_deref());
-                    return Ok(Meaning::Tell { run, text });
+                    return Ok(Meaning::Tell { run, text, version: Some(push_version(push.id)) });
                 }
             }
         }

@@ -8,6 +8,15 @@ use super::{Agent, Meaning, Order, Standing, TriageError, nothing, order, person
 use crate::azure_devops::{Error, Person, WorkItem};
 use crate::event::{self, TriggerKind};
 
+/// The version of the first assignment or mention in a work item that nobody has judged; none where
+/// there is nothing to do.
+pub(in crate::agent) async fn assignment_or_mention(agent: &Agent, id: u32) -> Result<Option<String>, TriageError> {
+    let Meaning::Orders(orders) = agent.work_item_changed(id).await? else { return Ok(None) };
+    let versions: Vec<String> = orders.into_iter().map(|order| order.trigger.version).collect();
+    let seen = agent.journal.seen(&versions).await?;
+    Ok(versions.into_iter().find(|version| !seen.contains(version)))
+}
+
 /// What was found in an item: orders, and the reason that people read when there are none.
 struct Look {
     orders: Vec<Order>,
