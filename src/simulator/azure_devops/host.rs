@@ -68,7 +68,7 @@ async fn dispatch(
     Extension(pages): Extension<Router>,
     request: Request,
 ) -> Response {
-    let activity = host.organisation.lock().new_id();
+    let activity = host.organisation.activity();
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let place = host.place(&path);
@@ -183,17 +183,17 @@ impl Host {
         if segments.first().is_some_and(|s| s == "_simulator") {
             return Place::Control(segments[1..].join("/"));
         }
-        let name = self.organisation.lock().organization.clone();
+        let name = super::state::seed::ORGANIZATION;
         let same = |at: usize, text: &str| segments.get(at).is_some_and(|s| s.eq_ignore_ascii_case(text));
         // The layout of the server product, and the deployment level without an organisation.
         let (skip, on_premises) = match () {
-            () if same(0, &name) => (1, false),
+            () if same(0, name) => (1, false),
             () if same(0, "tfs") && same(1, "DefaultCollection") => (2, true),
             () if same(0, "_apis") => (0, false),
             () => return Place::Elsewhere,
         };
         let raw: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
-        let prefix = if skip == 0 { name } else { raw[..skip].join("/") };
+        let prefix = if skip == 0 { name.to_owned() } else { raw[..skip].join("/") };
         let base = format!("{}/{prefix}", self.origin);
         let rest = segments[skip..].to_vec();
         if rest.iter().any(|s| s.eq_ignore_ascii_case("_apis")) {

@@ -26,7 +26,7 @@ pub fn definitions(call: &Call<'_>) -> Outcome<Reply> {
             && name.as_ref().is_none_or(|n| d.name.to_lowercase().contains(n))
             && repository.is_none_or(|r| r == d.repository)
     });
-    call.continued(mine.map(|d| view.definition(d, false)).collect(), PAGE)
+    call.continued(mine.collect(), PAGE, |d| view.definition(d, false))
 }
 
 /// `POST definitions`; `simulatorChecks` says what the builds look at.
@@ -78,11 +78,11 @@ pub fn get(call: &Call<'_>) -> Outcome<Reply> {
             && reason.is_none_or(|r| r == b.reason)
             && branch.is_none_or(|name| name == b.branch)
     };
-    let mut found: Vec<Value> = world.builds.values().rev().filter(fits).map(|b| view.build(b)).collect();
+    let mut found: Vec<&Build> = world.builds.values().rev().filter(fits).collect();
     if call.query.get("queryOrder").is_some_and(|o| o.to_ascii_lowercase().ends_with("ascending")) {
         found.reverse();
     }
-    call.continued(found, PAGE)
+    call.continued(found, PAGE, |b| view.build(b))
 }
 
 /// `POST builds`.
@@ -243,7 +243,7 @@ pub fn pipelines(call: &Call<'_>) -> Outcome<Reply> {
         return Ok(Reply::ok(view.pipeline(world.definition(project, call.number("pipelineId")?)?)));
     }
     let mine = world.definitions.values().filter(|d| d.project == project);
-    call.continued(mine.map(|d| view.pipeline(d)).collect(), PAGE)
+    call.continued(mine.collect(), PAGE, |d| view.pipeline(d))
 }
 
 /// `GET pipelines/{id}/runs` and one of them.

@@ -16,7 +16,7 @@ pub fn projects(call: &Call<'_>) -> Outcome<Reply> {
     let mut visible: Vec<_> =
         world.projects.values().filter(|p| p.members.contains(&call.actor.id)).collect();
     visible.sort_by(|a, b| a.name.cmp(&b.name));
-    call.continued(visible.into_iter().map(|p| view.project(p)).collect(), PAGE)
+    call.continued(visible, PAGE, |p| view.project(p))
 }
 
 /// `GET projects/{id}/teams` and one of them.

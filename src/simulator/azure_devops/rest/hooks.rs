@@ -119,10 +119,10 @@ pub fn notifications(call: &Call<'_>) -> Outcome<Reply> {
                 format!("The notification {id} was not found."),
             )
         };
-        let entry = found.notifications.iter().find(|n| n.id == id).ok_or_else(missing)?;
+        let entry = found.notifications.get(&id).ok_or_else(missing)?;
         return Ok(Reply::ok(view.notification(found, entry)));
     }
-    let all: Vec<Value> = found.notifications.iter().rev().map(|n| view.notification(found, n)).collect();
+    let all: Vec<Value> = found.notifications.values().rev().map(|n| view.notification(found, n)).collect();
     Ok(Reply::list(call.page(all, PAGE)?))
 }
 
@@ -141,7 +141,7 @@ pub fn test(call: &Call<'_>) -> Outcome<Reply> {
         ));
     }
     let found = world.subscriptions.get(&id).ok_or_else(|| unknown_subscription(id))?;
-    let entry = found.notifications.back().map(|n| call.view(&world).notification(found, n));
+    let entry = found.notifications.values().next_back().map(|n| call.view(&world).notification(found, n));
     Ok(Reply::ok(entry.unwrap_or_default()))
 }
 

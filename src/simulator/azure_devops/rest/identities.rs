@@ -82,7 +82,7 @@ pub fn users(call: &Call<'_>) -> Outcome<Reply> {
     let view = call.view(&world);
     match call.optional("userDescriptor") {
         Some(wanted) => Ok(Reply::ok(view.graph_user(by_descriptor(&world, wanted)?))),
-        None => call.continued(people(&world).map(|p| view.graph_user(p)).collect(), PAGE),
+        None => call.continued(people(&world).collect(), PAGE, |p| view.graph_user(p)),
     }
 }
 
@@ -130,7 +130,7 @@ pub fn groups(call: &Call<'_>) -> Outcome<Reply> {
         })
         .collect();
     match call.optional("groupDescriptor") {
-        None => call.continued(groups, PAGE),
+        None => call.continued(groups, PAGE, |g| g),
         Some(wanted) => groups
             .into_iter()
             .find(|g| g["descriptor"].as_str().is_some_and(|d| d.eq_ignore_ascii_case(wanted)))

@@ -1,5 +1,7 @@
 //! Builds: definitions, queueing, what happens over time, and what they mean for policies.
 
+use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -11,6 +13,7 @@ use super::checks::{Check, Finding};
 use super::jobs::JobKind;
 use super::policies::Policy;
 use super::{Actor, Counters, MergeStatus, Outcome, PullRequest, Push, World, ZERO_SHA};
+use crate::simulator::azure_devops::git::store::Store;
 use crate::simulator::azure_devops::refusal::Refusal;
 
 /// From queueing to the start.
@@ -184,6 +187,8 @@ impl World {
             started: None,
             finished: None,
             parameters: None,
+            message: String::new(),
+            tags: BTreeSet::new(),
             steps: Vec::new(),
         };
         self.data.builds.insert(id, build);
@@ -257,74 +262,61 @@ impl World {
         Ok(())
     }
 
-    /// Takes a build one state further.
-    pub(super) fn advance_build(&mut self, id: u32) -> Outcome<()> {
-        let Some(build) = self.builds.get(&id).cloned() else { return Ok(()) };
+    /// Takes a build one state further; one that starts has files to be read first.
+    pub(super) fn advance_build(&mut self, id: u32) -> Option<Reading> {
+        let build = self.builds.get(&id)?.clone();
         match build.status {
-            BuildStatus::NotStarted => self.begin_build(&build),
-            BuildStatus::InProgress => {
-                self.next_step(&build);
-                Ok(())
-            }
-            BuildStatus::Cancelling => {
-                self.finish_build(id, BuildResult::Canceled);
-                Ok(())
-            }
-            _ => Ok(()),
+            BuildStatus::NotStarted => return self.begin_build(&build),
+            BuildStatus::InProgress => self.next_step(&build),
+            BuildStatus::Cancelling => self.finish_build(id, BuildResult::Canceled),
+            _ => {}
         }
+        None
     }
 
-    fn begin_build(&mut self, build: &Build) -> Outcome<()> {
+    fn begin_build(&mut self, build: &Build) -> Option<Reading> {
+        let definition = self.definitions.get(&build.definition)?.clone();
+        // The next step; also another beginning, should the files never be read.
+        self.schedule(STEP_TIME, JobKind::Build { build: build.id });
         let mut commit = build.commit.clone();
         let mut conflict = false;
         if let Some((number, source)) = &build.pull_request {
-            let Some(found) = self.pull_requests.get(number) else { return Ok(()) };
+            let found = self.pull_requests.get(number)?;
             if found.merge_status == MergeStatus::Queued && found.completion_queued.is_none() {
                 // The merge commit is what gets built: wait for it.
-                self.schedule(STEP_TIME, JobKind::Build { build: build.id });
-                return Ok(());
+                return None;
             }
             conflict = found.merge_status == MergeStatus::Conflicts;
             commit = found.merge_commit.clone().unwrap_or_else(|| source.clone());
         }
-        let Some(definition) = self.definitions.get(&build.definition).cloned() else { return Ok(()) };
-        let files = self.files_of(&definition, &commit)?;
+        let repository = self.repositories.get(&definition.repository)?;
+        Some(Reading {
+            build: build.id,
+            folder: self.repository_folder(repository.id),
+            repository: repository.name.clone(),
+            branch: build.branch.clone(),
+            definition,
+            commit,
+            conflict,
+        })
+    }
+
+    /// Starts a build whose files were read.
+    pub(super) fn build_planned(&mut self, done: Planned) -> Outcome<()> {
         let now = self.now();
-        let repository = self.repository(definition.repository)?.name.clone();
-        let steps = plan(&definition, &files, &build.branch, &commit, &repository, conflict);
-        if let Some(build) = self.data.builds.get_mut(&build.id) {
+        let build = self.data.builds.get_mut(&done.build);
+        if let Some(build) = build.filter(|b| b.status == BuildStatus::NotStarted) {
             build.status = BuildStatus::InProgress;
             build.started = Some(now);
-            build.commit = commit;
-            build.steps = steps;
+            build.message = done.message;
+            build.commit = done.commit;
+            build.steps = done.steps;
             if let Some(first) = build.steps.first_mut() {
                 first.started = Some(now);
             }
+            self.touch();
         }
-        self.schedule(STEP_TIME, JobKind::Build { build: build.id });
         Ok(())
-    }
-
-    fn files_of(&self, definition: &Definition, commit: &str) -> Outcome<Vec<(String, Vec<u8>)>> {
-        let store = self.store(definition.repository)?;
-        let Some(root) = store.entry(commit, "/") else { return Ok(Vec::new()) };
-        let mut files = Vec::new();
-        let mut budget = READ_BYTES;
-        let globs: Vec<_> =
-            definition.checks.iter().filter_map(|c| globset::Glob::new(&c.files).ok()).collect();
-        let globs: Vec<_> = globs.iter().map(globset::Glob::compile_matcher).collect();
-        for entry in store.below(&root, true)?.into_iter().filter(|e| !e.folder && e.mode != 0o160_000) {
-            let path = entry.path.trim_start_matches('/');
-            // Only what a check asks for is read.
-            if !globs.iter().any(|g| g.is_match(path)) {
-                continue;
-            }
-            let content = store.blob(&entry.sha)?;
-            let Some(left) = budget.checked_sub(content.len()) else { break };
-            budget = left;
-            files.push((path.to_owned(), content));
-        }
-        Ok(files)
     }
 
     /// Ends the running step and begins the next; after a failure the rest is skipped.
@@ -403,6 +395,58 @@ impl World {
             _ => "running",
         };
         (status, Some(build.id))
+    }
+}
+
+/// What a build has to read, without the state.
+pub(super) struct Reading {
+    build: u32,
+    folder: PathBuf,
+    repository: String,
+    branch: String,
+    definition: Definition,
+    commit: String,
+    conflict: bool,
+}
+
+/// What a build will do.
+pub(super) struct Planned {
+    build: u32,
+    commit: String,
+    message: String,
+    steps: Vec<Step>,
+}
+
+impl Reading {
+    pub(super) fn run(self) -> Outcome<Planned> {
+        let store = Store::open(&self.folder)?;
+        let message = store.commit(&self.commit).map(|c| c.message).unwrap_or_default();
+        let files = self.files(&store)?;
+        let steps =
+            plan(&self.definition, &files, &self.branch, &self.commit, &self.repository, self.conflict);
+        let message = message.lines().next().unwrap_or_default().to_owned();
+        Ok(Planned { build: self.build, commit: self.commit, message, steps })
+    }
+
+    fn files(&self, store: &Store) -> Outcome<Vec<(String, Vec<u8>)>> {
+        let Some(root) = store.entry(&self.commit, "/") else { return Ok(Vec::new()) };
+        let mut files = Vec::new();
+        let mut budget = READ_BYTES;
+        let globs: Vec<_> =
+            self.definition.checks.iter().filter_map(|c| globset::Glob::new(&c.files).ok()).collect();
+        let globs: Vec<_> = globs.iter().map(globset::Glob::compile_matcher).collect();
+        for entry in store.below(&root, true)?.into_iter().filter(|e| !e.folder && e.mode != 0o160_000) {
+            let path = entry.path.trim_start_matches('/');
+            // Only what a check asks for is read.
+            if !globs.iter().any(|g| g.is_match(path)) {
+                continue;
+            }
+            let content = store.blob(&entry.sha)?;
+            let Some(left) = budget.checked_sub(content.len()) else { break };
+            budget = left;
+            files.push((path.to_owned(), content));
+        }
+        Ok(files)
     }
 }
 

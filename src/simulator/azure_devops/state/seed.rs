@@ -1,12 +1,13 @@
 //! The organisation of the demo: people, two projects, a repository, work items.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::patch::Operation;
+use super::table::{Log, Table};
 use super::{
     Actor, Counters, Data, Licence, Outcome, Person, Process, Project, Repository, SYSTEM_ID, World, ZERO_SHA,
 };
@@ -72,20 +73,21 @@ pub fn data(now: Timestamp, seed: u64) -> Data {
         instance_id: Uuid::from_u128(0xc0470500_0000_4000_8000_000000000100),
         people: people.into_iter().map(|p| (p.id, p)).collect(),
         projects: [fabrikam, northwind].into_iter().map(|p| (p.id, p)).collect(),
-        repositories: BTreeMap::new(),
-        pushes: Vec::new(),
-        pull_requests: BTreeMap::new(),
-        work_items: BTreeMap::new(),
-        policies: BTreeMap::new(),
-        subscriptions: BTreeMap::new(),
-        definitions: BTreeMap::new(),
-        builds: BTreeMap::new(),
+        repositories: Table::default(),
+        pushes: Log::default(),
+        pull_requests: Table::default(),
+        work_items: Table::default(),
+        policies: Table::default(),
+        subscriptions: Table::default(),
+        definitions: Table::default(),
+        builds: Table::default(),
         denials: Vec::new(),
-        commit_statuses: Vec::new(),
-        ledger: Vec::new(),
-        jobs: Vec::new(),
+        commit_statuses: Log::default(),
+        ledger: Log::default(),
+        jobs: Table::default(),
         next: Counters::default(),
         random: seed,
+        generation: 0,
     }
 }
 
@@ -132,7 +134,7 @@ impl World {
             name: "web-shop".into(),
             project: FABRIKAM,
             default_branch: None,
-            refs: BTreeMap::new(),
+            refs: Table::default(),
             parent: None,
             size: 0,
         };

@@ -2,7 +2,6 @@
 
 mod main_job;
 mod rules;
-mod scale;
 mod world;
 
 use std::net::{IpAddr, Ipv4Addr};
