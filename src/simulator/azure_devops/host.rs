@@ -57,8 +57,15 @@ pub fn router(host: Host) -> Router {
 /// What a path is about.
 enum Place {
     Rest(Vec<String>, String, bool),
-    Git { project: Option<String>, repository: String, service: String, base: String },
+    Git {
+        project: Option<String>,
+        repository: String,
+        service: String,
+        base: String,
+    },
     Control(String),
+    /// A path that is not UTF-8, or deeper than anything here.
+    Unreadable,
     Elsewhere,
 }
 
@@ -179,7 +186,7 @@ impl Host {
         let decoded = |s: &str| percent_decode_str(s).decode_utf8().ok().map(std::borrow::Cow::into_owned);
         let segments: Option<Vec<String>> =
             path.split('/').filter(|s| !s.is_empty()).take(SEGMENTS + 1).map(decoded).collect();
-        let Some(segments) = segments.filter(|s| s.len() <= SEGMENTS) else { return Place::Elsewhere };
+        let Some(segments) = segments.filter(|s| s.len() <= SEGMENTS) else { return Place::Unreadable };
         if segments.first().is_some_and(|s| s == "_simulator") {
             return Place::Control(segments[1..].join("/"));
         }
@@ -254,6 +261,9 @@ impl Host {
                 };
                 http::answer(&self.organisation, request).await
             }
+            Place::Unreadable => Reply::refusal(&Refusal::invalid(format!(
+                "path (it has to be UTF-8 and to have no more than {SEGMENTS} segments)"
+            ))),
             Place::Control(_) | Place::Elsewhere => elsewhere(&parts.method, &path),
         }
     }

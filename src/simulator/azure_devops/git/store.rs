@@ -261,7 +261,7 @@ fn read_commit(commit: &git2::Commit<'_>) -> Commit {
     }
 }
 
-fn read_signature(signature: &git2::Signature<'_>) -> Signature {
+pub(super) fn read_signature(signature: &git2::Signature<'_>) -> Signature {
     Signature {
         name: String::from_utf8_lossy(signature.name_bytes()).into_owned(),
         email: String::from_utf8_lossy(signature.email_bytes()).into_owned(),

@@ -67,10 +67,13 @@ impl View<'_> {
                     "clean": null, "checkoutSubmodules": false,
                 }));
             }
-            map.insert(
-                "triggers".into(),
-                json!([{"branchFilters": definition.branches, "triggerType": "continuousIntegration"}]),
-            );
+            map.insert("triggers".into(), json!([{
+                "branchFilters": definition.branches, "pathFilters": [], "settingsSourceType": 2, "batchChanges": false,
+                "maxConcurrentBuildsPerBranch": 1, "triggerType": "continuousIntegration",
+            }]));
+            map.insert("properties".into(), json!({}));
+            map.insert("tags".into(), json!([]));
+            map.insert("jobAuthorizationScope".into(), json!("projectCollection"));
             map.insert("simulatorChecks".into(), json!(definition.checks));
         }
         Value::Object(map)

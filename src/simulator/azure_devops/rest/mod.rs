@@ -22,6 +22,7 @@ mod builds;
 mod change_input;
 mod commits;
 mod core;
+mod definitions;
 mod discovery;
 mod hooks;
 mod identities;
@@ -31,11 +32,14 @@ mod pull_request_input;
 mod pull_request_parts;
 mod pull_requests;
 mod query;
+mod reactions;
 mod reply;
 mod repositories;
 mod routes;
 mod search;
 mod security;
+mod tags;
+mod teams;
 mod threads;
 mod version;
 mod work_item_parts;
@@ -213,12 +217,7 @@ impl Call<'_> {
     }
 
     /// Cuts one page by `continuationToken` and sets the header for the next.
-    pub fn continued<T>(
-        &self,
-        list: Vec<T>,
-        default: usize,
-        render: impl Fn(T) -> Value,
-    ) -> Outcome<Reply> {
+    pub fn continued<T>(&self, list: Vec<T>, default: usize, render: impl Fn(T) -> Value) -> Outcome<Reply> {
         let start = match self.query.get("continuationToken") {
             Some(token) => {
                 token.parse::<usize>().map_err(|_| Refusal::invalid("continuationToken (unknown token)"))?

@@ -51,8 +51,7 @@ pub struct Answer {
 impl World {
     /// Sends a notification again, now; returns whether there is one.
     pub fn redeliver(&mut self, actor: Actor, id: Uuid, notification: u32) -> bool {
-        let found =
-            self.subscriptions.get(&id).is_some_and(|s| s.notifications.contains_key(&notification));
+        let found = self.subscriptions.get(&id).is_some_and(|s| s.notifications.contains_key(&notification));
         if found {
             self.schedule(Duration::ZERO, JobKind::Deliver { subscription: id, notification });
             self.record(

@@ -9,8 +9,8 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::builds::Reading;
-use super::completion::Attempt;
+use super::build_plan::{Planned, Reading};
+use super::completion::{Attempt, Attempted};
 use super::deliveries::Delivery;
 use super::{Organisation, Outcome, World};
 use crate::clock;
@@ -93,8 +93,8 @@ impl Work {
 
 /// What the long part of a job gave.
 enum Done {
-    Merge(Outcome<super::completion::Attempted>),
-    Read(Outcome<super::builds::Planned>),
+    Merge(Outcome<Attempted>),
+    Read(Outcome<Planned>),
 }
 
 impl World {
@@ -140,8 +140,7 @@ impl World {
         let (mut deliveries, mut work) = (Vec::new(), Vec::new());
         for _ in 0..AT_ONCE {
             let now = self.clock.now();
-            let next =
-                self.jobs.iter().filter(|(_, j)| j.due <= now).min_by_key(|(at, j)| (j.due, **at));
+            let next = self.jobs.iter().filter(|(_, j)| j.due <= now).min_by_key(|(at, j)| (j.due, **at));
             let Some(at) = next.map(|(at, _)| *at) else { break };
             let Some(job) = self.data.jobs.remove(&at) else { break };
             self.touch();

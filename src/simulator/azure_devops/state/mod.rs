@@ -23,10 +23,12 @@ use crate::clock::Clock;
 
 pub mod access;
 pub mod build;
+mod build_plan;
 pub mod builds;
 pub mod checks;
 pub mod completion;
 pub mod data;
+mod definitions;
 pub mod deliveries;
 mod events;
 pub mod fields;
@@ -44,9 +46,9 @@ pub mod repositories;
 pub mod reviewers;
 mod searched;
 pub mod seed;
+pub mod table;
 pub mod threads;
 pub mod wiql;
-pub mod table;
 mod wiql_run;
 pub mod work_item;
 mod work_item_links;
@@ -223,11 +225,14 @@ impl World {
     fn write_down(&mut self) {
         let line = self.data.take_changes().map(|line| format!("{line}\n"));
         let Some((file, bytes)) = &mut self.log else { return };
-        let written =
-            line.map_err(std::io::Error::from).and_then(|line| file.write_all(line.as_bytes()).map(|()| line.len()));
+        let written = line
+            .map_err(std::io::Error::from)
+            .and_then(|line| file.write_all(line.as_bytes()).map(|()| line.len()));
         match written {
             Ok(length) => *bytes += u64::try_from(length).unwrap_or(0),
-            Err(error) => tracing::warn!(%error, "a change of the simulated organisation was not written down"),
+            Err(error) => {
+                tracing::warn!(%error, "a change of the simulated organisation was not written down")
+            }
         }
     }
 

@@ -340,6 +340,11 @@ impl World {
             for update in &push.updates {
                 if update.new == ZERO_SHA {
                     repository.refs.remove(&update.name);
+                    if repository.default_branch.as_ref() == Some(&update.name) {
+                        // The default branch is always one that is there.
+                        let mut branches = repository.refs.keys().filter(|n| n.starts_with("refs/heads/"));
+                        repository.default_branch = branches.next().cloned();
+                    }
                     continue;
                 }
                 let locked_by = repository.refs.get(&update.name).and_then(|r| r.locked_by);

@@ -180,32 +180,32 @@ impl World {
             carol,
             "Customers report that they have to sign in again and again while they fill their cart.",
         )?;
-        let cart = self.plant(
+        let sorting = self.plant(
             alice,
             "Issue",
-            "Cart shows delivery costs",
+            "Catalogue can be sorted by price",
             "To Do",
             Some(epic),
             bob,
-            "The cart shows the sum of the articles only. Add delivery, free from 50 on.",
+            "Products are listed by name, those in stock first. Customers want to see the cheapest first.",
         )?;
         self.plant(
             alice,
             "Issue",
-            "Search finds articles by colour",
+            "Search finds products by their number",
             "To Do",
             Some(epic),
             None,
-            "Typing a colour into the search box finds nothing.",
+            "Only names are searched: typing TEA-010 into the search box finds nothing.",
         )?;
         self.plant(
             alice,
             "Task",
-            "Read delivery prices from configuration",
+            "Choose the order of a page of products",
             "To Do",
-            Some(cart),
+            Some(sorting),
             bob,
-            "No price in code.",
+            "By name or by price, given with the query; by name when nothing is given.",
         )?;
         self.plant(
             alice,

@@ -231,7 +231,11 @@ enum Key {
     Text(String),
 }
 
-fn sorted<'w>(found: Vec<&'w WorkItem>, order: &[(&'static Field, bool)], frame: &Frame<'_>) -> Vec<&'w WorkItem> {
+fn sorted<'w>(
+    found: Vec<&'w WorkItem>,
+    order: &[(&'static Field, bool)],
+    frame: &Frame<'_>,
+) -> Vec<&'w WorkItem> {
     let key = |field: &Field, item: &WorkItem| match frame.value(field, item) {
         None => Key::Nothing,
         #[allow(clippy::cast_precision_loss, reason = "ids stay far below 2^53")]
