@@ -43,8 +43,8 @@ pub struct Config {
     pub profile: Profile,
     /// How events are found.
     pub triggers: Triggers,
-    /// The journal, `sqlite:<path>`.
-    pub database_url: String,
+    /// The journal, `sqlite:<path>` or `postgres://…`; may hold a password.
+    pub database_url: SecretString,
     /// Rule file; none means the rules that ship.
     pub policy_file: Option<PathBuf>,
     /// What else is in the environment and does not belong there.
@@ -182,7 +182,7 @@ pub const NAMES: &[&str] = &[
 /// Names read besides those in [`NAMES`]: they change how the process presents itself.
 pub const MORE_NAMES: [&str; 3] = ["NOTICE", "LOG", "SETUP_CLIENT_ID"];
 /// Settings whose value may come from a file named by `<NAME>_FILE`.
-pub const SECRET_NAMES: [&str; 2] = ["AZURE_OPENAI_API_KEY", "WEBHOOK_PASSWORD"];
+pub const SECRET_NAMES: [&str; 3] = ["AZURE_OPENAI_API_KEY", "DATABASE_URL", "WEBHOOK_PASSWORD"];
 /// Beginnings of names that belong to the sidecar and must not be in our environment.
 const FOREIGN_SECRETS: [&str; 2] = ["BLUEPRINT_CLIENT_SECRET", "AzureAd__"];
 
