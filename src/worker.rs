@@ -1,5 +1,7 @@
 //! Claims work from the journal, keeps its leases, and lets go of it when the process stops.
 
+mod look;
+
 use std::sync::Arc;
 use std::time::Duration;
 

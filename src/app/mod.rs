@@ -163,7 +163,8 @@ impl App {
                 AgentUser::ObjectId(id) => id.to_string(),
             },
         };
-        let agent = Agent::new(journal.clone(), model, toolbox, clock.clone(), facts)?;
+        let instructors = config.web.role_groups.of(config::Role::Instructor).to_vec();
+        let agent = Agent::new(journal.clone(), model, toolbox, clock.clone(), facts, instructors)?;
         let worker = Worker::new(journal.clone(), Arc::new(agent));
         Ok(Self { journal, worker, config, identity, policy, http, clock })
     }
@@ -211,6 +212,7 @@ impl App {
         state.ready.up("worker");
         let tasks = TaskTracker::new();
         tasks.spawn(self.worker.clone().work(stop.clone()));
+        tasks.spawn(self.worker.clone().watch(self.config.triggers, stop.clone()));
         tasks.spawn(verify_identity(self.identity.clone(), stop.clone()));
         let served = web::serve(listener, web::router(state), stop.clone()).await;
         stop.cancel();

@@ -5,6 +5,7 @@
 
 mod check;
 mod people;
+mod triggers;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use people::{Cloud, Profile, Role, RoleGroups, SignIn};
+pub use triggers::Triggers;
 
 /// Time to open a connection to an outside system.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,6 +41,8 @@ pub struct Config {
     pub sign_in: Option<SignIn>,
     /// How strict this process is with itself.
     pub profile: Profile,
+    /// How events are found.
+    pub triggers: Triggers,
     /// The journal, `sqlite:<path>` or `postgres://…`; may hold a password.
     pub database_url: SecretString,
     /// Rule file; none means the rules that ship.
@@ -166,6 +170,7 @@ pub const NAMES: &[&str] = &[
     "PUBLIC_URL",
     "WEBHOOK_USERNAME",
     "WEBHOOK_PASSWORD",
+    "TRIGGERS",
     "POLICY_FILE",
     "SIGN_IN_CLIENT_ID",
     "ROLE_GROUPS",

@@ -1,9 +1,10 @@
 //! What the writer can be asked to do, and what it answers.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::chain::Draft;
-use super::{Claim, IntakeStatus, Judging, Limits, Logged, NewRun, Received, RunId};
+use super::{Claim, IntakeStatus, Judging, Limits, Logged, NewRun, Received, RunId, Seen};
 use crate::event::OutsideEvent;
 
 /// Something to be written. Whatever time it needs, the writer takes from the store's clock.
@@ -28,6 +29,12 @@ pub(super) enum Command {
     Settle(Settled),
     /// Gives the events of a claim back for a while.
     Postpone { token: String, after: Duration },
+    /// Remembers versions of outside objects for the event that saw them first.
+    See { event: String, seen: Vec<Seen> },
+    /// Sets a mark; with `keep`, only where there is none.
+    Mark { name: String, value: i64, keep: bool },
+    /// Takes the next turn of something that one replica does at a time.
+    TakeTurn { name: String, every: Duration },
     /// Puts an event back to be judged again.
     Redeliver { id: String },
 }
@@ -77,6 +84,10 @@ pub(super) enum Answer {
     Received(Received),
     /// Events to judge, or none.
     Judging(Option<Judging>),
+    /// Versions that are the asker's own.
+    Own(HashSet<String>),
+    /// A mark.
+    Mark(i64),
     /// Whether it was done.
     Done(bool),
 }

@@ -106,9 +106,10 @@ impl Journal {
         event: &str,
         status: IntakeStatus,
         reason: Option<String>,
+        run: Option<RunId>,
     ) -> Result<bool, JournalError> {
         let only = Some(event.to_owned());
-        self.settle_some(Settled { token: judging.token.clone(), only, status, reason, run: None }).await
+        self.settle_some(Settled { token: judging.token.clone(), only, status, reason, run }).await
     }
 
     async fn settle_some(&self, settled: Settled) -> Result<bool, JournalError> {

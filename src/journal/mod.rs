@@ -22,6 +22,7 @@ mod intake;
 mod log;
 mod read;
 mod rows;
+mod seen;
 mod standing;
 mod store;
 mod view;
@@ -49,6 +50,7 @@ pub use log::{
 pub use rows::{
     Claim, IntakeRow, IntakeStatus, JournalError, Judging, Limits, NewRun, Ordered, Received, RunRow,
 };
+pub use seen::{FOUND, FOUND_AT, LOOKED_AT, Seen};
 pub use standing::MAX_ATTEMPTS;
 pub use view::{RunView, Step, StepKind, StepStatus, Write};
 

@@ -187,17 +187,21 @@ impl IntakeStatus {
         }
     }
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        const ALL: [IntakeStatus; 7] = [
-            IntakeStatus::Received,
-            IntakeStatus::Ignored,
-            IntakeStatus::Merged,
-            IntakeStatus::Running,
-            IntakeStatus::Done,
-            IntakeStatus::Failed,
-            IntakeStatus::Parked,
+    /// Every fate.
+    pub const ALL: [Self; 7] = [
+            Self::Received,
+            Self::Ignored,
+            Self::Merged,
+            Self::Running,
+            Self::Done,
+            Self::Failed,
+            Self::Parked,
         ];
-        ALL.into_iter().find(|s| s.as_str() == text)
+
+
+    /// The fate with this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_str() == text)
     }
 }
 

@@ -15,6 +15,7 @@ mod files;
 mod harness;
 mod hostile;
 mod house;
+mod intake;
 mod journal;
 mod main_job;
 mod postgres;

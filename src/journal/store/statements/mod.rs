@@ -7,6 +7,7 @@ mod append;
 mod claim;
 mod intake;
 mod read;
+mod seen;
 
 use sqlx::Connection as _;
 
@@ -18,8 +19,9 @@ use crate::journal::command::{Answer, Command};
 use crate::journal::standing::Told;
 
 pub(in crate::journal) use read::{
-    active_run_about, first_fault, intake, intake_row, log, record, run, runs, unfinished,
+    active_run_about, newest_run_about, first_fault, intake, intake_row, log, record, run, runs, unfinished,
 };
+pub(in crate::journal) use seen::{active_subjects, mark_of, runs_from_events, seen, seen_of};
 
 /// What a command came to: the outer error aborts the transaction; the inner one is this command's
 /// own answer, and then it has changed nothing.
@@ -91,6 +93,9 @@ impl Transaction<'_> {
             Command::ClaimIntake { token, lease } => self.claim_intake(token, *lease).await,
             Command::Settle(settled) => Ok(Ok(Answer::Done(self.settle(settled).await?))),
             Command::Postpone { token, after } => self.postpone(token, *after).await,
+            Command::See { event, seen } => self.see(event, seen).await,
+            Command::Mark { name, value, keep } => self.mark(name, *value, *keep).await,
+            Command::TakeTurn { name, every } => self.take_turn(name, *every).await,
             Command::Redeliver { id } => self.redeliver(id).await,
         }
     }
