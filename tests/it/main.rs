@@ -7,8 +7,10 @@
 )]
 
 mod bad_input;
+mod chaos;
 mod clients;
 mod conformance;
+mod crash;
 mod doctor;
 mod effects;
 mod files;
@@ -23,5 +25,6 @@ mod postgres;
 mod random_operations;
 mod recorder;
 mod setup;
+mod simulation;
 mod steering;
 mod tools;
