@@ -175,7 +175,7 @@ pub const NAMES: &[&str] = &[
     "GRAPH_URL",
 ];
 /// Names read besides those in [`NAMES`]: they change how the process presents itself.
-pub const MORE_NAMES: [&str; 2] = ["NOTICE", "LOG"];
+pub const MORE_NAMES: [&str; 3] = ["NOTICE", "LOG", "SETUP_CLIENT_ID"];
 /// Settings whose value may come from a file named by `<NAME>_FILE`.
 pub const SECRET_NAMES: [&str; 2] = ["AZURE_OPENAI_API_KEY", "WEBHOOK_PASSWORD"];
 /// Beginnings of names that belong to the sidecar and must not be in our environment.

@@ -19,5 +19,6 @@ mod house;
 mod main_job;
 mod random_operations;
 mod recorder;
+mod setup;
 mod steering;
 mod tools;
