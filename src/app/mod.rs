@@ -3,6 +3,7 @@
 pub mod cli;
 mod demo;
 mod doctor;
+mod login;
 mod run;
 mod setup;
 
@@ -54,6 +55,9 @@ pub async fn run_command(command: cli::Command) -> anyhow::Result<u8> {
         cli::Command::Doctor(told) => doctor::doctor(&told).await,
         cli::Command::Setup(command) => setup::setup(command).await,
         cli::Command::Token(cli::Token::Show(told)) => doctor::show_token(&told).await,
+        cli::Command::Login => login::login(stop).await,
+        cli::Command::Logout => login::logout(),
+        cli::Command::Whoami(told) => login::whoami(&told).await,
         cli::Command::Healthcheck => healthcheck().await,
     }
 }
@@ -123,6 +127,7 @@ pub struct App {
     identity: Arc<Identity>,
     policy: Arc<Policy>,
     people: Option<Arc<People>>,
+    azure: azure_devops::Client,
     http: reqwest::Client,
     clock: Clock,
 }
@@ -159,7 +164,7 @@ impl App {
             repository: config.azure_devops.repository.clone(),
         };
         let masker = Arc::new(Masker::new(own_secrets(&config))?);
-        let toolbox = Toolbox::new(azure, policy.clone(), served, public_url, clock.clone(), masker);
+        let toolbox = Toolbox::new(azure.clone(), policy.clone(), served, public_url, clock.clone(), masker);
         let facts = PromptFacts {
             organization_url: config.azure_devops.organization_url.to_string(),
             agent_user: match &config.identity.agent_user {
@@ -172,7 +177,22 @@ impl App {
         let worker = Worker::new(journal.clone(), Arc::new(agent));
         let sign_in = config.sign_in.as_ref();
         let people = sign_in.map(|own| People::new(own, own_names(&config), http.clone(), clock.clone()));
-        Ok(Self { journal, worker, config, identity, policy, people, http, clock })
+        Ok(Self { journal, worker, config, identity, policy, people, azure, http, clock })
+    }
+
+    /// Asks Azure DevOps on a person's behalf, where the blueprint lets the agent identity do that.
+    fn rights(&self) -> Option<web::Rights> {
+        self.config.sign_in.as_ref()?.blueprint_id.as_ref()?;
+        let (azure, project) = (self.azure.clone(), self.config.azure_devops.project.clone());
+        Some(Arc::new(move |oid, token| {
+            let (azure, project) = (azure.clone(), project.clone());
+            Box::pin(async move {
+                azure.is_seen_by(&project, &token, &oid).await.map_err(|error| {
+                    tracing::warn!(%error, "somebody's own rights cannot be checked");
+                    error.to_string()
+                })
+            })
+        }))
     }
 
     fn web_state(&self, closing: CancellationToken) -> web::State {
@@ -189,6 +209,7 @@ impl App {
             model: self.config.model.deployment.clone(),
             people: self.people.clone(),
             agents: own_names(&self.config).into(),
+            rights: self.rights(),
             who: Arc::new(move || {
                 let who = identity.who()?;
                 Some(web::WhoShown {

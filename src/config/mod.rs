@@ -345,6 +345,15 @@ fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
+/// The folder of this program's own files of the person who runs it: in `XDG_CONFIG_HOME`, else in
+/// `.config` of the home folder. None when there is neither.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn own_folder() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")))?;
+    Some(config.join("ado-coworker"))
+}
+
 /// The one HTTP client for all outside systems: with timeouts, and without redirects, so that no
 /// bearer follows one. The TLS provider is installed on the way.
 ///
