@@ -8,6 +8,7 @@
 
 pub mod approval;
 mod rules;
+mod terms;
 
 use std::fmt;
 
@@ -17,6 +18,7 @@ use crate::action::Action;
 use crate::digest::Digest;
 
 pub use rules::{PolicyError, parse};
+pub use terms::{Approvers, DEFAULT_APPROVER, Grant, ROLES, Terms, is_object_id};
 
 /// The rules that ship with the product.
 pub const DEFAULT_POLICY: &str = include_str!("../../policies/default.toml");
@@ -89,7 +91,7 @@ pub struct Verdict {
     pub policy: Digest,
     /// Who has to approve, and how; only where the outcome is `ask`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub terms: Option<approval::Terms>,
+    pub terms: Option<Terms>,
 }
 
 /// Leave to perform one exact action. Only a decision makes one; performing it uses it up.
@@ -143,7 +145,7 @@ impl Policy {
             rules: deciding.iter().map(|rule| rule.id.clone()).collect(),
             message,
             policy: self.hash.clone(),
-            terms: (outcome == Outcome::Ask).then(approval::Terms::default),
+            terms: (outcome == Outcome::Ask).then(Terms::default),
         }
     }
 
