@@ -24,5 +24,6 @@ pub mod policy;
 pub mod simulator;
 pub mod telemetry;
 pub mod tools;
+pub mod weaken;
 pub mod web;
 pub mod worker;

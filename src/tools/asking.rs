@@ -9,7 +9,7 @@ use crate::mask::Origin;
 use crate::policy::approval::{
     Approval, Change, MAX_OPEN, MAX_PER_HOUR, Proof, Request, Source, Use, Who, resource,
 };
-use crate::policy::{Facts, Verdict};
+use crate::policy::{Facts, Label, TaintSource, Verdict};
 
 /// An hour, in microseconds.
 const HOUR: i64 = 3_600_000_000;
@@ -143,7 +143,6 @@ impl Gate<'_> {
             digest,
             target,
             taint: sources(&facts),
-            facts,
             verdict,
             requested_by: self.instructor(),
             agent,
@@ -237,8 +236,24 @@ fn same(known: &Approval, action: &Action) -> bool {
 }
 
 /// Texts of others that the run had read.
-fn sources(_facts: &Facts) -> Vec<Source> {
-    Vec::new()
+fn sources(facts: &Facts) -> Vec<Source> {
+    let author = |source: &TaintSource| {
+        let (id, name) = (source.author_id.clone(), source.author.clone());
+        let account = name.clone().filter(|name| name.contains('@'));
+        (id.is_some() || name.is_some()).then(|| Who {
+            name: name.unwrap_or_default(),
+            account,
+            ids: id.into_iter().collect(),
+        })
+    };
+    let of_others = facts.taint_sources.iter().filter(|source| source.label >= Label::Internal);
+    of_others
+        .map(|source| Source {
+            what: format!("{} {}", source.kind.replace('_', " "), source.object),
+            url: source.url.clone(),
+            author: author(source),
+        })
+        .collect()
 }
 
 /// What a person should look at twice; computed, never the model's words.
@@ -251,9 +266,23 @@ fn flags(action: &Action, facts: &Facts) -> Vec<String> {
             flags.push(format!("Deletes {deleted} files."));
         }
     }
-    if facts.paths.iter().any(|path| path.to_lowercase().contains("pipeline") || path.contains("workflows/"))
-    {
+    if facts.touches_ci {
         flags.push("Changes what build machines do.".to_owned());
+    }
+    if facts.hidden_characters {
+        flags.push("New text hides characters or turns its direction.".to_owned());
+    }
+    if !facts.new_hosts.is_empty() {
+        flags.push(format!("Points to hosts that are not listed: {}.", facts.new_hosts.join(", ")));
+    }
+    if !facts.special.is_empty() {
+        flags.push(format!("Changes files that act beyond themselves: {}.", facts.special.join(", ").replace('_', " ")));
+    }
+    if !facts.quotes.is_empty() {
+        flags.push(format!("Quotes at length: {}.", facts.quotes.join(", ")));
+    }
+    if facts.outside_plan {
+        flags.push("Is not among what the event that began this run is about.".to_owned());
     }
     flags
 }

@@ -208,7 +208,7 @@ impl<'a> Gate<'a> {
         if is_known || self.carries_out(&action).await? {
             return Ok(());
         }
-        let verdict = self.toolbox.policy.decide(&facts);
+        let verdict = self.toolbox.policy.decide(&facts).on(&facts);
         match verdict.outcome {
             Judged::Allow => Ok(()),
             Judged::Deny => self.refuse(action.kind(), verdict).await,

@@ -111,7 +111,9 @@ fn defines_builds(path: &str) -> bool {
         || path.starts_with("/.github/workflows/")
 }
 
-fn never(action: &Action, touches_builds: bool) -> bool {
+fn never(approval: &Approval) -> bool {
+    let action = approval.action();
+    let touches_builds = approval.request.verdict.facts.as_ref().is_some_and(|facts| facts.touches_ci);
     let paths = match action {
         Action::Push { changes, .. } => changes.iter().flat_map(FileChange::paths).collect(),
         _ => Vec::new(),
@@ -130,7 +132,7 @@ pub(super) fn open(
     if asked.kind == Grant::Once {
         return Ok(None);
     }
-    if decision.break_glass.is_some() || never(approval.action(), false) {
+    if decision.break_glass.is_some() || never(approval) {
         return no("This has to be looked at each time: approve it once.");
     }
     if asked.kind > approval.request.terms().grant {

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Facts, Outcome, Verdict};
+use super::{Outcome, Verdict};
 use crate::action::Action;
 use crate::digest::Digest;
 
@@ -144,9 +144,7 @@ pub struct Request {
     pub digest: Digest,
     /// The version of what it changes; compared again before it is carried out.
     pub target: Target,
-    /// What was known about it.
-    pub facts: Facts,
-    /// What the judge said.
+    /// What the judge said, and on which facts.
     pub verdict: Verdict,
     /// Who gave the order behind the run.
     pub requested_by: Who,

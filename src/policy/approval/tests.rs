@@ -50,13 +50,12 @@ fn request(action: &Action, terms: Terms) -> Request {
         action: action.for_record(),
         digest: digest.clone(),
         target: Target { what: "branch".into(), version: "v1".into(), url: None },
-        facts: Facts::default(),
         verdict: Verdict {
             outcome: Outcome::Ask,
             rules: vec!["ci".into()],
-            message: String::new(),
             policy: digest,
             terms: Some(terms),
+            ..Verdict::default()
         },
         requested_by: Who { name: "bob".into(), ..Who::default() },
         agent: vec!["id-agent".into(), "agent@contoso.example".into()],

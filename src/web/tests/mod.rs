@@ -224,7 +224,7 @@ fn denied(step: u32, action: &str) -> Entry {
         rules: vec!["protected-branches".into()],
         message: "Only branches under agent/ are written.".into(),
         policy: crate::digest::Digest::of("t", b""),
-        terms: None,
+        ..Verdict::default()
     };
     Entry::Decided { step, action: action.into(), verdict }
 }
