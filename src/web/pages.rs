@@ -23,6 +23,8 @@ struct Home {
     shell: Shell,
     runs: Vec<RunLine>,
     text: String,
+    /// Sentences that can be sent with one press, each with what happens then.
+    offers: Vec<(String, String)>,
     trouble: Option<Problem>,
     max_chars: usize,
 }
@@ -124,7 +126,14 @@ async fn home_page(
     let runs = rows.iter().map(RunLine::from).collect();
     let status = trouble.as_ref().map(|problem| problem.status);
     let shell = Shell::new(app, viewer, "new", "New conversation");
-    let mut response = page(&Home { shell, runs, text, trouble, max_chars: MAX_INSTRUCTION_CHARS })?;
+    let mut response = page(&Home {
+        shell,
+        runs,
+        text,
+        offers: app.state.config.offers.clone(),
+        trouble,
+        max_chars: MAX_INSTRUCTION_CHARS,
+    })?;
     *response.status_mut() = status.unwrap_or(StatusCode::OK);
     Ok(response)
 }

@@ -77,6 +77,7 @@ fn settings() -> config::Web {
             "Create an issue titled 'Fix login timeout', push a fix to a new branch, and open a PR for it."
                 .into(),
         ),
+        offers: Vec::new(),
     }
 }
 
