@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::held::{Approvals, Held};
+use crate::event::Trigger;
 use crate::journal::{Call, Entry, Logged, Person, Status, Usage, WaitingFor};
 use crate::model::{Conversation, ConversationError, Message, ToolCall};
 use crate::tools::{ASK_PERSON, EarlierWrite};
@@ -81,6 +82,8 @@ pub struct Order {
     pub repository: String,
     /// What it is about.
     pub subject: Option<String>,
+    /// What in Azure DevOps began it.
+    pub trigger: Option<Trigger>,
 }
 
 /// A run, folded from its log.
@@ -154,12 +157,13 @@ impl RunState {
     pub fn apply(&mut self, logged: &Logged) {
         self.read_to = logged.seq;
         match &logged.entry {
-            Entry::Created { requested_by, project, repository, subject, .. } => {
+            Entry::Created { requested_by, project, repository, subject, trigger, .. } => {
                 self.order = Some(Order {
                     requested_by: requested_by.clone(),
                     project: project.clone(),
                     repository: repository.clone(),
                     subject: subject.clone(),
+                    trigger: trigger.clone(),
                 });
             }
             Entry::Message { text, .. } => self.message(logged.seq, text),

@@ -41,6 +41,12 @@ pub enum Command {
         after_help = "Exit status: 0 nothing failed, 1 something did.\n\nExample:\n  ado-coworker doctor\n  ado-coworker doctor --json"
     )]
     Doctor(Told),
+    /// Make the co-worker exist in Entra and Azure DevOps, or take it away again.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  ado-coworker setup plan\n  ado-coworker setup apply\n  ado-coworker setup teardown"
+    )]
+    Setup(super::setup::Command),
     /// Look at the agent user's token.
     #[command(
         subcommand,

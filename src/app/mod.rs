@@ -4,6 +4,7 @@ pub mod cli;
 mod demo;
 mod doctor;
 mod run;
+mod setup;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +23,7 @@ use crate::agent::{Agent, PromptFacts};
 use crate::clock::Clock;
 use crate::config::{self, AgentUser, Config};
 use crate::doctor::Doctor;
+use crate::identity::people::People;
 use crate::identity::{Audience, Identity};
 use crate::journal::Journal;
 use crate::mask::Masker;
@@ -50,6 +52,7 @@ pub async fn run_command(command: cli::Command) -> anyhow::Result<u8> {
         cli::Command::Run(options) => run::run(options, stop).await,
         cli::Command::Simulate(options) => demo::simulate(options, stop).await,
         cli::Command::Doctor(told) => doctor::doctor(&told).await,
+        cli::Command::Setup(command) => setup::setup(command).await,
         cli::Command::Token(cli::Token::Show(told)) => doctor::show_token(&told).await,
         cli::Command::Healthcheck => healthcheck().await,
     }
@@ -119,6 +122,7 @@ pub struct App {
     config: Config,
     identity: Arc<Identity>,
     policy: Arc<Policy>,
+    people: Option<Arc<People>>,
     http: reqwest::Client,
     clock: Clock,
 }
@@ -168,7 +172,9 @@ impl App {
         };
         let agent = Agent::new(journal.clone(), model, toolbox, clock.clone(), facts)?;
         let worker = Worker::new(journal.clone(), Arc::new(agent));
-        Ok(Self { journal, worker, config, identity, policy, http, clock })
+        let sign_in = config.sign_in.as_ref();
+        let people = sign_in.map(|own| People::new(own, own_names(&config), http.clone(), clock.clone()));
+        Ok(Self { journal, worker, config, identity, policy, people, http, clock })
     }
 
     fn web_state(&self, closing: CancellationToken) -> web::State {
@@ -183,6 +189,8 @@ impl App {
                 repository: self.config.azure_devops.repository.clone(),
             },
             model: self.config.model.deployment.clone(),
+            people: self.people.clone(),
+            agents: own_names(&self.config).into(),
             who: Arc::new(move || {
                 let who = identity.who()?;
                 Some(web::WhoShown {
@@ -221,6 +229,15 @@ impl App {
         tasks.wait().await;
         served.context("serving the page")
     }
+}
+
+/// Ids and names of the agent: a token that names one is not a person's.
+fn own_names(config: &Config) -> Vec<String> {
+    let user = match &config.identity.agent_user {
+        AgentUser::Username(name) => name.clone(),
+        AgentUser::ObjectId(id) => id.to_string(),
+    };
+    vec![config.identity.agent_identity_id.clone(), user]
 }
 
 /// The secrets that this process was given: never to be seen in what it reads or writes.

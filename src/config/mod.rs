@@ -5,6 +5,7 @@
 
 mod check;
 mod people;
+mod triggers;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use people::{Cloud, Profile, Role, RoleGroups, SignIn};
+pub use triggers::Triggers;
 
 /// Time to open a connection to an outside system.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,6 +41,8 @@ pub struct Config {
     pub sign_in: Option<SignIn>,
     /// How strict this process is with itself.
     pub profile: Profile,
+    /// How events are found.
+    pub triggers: Triggers,
     /// The journal, `sqlite:<path>`.
     pub database_url: String,
     /// Rule file; none means the rules that ship.
@@ -170,6 +174,7 @@ pub const NAMES: &[&str] = &[
     "PUBLIC_URL",
     "WEBHOOK_USERNAME",
     "WEBHOOK_PASSWORD",
+    "TRIGGERS",
     "POLICY_FILE",
     "NOTIFY_URL",
     "SIGN_IN_CLIENT_ID",
@@ -180,7 +185,7 @@ pub const NAMES: &[&str] = &[
     "GRAPH_URL",
 ];
 /// Names read besides those in [`NAMES`]: they change how the process presents itself.
-pub const MORE_NAMES: [&str; 2] = ["NOTICE", "LOG"];
+pub const MORE_NAMES: [&str; 3] = ["NOTICE", "LOG", "SETUP_CLIENT_ID"];
 /// Settings whose value may come from a file named by `<NAME>_FILE`.
 pub const SECRET_NAMES: [&str; 3] = ["AZURE_OPENAI_API_KEY", "WEBHOOK_PASSWORD", "NOTIFY_URL"];
 /// Beginnings of names that belong to the sidecar and must not be in our environment.

@@ -13,6 +13,7 @@ mod claims;
 mod device;
 mod error;
 mod explain;
+pub mod people;
 mod probe;
 mod sidecar;
 

@@ -21,7 +21,9 @@ mod markdown;
 mod pages;
 mod problem;
 mod ready;
+mod sessions;
 mod shown;
+mod sign_in;
 mod steps;
 mod stream;
 mod text;
@@ -43,6 +45,7 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::config;
+use crate::identity::people::People;
 use crate::journal::Journal;
 
 pub use doctor::{CheckShown, Checkup};
@@ -66,6 +69,10 @@ pub struct State {
     pub organization: Organization,
     /// Name of the model deployment, as configured.
     pub model: String,
+    /// How people sign in, where they do.
+    pub people: Option<Arc<People>>,
+    /// Ids and names of the co-worker itself: a token that names one is never a person's.
+    pub agents: Arc<[String]>,
     /// Says who the co-worker is, once that has been verified.
     pub who: Who,
     /// Goes through everything that the co-worker needs.
@@ -113,7 +120,7 @@ impl State {
 
     /// Whether people can sign in.
     fn has_sign_in(&self) -> bool {
-        false
+        self.people.is_some()
     }
 }
 
@@ -121,6 +128,7 @@ impl State {
 struct App {
     state: State,
     watchers: Arc<tokio::sync::Semaphore>,
+    sessions: sessions::Sessions,
     checked: doctor::Last,
 }
 
@@ -177,6 +185,9 @@ fn page_routes() -> Router<Arc<App>> {
         .route("/events/{id}", get(pages::event))
         .route("/events/{id}/redeliver", post(pages::redeliver))
         .route("/doctor", get(doctor::page).post(doctor::again))
+        .route("/sign-in", get(sign_in::begin))
+        .route("/sign-in/callback", get(sign_in::finish))
+        .route("/sign-out", post(sign_in::end))
         .route("/static/app.css", get(assets::css))
         .route("/static/app.js", get(assets::js))
         .route("/static/icon.svg", get(assets::icon))
@@ -187,6 +198,7 @@ pub fn router(state: State) -> Router {
     let app = Arc::new(App {
         state,
         watchers: Arc::new(tokio::sync::Semaphore::new(MAX_WATCHERS)),
+        sessions: sessions::Sessions::default(),
         checked: doctor::Last::default(),
     });
     let router = api_routes().into_iter().fold(page_routes(), |r, route| r.route(route.path, route.answers));

@@ -96,6 +96,7 @@ pub(super) fn problem(app: &App, viewer: &Viewer, problem: &Problem) -> Response
         StatusCode::NOT_FOUND => "Not found",
         StatusCode::SERVICE_UNAVAILABLE => "Not available right now",
         StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "Refused",
+        StatusCode::UNAUTHORIZED => "Sign in first",
         StatusCode::CONFLICT => "Too late",
         status if status.is_client_error() => "That did not work",
         _ => "Something went wrong",
