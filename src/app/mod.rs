@@ -30,7 +30,7 @@ use crate::journal::Journal;
 use crate::mask::Masker;
 use crate::model::{BearerSource, Model};
 use crate::policy::{self, Policy};
-use crate::tools::Toolbox;
+use crate::tools::{Notifier, Toolbox};
 use crate::worker::Worker;
 use crate::{azure_devops, telemetry, web};
 
@@ -164,7 +164,10 @@ impl App {
             repository: config.azure_devops.repository.clone(),
         };
         let masker = Arc::new(Masker::new(own_secrets(&config))?);
-        let toolbox = Toolbox::new(azure.clone(), policy.clone(), served, public_url, clock.clone(), masker);
+        let notifier = config.notify_url.clone();
+        let notifier = notifier.map(|url| Notifier::new(url, http.clone(), clock.clone()));
+        let toolbox = Toolbox::new(azure.clone(), policy.clone(), served, public_url, clock.clone(), masker)
+            .notifying(notifier);
         let facts = PromptFacts {
             organization_url: config.azure_devops.organization_url.to_string(),
             agent_user: match &config.identity.agent_user {

@@ -108,6 +108,8 @@ impl Check<'_> {
             self.check_openness(web, sign_in.is_some());
         }
         let policy_file = self.settings.get("POLICY_FILE").map(PathBuf::from);
+        let notify_url = self.url("NOTIFY_URL", "for example https://example.com/hooks/approvals");
+        let notify_url = notify_url.map(|url| SecretString::from(String::from(url)));
         Some(Config {
             azure_devops: azure_devops?,
             identity: identity?,
@@ -118,6 +120,7 @@ impl Check<'_> {
             profile: profile?,
             database_url: SecretString::from(database_url),
             policy_file,
+            notify_url,
             foreign: self.settings.foreign.clone(),
         })
     }
@@ -226,6 +229,7 @@ impl Check<'_> {
             always_local: false,
             role_groups,
             suggestion: None,
+            offers: Vec::new(),
         })
     }
 }

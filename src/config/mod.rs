@@ -47,6 +47,8 @@ pub struct Config {
     pub database_url: SecretString,
     /// Rule file; none means the rules that ship.
     pub policy_file: Option<PathBuf>,
+    /// Where chat tools are told of approvals; its path may hold a secret.
+    pub notify_url: Option<SecretString>,
     /// What else is in the environment and does not belong there.
     pub foreign: Foreign,
 }
@@ -117,6 +119,8 @@ pub struct Web {
     pub role_groups: RoleGroups,
     /// The sentence that stands in the box at first.
     pub suggestion: Option<String>,
+    /// Other sentences that can be sent with one press, each with what happens then.
+    pub offers: Vec<(String, String)>,
 }
 
 /// Basic credentials of the service hooks.
@@ -172,6 +176,7 @@ pub const NAMES: &[&str] = &[
     "WEBHOOK_PASSWORD",
     "TRIGGERS",
     "POLICY_FILE",
+    "NOTIFY_URL",
     "SIGN_IN_CLIENT_ID",
     "ROLE_GROUPS",
     "PROFILE",
@@ -182,7 +187,7 @@ pub const NAMES: &[&str] = &[
 /// Names read besides those in [`NAMES`]: they change how the process presents itself.
 pub const MORE_NAMES: [&str; 3] = ["NOTICE", "LOG", "SETUP_CLIENT_ID"];
 /// Settings whose value may come from a file named by `<NAME>_FILE`.
-pub const SECRET_NAMES: [&str; 3] = ["AZURE_OPENAI_API_KEY", "DATABASE_URL", "WEBHOOK_PASSWORD"];
+pub const SECRET_NAMES: [&str; 4] = ["AZURE_OPENAI_API_KEY", "DATABASE_URL", "WEBHOOK_PASSWORD", "NOTIFY_URL"];
 /// Beginnings of names that belong to the sidecar and must not be in our environment.
 const FOREIGN_SECRETS: [&str; 2] = ["BLUEPRINT_CLIENT_SECRET", "AzureAd__"];
 

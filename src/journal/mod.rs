@@ -14,6 +14,7 @@
 //! same number and meaning in `migrations/sqlite` and `migrations/postgres`. What an entry of a log
 //! means for its run's row is in `standing.rs`.
 
+mod approvals;
 mod chain;
 mod command;
 mod feed;

@@ -4,6 +4,7 @@
 //! (`$1`), and nothing here may be true of one back end only.
 
 mod append;
+mod approvals;
 mod claim;
 mod intake;
 mod read;
@@ -18,6 +19,7 @@ use crate::journal::JournalError;
 use crate::journal::command::{Answer, Command};
 use crate::journal::standing::Told;
 
+pub(in crate::journal) use approvals::{approval, approvals, asked_since, open_grants};
 pub(in crate::journal) use read::{
     active_run_about, newest_run_about, first_fault, intake, intake_row, log, record, run, runs, unfinished,
 };
