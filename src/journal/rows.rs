@@ -196,16 +196,8 @@ impl IntakeStatus {
     }
 
     /// Every fate.
-    pub const ALL: [Self; 7] = [
-            Self::Received,
-            Self::Ignored,
-            Self::Merged,
-            Self::Running,
-            Self::Done,
-            Self::Failed,
-            Self::Parked,
-        ];
-
+    pub const ALL: [Self; 7] =
+        [Self::Received, Self::Ignored, Self::Merged, Self::Running, Self::Done, Self::Failed, Self::Parked];
 
     /// The fate with this name.
     pub fn parse(text: &str) -> Option<Self> {

@@ -217,6 +217,17 @@ pub fn router(state: State) -> Router {
     guard::around(router, &app).with_state(app)
 }
 
+/// What a process serves that only works the queue: whether it is well.
+pub fn health_router(state: State) -> Router {
+    let app = Arc::new(App {
+        state,
+        watchers: Arc::new(tokio::sync::Semaphore::new(0)),
+        checked: doctor::Last::default(),
+    });
+    let router = Router::new().route("/healthz", get(ready::health)).route("/readyz", get(ready::readiness));
+    router.with_state(app)
+}
+
 /// Serves until `shutdown` is cancelled, then lets requests under way end for a few seconds.
 ///
 /// # Errors

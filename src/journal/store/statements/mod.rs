@@ -21,7 +21,7 @@ use crate::journal::standing::Told;
 
 pub(in crate::journal) use approvals::{approval, approvals, asked_since, open_grants};
 pub(in crate::journal) use read::{
-    active_run_about, newest_run_about, first_fault, intake, intake_row, log, record, run, runs, unfinished,
+    active_run_about, first_fault, intake, intake_row, log, newest_run_about, record, run, runs, unfinished,
 };
 pub(in crate::journal) use seen::{active_subjects, mark_of, runs_from_events, seen, seen_of};
 
@@ -98,6 +98,7 @@ impl Transaction<'_> {
             Command::See { event, seen } => self.see(event, seen).await,
             Command::Mark { name, value, keep } => self.mark(name, *value, *keep).await,
             Command::TakeTurn { name, every } => self.take_turn(name, *every).await,
+            Command::Sweep { older_than, most } => self.sweep(*older_than, *most).await,
             Command::Redeliver { id } => self.redeliver(id).await,
         }
     }
