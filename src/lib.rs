@@ -21,6 +21,7 @@ pub mod journal;
 pub mod mask;
 pub mod model;
 pub mod policy;
+pub mod setup;
 pub mod simulator;
 pub mod telemetry;
 pub mod tools;

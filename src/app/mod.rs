@@ -3,7 +3,9 @@
 pub mod cli;
 mod demo;
 mod doctor;
+mod login;
 mod run;
+mod setup;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,6 +24,7 @@ use crate::agent::{Agent, PromptFacts};
 use crate::clock::Clock;
 use crate::config::{self, AgentUser, Config};
 use crate::doctor::Doctor;
+use crate::identity::people::People;
 use crate::identity::{Audience, Identity};
 use crate::journal::Journal;
 use crate::mask::Masker;
@@ -50,7 +53,11 @@ pub async fn run_command(command: cli::Command) -> anyhow::Result<u8> {
         cli::Command::Run(options) => run::run(options, stop).await,
         cli::Command::Simulate(options) => demo::simulate(options, stop).await,
         cli::Command::Doctor(told) => doctor::doctor(&told).await,
+        cli::Command::Setup(command) => setup::setup(command).await,
         cli::Command::Token(cli::Token::Show(told)) => doctor::show_token(&told).await,
+        cli::Command::Login => login::login(stop).await,
+        cli::Command::Logout => login::logout(),
+        cli::Command::Whoami(told) => login::whoami(&told).await,
         cli::Command::Healthcheck => healthcheck().await,
     }
 }
@@ -119,6 +126,8 @@ pub struct App {
     config: Config,
     identity: Arc<Identity>,
     policy: Arc<Policy>,
+    people: Option<Arc<People>>,
+    azure: azure_devops::Client,
     http: reqwest::Client,
     clock: Clock,
 }
@@ -155,7 +164,7 @@ impl App {
             repository: config.azure_devops.repository.clone(),
         };
         let masker = Arc::new(Masker::new(own_secrets(&config))?);
-        let toolbox = Toolbox::new(azure, policy.clone(), served, public_url, clock.clone(), masker);
+        let toolbox = Toolbox::new(azure.clone(), policy.clone(), served, public_url, clock.clone(), masker);
         let facts = PromptFacts {
             organization_url: config.azure_devops.organization_url.to_string(),
             agent_user: match &config.identity.agent_user {
@@ -166,7 +175,24 @@ impl App {
         let instructors = config.web.role_groups.of(config::Role::Instructor).to_vec();
         let agent = Agent::new(journal.clone(), model, toolbox, clock.clone(), facts, instructors)?;
         let worker = Worker::new(journal.clone(), Arc::new(agent));
-        Ok(Self { journal, worker, config, identity, policy, http, clock })
+        let sign_in = config.sign_in.as_ref();
+        let people = sign_in.map(|own| People::new(own, own_names(&config), http.clone(), clock.clone()));
+        Ok(Self { journal, worker, config, identity, policy, people, azure, http, clock })
+    }
+
+    /// Asks Azure DevOps on a person's behalf, where the blueprint lets the agent identity do that.
+    fn rights(&self) -> Option<web::Rights> {
+        self.config.sign_in.as_ref()?.blueprint_id.as_ref()?;
+        let (azure, project) = (self.azure.clone(), self.config.azure_devops.project.clone());
+        Some(Arc::new(move |oid, token| {
+            let (azure, project) = (azure.clone(), project.clone());
+            Box::pin(async move {
+                azure.is_seen_by(&project, &token, &oid).await.map_err(|error| {
+                    tracing::warn!(%error, "somebody's own rights cannot be checked");
+                    error.to_string()
+                })
+            })
+        }))
     }
 
     fn web_state(&self, closing: CancellationToken) -> web::State {
@@ -181,6 +207,9 @@ impl App {
                 repository: self.config.azure_devops.repository.clone(),
             },
             model: self.config.model.deployment.clone(),
+            people: self.people.clone(),
+            agents: own_names(&self.config).into(),
+            rights: self.rights(),
             who: Arc::new(move || {
                 let who = identity.who()?;
                 Some(web::WhoShown {
@@ -220,6 +249,15 @@ impl App {
         tasks.wait().await;
         served.context("serving the page")
     }
+}
+
+/// Ids and names of the agent: a token that names one is not a person's.
+fn own_names(config: &Config) -> Vec<String> {
+    let user = match &config.identity.agent_user {
+        AgentUser::Username(name) => name.clone(),
+        AgentUser::ObjectId(id) => id.to_string(),
+    };
+    vec![config.identity.agent_identity_id.clone(), user]
 }
 
 /// The secrets that this process was given: never to be seen in what it reads or writes.

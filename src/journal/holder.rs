@@ -1,5 +1,6 @@
 //! Writing as the holder of a run.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Claim, Entry, Journal, JournalError, Logged, MAX_SILENCE, PAGE, RunId};
@@ -37,6 +38,12 @@ impl Holder {
     /// The claim.
     pub fn claim(&self) -> &Claim {
         &self.claim
+    }
+
+    /// Asked right before something is done that cannot be taken back: whether the run is still held.
+    pub fn guard(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
+        let (journal, claim) = (self.journal.clone(), self.claim.clone());
+        Arc::new(move || journal.holds(&claim))
     }
 
     /// Writes entries, synced when this returns. False: others had added words that the holder has

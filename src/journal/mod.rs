@@ -23,6 +23,7 @@ mod log;
 mod read;
 mod rows;
 mod seen;
+mod sole;
 mod standing;
 mod store;
 mod view;
@@ -32,8 +33,9 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -69,6 +71,8 @@ pub struct Journal {
     readers: Readers,
     bus: Arc<feed::Bus>,
     limits: Arc<Limits>,
+    /// The runs that this process holds: the fence, and until when by its own steady clock.
+    held: Arc<Mutex<HashMap<RunId, (i64, Instant)>>>,
     /// Ends the task that listens to other replicas.
     _listening: Option<Arc<DropGuard>>,
 }
@@ -93,6 +97,7 @@ impl Journal {
                 readers: Readers::Postgres(readers),
                 bus,
                 limits: Arc::default(),
+                held: Arc::default(),
                 _listening: Some(Arc::new(stop.drop_guard())),
             });
         }
@@ -102,6 +107,7 @@ impl Journal {
             readers: Readers::Sqlite(readers),
             bus,
             limits: Arc::default(),
+            held: Arc::default(),
             _listening: None,
         })
     }

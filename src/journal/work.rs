@@ -1,6 +1,7 @@
 //! Runs: made, taken, written to, given back.
 
-use std::time::Duration;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, watch};
 
@@ -156,10 +157,30 @@ impl Journal {
     ) -> Result<Option<Claim>, JournalError> {
         let limits = self.limits.as_ref().clone();
         let command = Command::Claim { run, holder: holder.to_owned(), lease, limits };
+        let until = Instant::now() + lease;
         match self.writer.write(command).await? {
-            Answer::Claimed(claim) => Ok(claim),
+            Answer::Claimed(claim) => {
+                if let Some(claim) = &claim {
+                    self.held_until(claim, Some(until));
+                }
+                Ok(claim)
+            }
             _ => Err(JournalError::Closed),
         }
+    }
+
+    /// Whether this process surely still holds a run: by its own steady clock, counted from before
+    /// the lease was asked for. A process that stood still past its lease learns it here.
+    pub fn holds(&self, claim: &Claim) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get(&claim.run).is_some_and(|(fence, until)| *fence == claim.fence && Instant::now() < *until)
+    }
+
+    fn held_until(&self, claim: &Claim, until: Option<Instant>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        held.retain(|run, (_, until)| *run != claim.run && *until > now);
+        held.extend(until.map(|until| (claim.run.clone(), (claim.fence, until))));
     }
 
     /// Holds a run for another `lease` from now. False when it is no longer ours.
@@ -167,7 +188,10 @@ impl Journal {
     /// # Errors
     /// When the store fails.
     pub async fn renew(&self, claim: &Claim, lease: Duration) -> Result<bool, JournalError> {
-        self.done(Command::Renew { claim: claim.clone(), lease }).await
+        let until = Instant::now() + lease;
+        let held = self.done(Command::Renew { claim: claim.clone(), lease }).await?;
+        self.held_until(claim, held.then_some(until));
+        Ok(held)
     }
 
     /// Gives a run back to the queue.

@@ -9,7 +9,7 @@ use super::input::{FormText, MAX_INSTRUCTION_CHARS, RunPath, Window};
 use super::problem::Problem;
 use super::shown::{EventLine, RunLine, RunShown, Shell};
 use super::viewer::Viewer;
-use super::{App, Shared, api, events as intake};
+use super::{App, Shared, api, events as intake, rights};
 use crate::config::Role;
 use crate::journal::{IntakeStatus, RunId};
 
@@ -110,6 +110,7 @@ pub(super) fn problem(app: &App, viewer: &Viewer, problem: &Problem) -> Response
         StatusCode::NOT_FOUND => "Not found",
         StatusCode::SERVICE_UNAVAILABLE => "Not available right now",
         StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST => "Refused",
+        StatusCode::UNAUTHORIZED => "Sign in first",
         StatusCode::CONFLICT => "Too late",
         status if status.is_client_error() => "That did not work",
         _ => "Something went wrong",
@@ -166,6 +167,9 @@ pub(super) async fn start(
     viewer: Viewer,
     FormText(text): FormText,
 ) -> Result<Response, Problem> {
+    if let Err(trouble) = rights::check(&app, &viewer).await {
+        return home_page(&app, &viewer, text, Some(trouble)).await;
+    }
     match api::start(&app.state, &viewer, &text).await {
         Ok(id) => Ok(Redirect::to(&format!("/runs/{id}")).into_response()),
         // What was typed is not lost.
@@ -211,6 +215,9 @@ pub(super) async fn message(
     RunPath(id): RunPath,
     FormText(text): FormText,
 ) -> Result<Response, Problem> {
+    if let Err(trouble) = rights::check(&app, &viewer).await {
+        return run_page(&app, &viewer, &id, text, Some(trouble)).await;
+    }
     match api::say(&app.state, &viewer, &id, &text).await {
         Ok(seq) => Ok(Redirect::to(&format!("/runs/{id}#step-{seq}")).into_response()),
         Err(trouble) => run_page(&app, &viewer, &id, text, Some(trouble)).await,

@@ -7,13 +7,16 @@
 )]
 
 mod bad_input;
+mod chaos;
 mod clients;
 mod conformance;
+mod crash;
 mod doctor;
 mod effects;
 mod files;
 mod harness;
 mod hostile;
+mod people;
 mod house;
 mod intake;
 mod journal;
@@ -21,5 +24,7 @@ mod main_job;
 mod postgres;
 mod random_operations;
 mod recorder;
+mod setup;
+mod simulation;
 mod steering;
 mod tools;

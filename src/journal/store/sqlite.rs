@@ -9,6 +9,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use super::{ACQUIRE_TIMEOUT, Backend, Committed, Fault, READERS, Unsure, migration_fault};
 use crate::clock::Clock;
 use crate::journal::JournalError;
+use crate::journal::sole::Presence;
 use crate::journal::command::Command;
 use crate::journal::standing::Told;
 
@@ -49,6 +50,27 @@ pub(in crate::journal) mod statements;
 pub(in crate::journal) struct Sqlite {
     options: SqliteConnectOptions,
     clock: Clock,
+    /// Held as long as this process has the file.
+    _presence: Option<Presence>,
+}
+
+/// Comes to the file; whatever was held when nobody else is there is due at once.
+async fn take_from_the_dead(
+    options: &SqliteConnectOptions,
+    db: &mut Connection,
+    clock: &Clock,
+) -> anyhow::Result<Option<Presence>> {
+    let Some((presence, alone)) = Presence::enter(options.get_filename())? else { return Ok(None) };
+    if alone {
+        let now = clock.now().as_microsecond();
+        for sql in [
+            "UPDATE runs SET lease_until = $1, due_at = $1 WHERE status = 'running' AND due_at > $1",
+            "UPDATE intake SET due_at = $1 WHERE status = 'received' AND holder IS NOT NULL AND due_at > $1",
+        ] {
+            sqlx::query(sql).bind(now).execute(&mut *db).await?;
+        }
+    }
+    Ok(Some(presence.settle().await?))
 }
 
 /// Options for the file that `url` names.
@@ -103,7 +125,8 @@ impl Sqlite {
             .connect_with(options.clone().read_only(true))
             .await
             .map_err(|e| fault(&e))?;
-        Ok((Self { options, clock }, readers))
+        let presence = take_from_the_dead(&options, &mut one, &clock).await.map_err(|e| fault(&e))?;
+        Ok((Self { options, clock, _presence: presence }, readers))
     }
 
     /// The store's time: the process's own.

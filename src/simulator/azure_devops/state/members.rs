@@ -76,6 +76,13 @@ impl World {
         });
         person.licence = licence;
         self.data.left.remove(&id);
+        self.enter_projects(id, projects);
+        self.record(actor, "member.added", format!("member/{id}"));
+        Ok(id)
+    }
+
+    /// Puts a member into groups of projects.
+    pub fn enter_projects(&mut self, id: Uuid, projects: &[(Uuid, Group)]) {
         for (project, group) in projects {
             if let Some(project) = self.data.projects.get_mut(project) {
                 project.members.insert(id);
@@ -85,8 +92,7 @@ impl World {
                 Group::Contributor => self.data.readers.remove(&(*project, id)),
             };
         }
-        self.record(actor, "member.added", format!("member/{id}"));
-        Ok(id)
+        self.touch();
     }
 
     /// Ends a membership. What the person did stays theirs.
