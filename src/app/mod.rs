@@ -5,6 +5,7 @@ mod demo;
 mod doctor;
 mod login;
 mod run;
+mod token;
 mod setup;
 
 use std::net::SocketAddr;
@@ -54,7 +55,7 @@ pub async fn run_command(command: cli::Command) -> anyhow::Result<u8> {
         cli::Command::Simulate(options) => demo::simulate(options, stop).await,
         cli::Command::Doctor(told) => doctor::doctor(&told).await,
         cli::Command::Setup(command) => setup::setup(command).await,
-        cli::Command::Token(cli::Token::Show(told)) => doctor::show_token(&told).await,
+        cli::Command::Token(cli::Token::Show(told)) => token::show(&told).await,
         cli::Command::Login => login::login(stop).await,
         cli::Command::Logout => login::logout(),
         cli::Command::Whoami(told) => login::whoami(&told).await,
