@@ -5,8 +5,8 @@ mod demo;
 mod doctor;
 mod login;
 mod run;
-mod token;
 mod setup;
+mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::clock::Clock;
 use crate::config::{self, AgentUser, Config};
 use crate::doctor::Doctor;
 use crate::identity::people::People;
-use crate::identity::{Audience, Identity};
+use crate::identity::{self, Audience, Identity};
 use crate::journal::Journal;
 use crate::mask::Masker;
 use crate::model::{BearerSource, Model};
@@ -197,6 +197,7 @@ impl App {
 
     fn web_state(&self, closing: CancellationToken) -> web::State {
         let identity = self.identity.clone();
+        let blueprint = self.config.sign_in.as_ref().and_then(|own| own.blueprint_id.clone());
         web::State {
             journal: self.journal.clone(),
             clock: self.clock.clone(),
@@ -207,14 +208,24 @@ impl App {
                 repository: self.config.azure_devops.repository.clone(),
             },
             model: self.config.model.deployment.clone(),
+            model_key: self.config.model.api_key.is_some(),
             people: self.people.clone(),
             agents: own_names(&self.config).into(),
             rights: self.rights(),
             who: Arc::new(move || {
                 let who = identity.who()?;
+                let shown = |claim: identity::Claim| web::ClaimShown {
+                    name: claim.name,
+                    value: claim.value,
+                    meaning: claim.meaning,
+                };
                 Some(web::WhoShown {
-                    agent_user: who.username.or(who.object_id)?,
+                    agent_user: who.username.or_else(|| who.object_id.clone())?,
+                    agent_user_id: who.object_id,
                     agent_identity: who.agent_identity_id,
+                    blueprint: who.blueprint_id.or_else(|| blueprint.clone()),
+                    has_agent_facets: who.has_agent_facets,
+                    claims: identity.claims().into_iter().map(shown).collect(),
                     token_expires: who.expires_at,
                 })
             }),

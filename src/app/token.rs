@@ -85,7 +85,8 @@ fn as_json(examined: &Examined, beside: &[Beside]) -> Value {
 
 fn printed(examined: &Examined, beside: &[Beside]) -> String {
     let mut text = match &examined.who {
-        Ok(_) => "The sidecar gives the agent user's token for Azure DevOps. Everything is done with it.\n".to_owned(),
+        Ok(_) => "The sidecar gives the agent user's token for Azure DevOps. Everything is done with it.\n"
+            .to_owned(),
         Err(error) => format!("This token would not be used: {error}.\n{}\n", error.remedy()),
     };
     text.push_str("Beside it, for comparison, the other kinds that an agent identity can get; nothing is done with the first.\n");
@@ -110,7 +111,8 @@ fn printed(examined: &Examined, beside: &[Beside]) -> String {
         }
         text.push('\n');
         for (whose, claims) in &columns {
-            let value = claims.iter().find(|claim| claim.name == name).map_or("-", |claim| claim.value.as_str());
+            let value =
+                claims.iter().find(|claim| claim.name == name).map_or("-", |claim| claim.value.as_str());
             text.push_str(&format!("  {whose:wide$}  {value}\n"));
         }
     }
@@ -123,7 +125,8 @@ mod tests {
 
     #[test]
     fn each_claim_is_explained_once_with_the_value_of_every_kind() {
-        let claim = |name: &str, value: &str, meaning| Claim { name: name.into(), value: value.into(), meaning };
+        let claim =
+            |name: &str, value: &str, meaning| Claim { name: name.into(), value: value.into(), meaning };
         let examined = Examined {
             who: Err(IdentityError::ParametersIgnored),
             issued_at: None,
@@ -135,14 +138,24 @@ mod tests {
                 whose: "application alone".into(),
                 claims: Ok(vec![claim("oid", "4444", "Whom it stands for."), claim("roles", "[]", "")]),
             },
-            Beside { kind: TokenKind::OnBehalfOf, whose: "on behalf of a person".into(), claims: Err("why.".into()) },
+            Beside {
+                kind: TokenKind::OnBehalfOf,
+                whose: "on behalf of a person".into(),
+                claims: Err("why.".into()),
+            },
         ];
         let text = printed(&examined, &beside);
-        assert!(text.contains("oid  Whom it stands for.\n  agent user         5555\n  application alone  4444\n"), "{text}");
+        assert!(
+            text.contains("oid  Whom it stands for.\n  agent user         5555\n  application alone  4444\n"),
+            "{text}"
+        );
         assert!(text.contains("No token on behalf of a person: why."), "{text}");
         assert!(text.contains("roles\n  agent user         -\n"), "{text}");
         let shown = as_json(&examined, &beside);
         assert_eq!(shown["beside"]["application"]["claims"][0]["value"], "4444");
-        assert_eq!((&shown["accepted"], &shown["beside"]["on_behalf_of"]["reason"]), (&json!(false), &json!("why.")));
+        assert_eq!(
+            (&shown["accepted"], &shown["beside"]["on_behalf_of"]["reason"]),
+            (&json!(false), &json!("why."))
+        );
     }
 }
