@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::future::BoxFuture;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -154,7 +154,7 @@ impl App {
         let clock = Clock::Real;
         let http = config::http_client()?;
         let policy = Arc::new(load_policy(&config)?);
-        let journal = Journal::open(&config.database_url, clock.clone()).await?;
+        let journal = Journal::open(config.database_url.expose_secret(), clock.clone()).await?;
         let identity = Identity::new(&config.identity, http.clone(), clock.clone());
         let bearer = Arc::new(ModelBearer(identity.clone()));
         let model = Model::new(&config.model, bearer, http.clone(), clock.clone());
@@ -173,7 +173,8 @@ impl App {
                 AgentUser::ObjectId(id) => id.to_string(),
             },
         };
-        let agent = Agent::new(journal.clone(), model, toolbox, clock.clone(), facts)?;
+        let instructors = config.web.role_groups.of(config::Role::Instructor).to_vec();
+        let agent = Agent::new(journal.clone(), model, toolbox, clock.clone(), facts, instructors)?;
         let worker = Worker::new(journal.clone(), Arc::new(agent));
         let sign_in = config.sign_in.as_ref();
         let people = sign_in.map(|own| People::new(own, own_names(&config), http.clone(), clock.clone()));
@@ -252,6 +253,7 @@ impl App {
         state.ready.up("worker");
         let tasks = TaskTracker::new();
         tasks.spawn(self.worker.clone().work(stop.clone()));
+        tasks.spawn(self.worker.clone().watch(self.config.triggers, stop.clone()));
         tasks.spawn(verify_identity(self.identity.clone(), stop.clone()));
         let served = web::serve(listener, web::router(state), stop.clone()).await;
         stop.cancel();

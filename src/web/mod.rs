@@ -221,10 +221,11 @@ fn page_routes() -> Router<Arc<App>> {
 
 /// Everything that is served, over `state`.
 pub fn router(state: State) -> Router {
+    let sessions = sessions::Sessions::new(state.journal.clone());
     let app = Arc::new(App {
         state,
         watchers: Arc::new(tokio::sync::Semaphore::new(MAX_WATCHERS)),
-        sessions: sessions::Sessions::default(),
+        sessions,
         rights: rights::Checked::default(),
         checked: doctor::Last::default(),
     });
