@@ -7,8 +7,8 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
-    AgentUser, AzureDevOps, Cloud, Config, Duty, Fault, Identity, Model, Profile, RoleGroups, Settings,
-    SignIn, Triggers, Web, WebhookCredentials, people,
+    Accountable, AgentUser, AzureDevOps, Cloud, Config, Duty, Fault, Identity, Model, Profile, RoleGroups,
+    Settings, SignIn, Triggers, Web, WebhookCredentials, people,
 };
 
 /// Checks every setting; the faults are all there are.
@@ -233,6 +233,10 @@ impl Check<'_> {
             local_person: "local person".to_owned(),
             always_local: false,
             role_groups,
+            accountable: Accountable {
+                owner: self.settings.get("AGENT_OWNER").map(str::to_owned),
+                sponsor: self.settings.get("AGENT_SPONSOR").map(str::to_owned),
+            },
             suggestion: None,
             offers: Vec::new(),
         })

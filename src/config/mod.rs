@@ -121,10 +121,22 @@ pub struct Web {
     pub always_local: bool,
     /// Which groups give which role.
     pub role_groups: RoleGroups,
+    /// Who answers for the agent.
+    pub accountable: Accountable,
     /// The sentence that stands in the box at first.
     pub suggestion: Option<String>,
     /// Other sentences that can be sent with one press, each with what happens then.
     pub offers: Vec<(String, String)>,
+}
+
+/// The people who answer for the agent, by name or account, as set-up recorded them: the agent's own
+/// rights do not reach to reading them from Entra.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accountable {
+    /// Who administers it.
+    pub owner: Option<String>,
+    /// Who answers for it.
+    pub sponsor: Option<String>,
 }
 
 /// Basic credentials of the service hooks.
@@ -188,6 +200,8 @@ pub const NAMES: &[&str] = &[
     "BLUEPRINT_ID",
     "AZURE_AUTHORITY_HOST",
     "GRAPH_URL",
+    "AGENT_OWNER",
+    "AGENT_SPONSOR",
 ];
 /// The journal where `DATABASE_URL` is not set.
 pub const DEFAULT_DATABASE: &str = "sqlite:data/ado-coworker.db";
