@@ -41,15 +41,46 @@ pub enum Command {
         after_help = "Exit status: 0 nothing failed, 1 something did.\n\nExample:\n  ado-coworker doctor\n  ado-coworker doctor --json"
     )]
     Doctor(Told),
+    /// Make the co-worker exist in Entra and Azure DevOps, or take it away again.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  ado-coworker setup plan\n  ado-coworker setup apply\n  ado-coworker setup teardown"
+    )]
+    Setup(super::setup::Command),
     /// Look at the agent user's token.
     #[command(
         subcommand,
         after_help = "Example:\n  ado-coworker token show\n  ado-coworker token show --json"
     )]
     Token(Token),
+    /// Copy the journal into a file, also while it is in use (SQLite).
+    #[command(
+        after_help = "The copy is whole and checked. A file that is there already is left alone.\n\nExample:\n  ado-coworker backup /backup/journal-2026-11-22.db"
+    )]
+    Backup(Backup),
+    /// Sign in at the command line, as a person, with a browser on any device.
+    #[command(
+        after_help = "The token is kept in a file that only you can read; `logout` removes it.\n\nExample:\n  ado-coworker login"
+    )]
+    Login,
+    /// Forget who signed in at the command line.
+    #[command(after_help = "Example:\n  ado-coworker logout")]
+    Logout,
+    /// Say who is signed in at the command line.
+    #[command(
+        after_help = "Exit status: 0 somebody is, 1 nobody.\n\nExample:\n  ado-coworker whoami\n  ado-coworker whoami --json"
+    )]
+    Whoami(Told),
     /// Say whether a serving process is well; for containers.
     #[command(after_help = "Example:\n  ado-coworker healthcheck")]
     Healthcheck,
+}
+
+/// Options of `backup`.
+#[derive(Args, Debug)]
+pub struct Backup {
+    /// The file to make.
+    pub file: PathBuf,
 }
 
 /// How a command tells what it found.

@@ -32,7 +32,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(15 * 60);
 /// Everything that calls share.
 pub(super) struct Transport {
     pub(super) address: Address,
-    identity: Arc<Identity>,
+    pub(super) identity: Arc<Identity>,
     pub(super) http: reqwest::Client,
     clock: Clock,
     /// Longest time that one request waits in all.
@@ -132,6 +132,19 @@ impl Transport {
         self.send(self.prepared(question)?, json).await
     }
 
+    /// Asks once with somebody's own `token` instead of the agent user's. Only questions: what writes
+    /// is always the agent user.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub(super) async fn ask_as<T: DeserializeOwned>(
+        &self,
+        question: Question<'_>,
+        token: &SecretString,
+    ) -> Result<T, Error> {
+        Ok(self.attempt(&self.prepared(question)?, token, json).await?.value)
+    }
+
     /// Asks, and gives the answer's bytes.
     ///
     /// # Errors
@@ -192,7 +205,9 @@ impl Transport {
         request: Request<'_>,
         understand: fn(Vec<u8>, Option<String>) -> Result<T, Error>,
     ) -> Result<Answer<T>, Error> {
-        let mut token = self.identity.bearer(Audience::AzureDevOps).await?;
+        // `00-<trace id>-<parent id>-<flags>`
+        let trace = request.by.traceparent.and_then(|text| text.split('-').nth(1));
+        let mut token = self.identity.bearer_in(Audience::AzureDevOps, trace).await?;
         let (mut attempt, mut waited, mut renewed) = (0, Duration::ZERO, false);
         loop {
             waited += self.keep_quiet(waited).await?;

@@ -332,7 +332,7 @@ async fn service_hooks_are_looked_for() {
     ward.send("PUT", url, body).await;
     ward.examined(&[]).await.says("service_hooks", Status::Failed, &["switched off", "Enable it"]);
 
-    let blind = json!({"person": "ado-coworker", "scope": "Fabrikam", "permission": "EditSubscriptions"});
+    let blind = json!({"person": "ado-coworker", "scope": "Fabrikam", "permission": "ViewSubscriptions"});
     ward.access(blind).await;
     ward.examined(&[]).await.says("service_hooks", Status::Warning, &["may not see", &address]);
     let nowhere = [("PUBLIC_URL", "https://elsewhere.contoso.example")];

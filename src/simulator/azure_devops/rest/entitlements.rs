@@ -96,16 +96,27 @@ pub fn add(call: &Call<'_>) -> Outcome<Reply> {
     outcome(call, &world, done, "operationResult")
 }
 
-/// `PATCH userentitlements/{userId}`: the access level by JSON Patch.
+/// `PATCH userentitlements/{userId}`: access level and projects by JSON Patch.
 pub fn change(call: &Call<'_>) -> Outcome<Reply> {
     let id = call.guid("userDescriptor")?;
     let operations = call.patch()?;
     let mut world = call.organisation.lock();
     world.require_administrator(call.actor)?;
     let done = member(&world, id).map(|person| person.id).and_then(|id| {
-        let level = operations.iter().find(|one| one.path.eq_ignore_ascii_case("/accessLevel"));
-        let licence = level.and_then(|one| licence(&one.value));
-        world.set_licence(id, licence.ok_or_else(|| Refusal::invalid("accessLevel"))?);
+        for operation in &operations {
+            match operation.path.to_ascii_lowercase().as_str() {
+                "/accesslevel" => {
+                    let licence = licence(&operation.value).ok_or_else(|| Refusal::invalid("accessLevel"))?;
+                    world.set_licence(id, licence);
+                }
+                "/projectentitlements" => {
+                    let entitlements = json!({"projectEntitlements": [operation.value]});
+                    let projects = projects(&world, &entitlements)?;
+                    world.enter_projects(id, &projects);
+                }
+                _ => return Err(Refusal::invalid("path")),
+            }
+        }
         Ok(id)
     });
     outcome(call, &world, done, "operationResults")
