@@ -6,11 +6,13 @@
 //! ([`state`]) does no input or output.
 //! Must never know: HTTP, SQL, who is watching.
 
+mod look;
 mod prompts;
 mod state;
 #[cfg(test)]
 mod tests;
 mod triage;
+mod words;
 
 use std::time::{Duration, Instant};
 
@@ -28,7 +30,7 @@ use crate::tools::{self, Interrupted, Toolbox};
 
 pub use prompts::Facts as PromptFacts;
 use state::{Next, RunState};
-pub use triage::{Fate, TriageError};
+pub use triage::TriageError;
 
 /// Pause after the first failure of an outside system; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -43,6 +45,8 @@ pub struct Agent {
     schemas: ToolSchemas,
     clock: Clock,
     facts: PromptFacts,
+    authority: triage::Authority,
+    cursor: look::Cursor,
 }
 
 /// How work on a run ended for now.
@@ -57,7 +61,8 @@ pub enum Left {
 }
 
 impl Agent {
-    /// An agent over these rooms.
+    /// An agent over these rooms. `instructors` names the groups whose members instruct it; none
+    /// means every member of the served project.
     ///
     /// # Errors
     /// When the tool schemas are not fit to be sent; a fault of ours.
@@ -67,8 +72,15 @@ impl Agent {
         toolbox: Toolbox,
         clock: Clock,
         facts: PromptFacts,
+        instructors: Vec<String>,
     ) -> anyhow::Result<Self> {
-        Ok(Self { journal, model, toolbox, schemas: Toolbox::schemas()?, clock, facts })
+        let authority = triage::Authority::new(instructors);
+        Ok(Self { journal, model, toolbox, schemas: Toolbox::schemas()?, clock, facts, authority, cursor: look::Cursor::default() })
+    }
+
+    /// The clock that it works by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Carries a claimed run on. `stop` is heeded between steps and ends a model call at once.
@@ -110,8 +122,9 @@ impl Agent {
             Next::Nothing => Ok(false),
             Next::Prepare => {
                 let order = state.order.as_ref();
+                let words = self.repository_words(holder.run(), order).await;
                 let entry = Entry::Prepared {
-                    system: prompts::system(&self.facts, order),
+                    system: prompts::system(&self.facts, order, &words),
                     prompts: prompts::hash().to_string(),
                     tools: self.schemas.hash().to_string(),
                     policy: self.toolbox.policy().hash().to_string(),

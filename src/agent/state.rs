@@ -6,6 +6,7 @@
 use jiff::Timestamp;
 use serde_json::json;
 
+use crate::event::Trigger;
 use crate::journal::{Call, Entry, Logged, Person, Status, Usage, WaitingFor};
 use crate::model::{Conversation, ConversationError, Message, ToolCall};
 use crate::tools::{ASK_PERSON, EarlierWrite};
@@ -75,6 +76,8 @@ pub struct Order {
     pub repository: String,
     /// What it is about.
     pub subject: Option<String>,
+    /// What in Azure DevOps began it.
+    pub trigger: Option<Trigger>,
 }
 
 /// A run, folded from its log.
@@ -139,12 +142,13 @@ impl RunState {
     pub fn apply(&mut self, logged: &Logged) {
         self.read_to = logged.seq;
         match &logged.entry {
-            Entry::Created { requested_by, project, repository, subject, .. } => {
+            Entry::Created { requested_by, project, repository, subject, trigger, .. } => {
                 self.order = Some(Order {
                     requested_by: requested_by.clone(),
                     project: project.clone(),
                     repository: repository.clone(),
                     subject: subject.clone(),
+                    trigger: trigger.clone(),
                 });
             }
             Entry::Message { text, .. } => self.message(logged.seq, text),
@@ -186,7 +190,7 @@ impl RunState {
             Entry::Waiting { waiting_for: WaitingFor::RateLimit, .. } => self.outages += 1,
             Entry::CancelRequested { by } => self.cancelled_by = Some(by.name.clone()),
             Entry::Finished { .. } => self.finished(),
-            Entry::Unknown => self.unknown_entry = true,
+            Entry::Unknown | Entry::Erased => self.unknown_entry = true,
             Entry::Decided { .. } | Entry::Trouble { .. } | Entry::Waiting { .. } | Entry::Resumed {} => {}
         }
     }

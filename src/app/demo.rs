@@ -119,6 +119,11 @@ fn settings(
         ("AZURE_TENANT_ID", tokens::TENANT_ID),
         ("AGENT_IDENTITY_ID", tokens::AGENT_IDENTITY_ID),
         ("AGENT_USERNAME", tokens::AGENT_USER_UPN),
+        ("SIGN_IN_CLIENT_ID", simulator::entra::SIGN_IN_CLIENT_ID),
+        ("BLUEPRINT_ID", tokens::BLUEPRINT_ID),
+        ("AZURE_AUTHORITY_HOST", running.entra_url.as_str()),
+        ("GRAPH_URL", running.entra_url.as_str()),
+        ("ROLE_GROUPS", &role_groups()),
         ("WEBHOOK_USERNAME", WEBHOOK_USERNAME),
         ("WEBHOOK_PASSWORD", webhook_password),
         ("DATABASE_URL", &database),
@@ -131,6 +136,16 @@ fn settings(
     settings.default_to("AZURE_OPENAI_ENDPOINT", running.model_url.as_str());
     settings.default_to("AZURE_OPENAI_DEPLOYMENT", "stand-in");
     Ok(settings.check()?)
+}
+
+/// Who may what in the simulated tenant: alice approves and administers, carol approves and reads the
+/// record, everybody who signs in instructs.
+fn role_groups() -> String {
+    use simulator::entra::{GROUP_ADMINS, GROUP_APPROVERS, GROUP_AUDITORS, GROUP_INSTRUCTORS};
+    format!(
+        "instructor={GROUP_INSTRUCTORS};approver={GROUP_APPROVERS};auditor={GROUP_AUDITORS};admin={GROUP_ADMINS};\
+         break_glass={GROUP_ADMINS}"
+    )
 }
 
 fn notice(real_model: bool, config: &Config) -> String {

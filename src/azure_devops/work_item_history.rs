@@ -5,15 +5,17 @@ use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::people::{IdentityRef, List, Person};
-use super::routes::{WIQL, WORK_ITEM_UPDATES};
+use super::routes::{WIQL, WORK_ITEM_UPDATES, WORK_ITEMS_BATCH};
 use super::transport::Question;
-use super::work_items::{RawQueryResult, person};
+use super::work_items::{RawQueryResult, RawWorkItem, person, text};
 use super::{Client, Error, limits};
 
 /// Updates in one page.
 const UPDATES_PER_PAGE: usize = 200;
 /// The field that says who works on an item.
 const ASSIGNED_TO: &str = "System.AssignedTo";
+/// The field that says when an item changed last.
+const CHANGED: &str = "System.ChangedDate";
 
 /// One change of who works on a work item.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +44,7 @@ impl RawUpdate {
         let fields = self.fields?;
         let change = fields.get(ASSIGNED_TO)?.as_object()?;
         // `revisedDate` says until when an update was the newest one; when it was made is a field.
-        let at = fields.get("System.ChangedDate").and_then(|change| change.get("newValue"));
+        let at = fields.get(CHANGED).and_then(|change| change.get("newValue"));
         Some(Assignment {
             update: self.id,
             to: person(change, "newValue"),
@@ -76,8 +78,8 @@ impl Client {
         Ok(last)
     }
 
-    /// Numbers of the work items of `project` that changed at or after `since`, longest ago first,
-    /// at most `most`.
+    /// The work items of `project` that changed at or after `since`, with the time of their last
+    /// change, longest ago first, at most `most`.
     ///
     /// # Errors
     /// [`Error`].
@@ -86,7 +88,7 @@ impl Client {
         project: &str,
         since: Timestamp,
         most: usize,
-    ) -> Result<Vec<u32>, Error> {
+    ) -> Result<Vec<(u32, Timestamp)>, Error> {
         let query = format!(
             "SELECT [System.Id] FROM WorkItems WHERE [System.TeamProject] = @project AND [System.ChangedDate] >= \
              '{since}' ORDER BY [System.ChangedDate]"
@@ -97,7 +99,18 @@ impl Client {
             .with("$top", most)
             .body(json!({ "query": query }));
         let found: RawQueryResult = self.ask(question).await?;
-        Ok(found.work_items.unwrap_or_default().iter().map(|item| item.id).take(most).collect())
+        let ids: Vec<u32> =
+            found.work_items.unwrap_or_default().iter().map(|item| item.id).take(most).collect();
+        if ids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let body = json!({ "ids": ids, "fields": ["System.Id", CHANGED], "errorPolicy": "omit" });
+        let question = Question::of(&WORK_ITEMS_BATCH, &segments).body(body);
+        let page = self.ask::<List<Option<RawWorkItem>>>(question).await?.value.unwrap_or_default();
+        let dated = |raw: RawWorkItem| Some((raw.id, text(&raw.fields, CHANGED).parse().ok()?));
+        let mut items: Vec<(u32, Timestamp)> = page.into_iter().flatten().filter_map(dated).collect();
+        items.sort_by_key(|(id, at)| (*at, *id));
+        Ok(items)
     }
 }
 
@@ -108,7 +121,8 @@ mod tests {
     #[test]
     fn an_update_that_assigns_says_to_whom_and_by_whom() {
         let update = |fields: Value| {
-            let raw = json!({"id": 4, "rev": 4, "revisedBy": {"id": "b", "displayName": "Bob"}, "fields": fields});
+            let raw =
+                json!({"id": 4, "rev": 4, "revisedBy": {"id": "b", "displayName": "Bob"}, "fields": fields});
             serde_json::from_value::<RawUpdate>(raw).unwrap().assignment()
         };
         let assigned = update(json!({

@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
-    AgentUser, AzureDevOps, Cloud, Config, Fault, Identity, Model, Profile, RoleGroups, Settings, SignIn,
+    AgentUser, AzureDevOps, Cloud, Config, Fault, Identity, Model, Profile, RoleGroups, Settings, SignIn, Triggers,
     Web, WebhookCredentials, people,
 };
 
@@ -89,11 +89,18 @@ impl Check<'_> {
         let azure_devops = self.azure_devops();
         let identity = self.identity();
         let model = self.model();
-        let web = self.web();
+        let mut web = self.web();
+        let triggers = self.triggers(web.as_ref().is_some_and(|web| web.webhook.is_some()));
+        if let Some(web) = web.as_mut().filter(|_| !triggers.webhook) {
+            web.webhook = None;
+        }
         let database_url =
             self.settings.get("DATABASE_URL").unwrap_or("sqlite:data/ado-coworker.db").to_owned();
-        if !database_url.starts_with("sqlite:") {
-            self.fault("DATABASE_URL", "must begin with sqlite: and name a file");
+        if !["sqlite:", "postgres://", "postgresql://"].iter().any(|kind| database_url.starts_with(kind)) {
+            self.fault(
+                "DATABASE_URL",
+                "must begin with sqlite: and name a file, or with postgres:// and name a server and a database",
+            );
         }
         let sign_in = self.sign_in();
         let profile = self.profile();
@@ -106,9 +113,10 @@ impl Check<'_> {
             identity: identity?,
             model: model?,
             web: web?,
+            triggers,
             sign_in,
             profile: profile?,
-            database_url,
+            database_url: SecretString::from(database_url),
             policy_file,
             foreign: self.settings.foreign.clone(),
         })
@@ -219,6 +227,21 @@ impl Check<'_> {
             role_groups,
             suggestion: None,
         })
+    }
+}
+
+/// How events are found.
+impl Check<'_> {
+    fn triggers(&mut self, has_credentials: bool) -> Triggers {
+        const HINT: &str = "give webhook, poll or webhook,poll";
+        let triggers: Triggers = match self.settings.get("TRIGGERS") {
+            Some(_) => self.parsed("TRIGGERS", HINT).unwrap_or_else(|| Triggers::usual(has_credentials)),
+            None => Triggers::usual(has_credentials),
+        };
+        if triggers.webhook && !has_credentials && self.settings.get("WEBHOOK_PASSWORD").is_none() {
+            self.fault("WEBHOOK_PASSWORD", "is not set, and TRIGGERS has webhook; set it with WEBHOOK_USERNAME");
+        }
+        triggers
     }
 }
 

@@ -5,6 +5,7 @@
 
 mod check;
 mod people;
+mod triggers;
 
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use people::{Cloud, Profile, Role, RoleGroups, SignIn};
+pub use triggers::Triggers;
 
 /// Time to open a connection to an outside system.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -39,8 +41,10 @@ pub struct Config {
     pub sign_in: Option<SignIn>,
     /// How strict this process is with itself.
     pub profile: Profile,
-    /// The journal, `sqlite:<path>`.
-    pub database_url: String,
+    /// How events are found.
+    pub triggers: Triggers,
+    /// The journal, `sqlite:<path>` or `postgres://…`; may hold a password.
+    pub database_url: SecretString,
     /// Rule file; none means the rules that ship.
     pub policy_file: Option<PathBuf>,
     /// What else is in the environment and does not belong there.
@@ -166,6 +170,7 @@ pub const NAMES: &[&str] = &[
     "PUBLIC_URL",
     "WEBHOOK_USERNAME",
     "WEBHOOK_PASSWORD",
+    "TRIGGERS",
     "POLICY_FILE",
     "SIGN_IN_CLIENT_ID",
     "ROLE_GROUPS",
@@ -177,7 +182,7 @@ pub const NAMES: &[&str] = &[
 /// Names read besides those in [`NAMES`]: they change how the process presents itself.
 pub const MORE_NAMES: [&str; 3] = ["NOTICE", "LOG", "SETUP_CLIENT_ID"];
 /// Settings whose value may come from a file named by `<NAME>_FILE`.
-pub const SECRET_NAMES: [&str; 2] = ["AZURE_OPENAI_API_KEY", "WEBHOOK_PASSWORD"];
+pub const SECRET_NAMES: [&str; 3] = ["AZURE_OPENAI_API_KEY", "DATABASE_URL", "WEBHOOK_PASSWORD"];
 /// Beginnings of names that belong to the sidecar and must not be in our environment.
 const FOREIGN_SECRETS: [&str; 2] = ["BLUEPRINT_CLIENT_SECRET", "AzureAd__"];
 
@@ -341,6 +346,15 @@ fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
+}
+
+/// The folder of this program's own files of the person who runs it: in `XDG_CONFIG_HOME`, else in
+/// `.config` of the home folder. None when there is neither.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn own_folder() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")))?;
+    Some(config.join("ado-coworker"))
 }
 
 /// The one HTTP client for all outside systems: with timeouts, and without redirects, so that no

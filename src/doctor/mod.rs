@@ -10,6 +10,7 @@
 pub mod admin;
 pub mod deployment;
 mod identity;
+mod looking;
 mod model;
 mod organization;
 mod own;
@@ -101,6 +102,7 @@ const WRITE_WORK_ITEMS: Line = ("permission.write_work_items", "May write work i
 const SURPLUS: Line = ("permission.surplus", "No more than needed");
 const FIRST_WRITE: Line = ("permission.first_write", "Known at the first write");
 const SERVICE_HOOKS: Line = ("service_hooks", "Service hooks");
+const LOOKING: Line = ("looking", "Looking for events");
 const MODEL: Line = ("model", "Model");
 const DATABASE: Line = ("database", "Database");
 const API_KEY: Line = ("secret.azure_openai_api_key", "Model key");
@@ -131,7 +133,7 @@ const OUTSIDE: &[Line] = &[
     SERVICE_HOOKS,
 ];
 /// The checks after those.
-const LAST: &[Line] = &[MODEL, DATABASE, API_KEY, WEBHOOK_PASSWORD];
+const LAST: &[Line] = &[LOOKING, MODEL, DATABASE, API_KEY, WEBHOOK_PASSWORD];
 
 /// The list while it grows.
 #[derive(Default)]
@@ -236,6 +238,7 @@ impl Doctor {
         if !in_time {
             findings.skip_missing(OUTSIDE, "No time was left: earlier answers took too long.");
         }
+        self.looking(&mut findings).await;
         bag.model(&mut findings).await;
         self.database(&mut findings).await;
         self.static_secrets(&mut findings);

@@ -125,7 +125,7 @@ struct RawPrompt {
 }
 
 #[derive(Deserialize)]
-struct RawTokens {
+pub(super) struct RawTokens {
     access_token: SecretString,
     expires_in: u64,
     refresh_token: Option<SecretString>,
@@ -138,7 +138,7 @@ struct RawError {
     error_description: Option<String>,
 }
 
-enum Refused {
+pub(super) enum Refused {
     /// `error` of the token endpoint with the rest of it.
     Told(String, EntraRefusal),
     Failed(SignInError),
@@ -221,7 +221,7 @@ impl DeviceSignIn {
         Ok(self.signed(self.ask("token", &form).await?))
     }
 
-    fn signed(&self, raw: RawTokens) -> Signed {
+    pub(super) fn signed(&self, raw: RawTokens) -> Signed {
         Signed {
             access_token: raw.access_token,
             expires_at: add(self.clock.now(), Duration::from_secs(raw.expires_in)),
@@ -230,7 +230,7 @@ impl DeviceSignIn {
         }
     }
 
-    async fn ask<T: serde::de::DeserializeOwned>(
+    pub(super) async fn ask<T: serde::de::DeserializeOwned>(
         &self,
         endpoint: &str,
         form: &[(&str, &str)],

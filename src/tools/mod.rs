@@ -12,6 +12,7 @@ mod edit;
 mod gate;
 mod people;
 mod pull_requests;
+mod repository;
 mod schema;
 mod search;
 mod text;
@@ -30,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::action::{RepositoryRef, Unacceptable};
-use crate::azure_devops::{self, Client, Me, PullRequest, Repository, Thread};
+use crate::azure_devops::{self, Client, Me, Repository};
 use crate::clock::Clock;
 use crate::journal::{Holder, JournalError, Outcome, Person};
 use crate::mask::Masker;
@@ -39,6 +40,7 @@ use crate::policy::{Outcome as Judged, Policy, Verdict};
 
 pub use gate::EarlierWrite;
 use gate::Gate;
+pub use repository::{RepositorySettings, RepositoryWords};
 use veil::Veil;
 
 /// The tool that asks the person; the run then waits for an answer.
@@ -231,20 +233,9 @@ impl Toolbox {
         &self.served
     }
 
-    /// A pull request of the served repository, for judging an event.
-    ///
-    /// # Errors
-    /// As every request.
-    pub async fn pull_request(&self, id: u32) -> Result<PullRequest, azure_devops::Error> {
-        self.azure.pull_request(&self.served, id).await
-    }
-
-    /// Its threads, for judging an event.
-    ///
-    /// # Errors
-    /// As every request.
-    pub async fn threads(&self, id: u32) -> Result<Vec<Thread>, azure_devops::Error> {
-        self.azure.threads(&self.served, id).await
+    /// The client, for judging events: whoever holds it can only read, because writing wants a permit.
+    pub fn reads(&self) -> &Client {
+        &self.azure
     }
 
     /// Works on one call. Whatever the model wrote, there is a result.

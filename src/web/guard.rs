@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::header::{CACHE_CONTROL, HOST, ORIGIN};
+use axum::http::header::{CACHE_CONTROL, HOST, ORIGIN, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -78,7 +78,7 @@ async fn admit(app: Shared, request: Request, next: Next) -> Response {
     }
     let is_open = OPEN.iter().any(|open| request.uri().path().starts_with(open));
     if !is_open && let Some(Known(Err(problem))) = request.extensions().get::<Known>() {
-        return problem.clone().into_response();
+        return turned_away(&app, &request, problem);
     }
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
@@ -89,6 +89,22 @@ async fn admit(app: Shared, request: Request, next: Next) -> Response {
         )
         .into_response(),
     }
+}
+
+/// A person who is not signed in is led to the sign-in; a program is told.
+fn turned_away(app: &App, request: &Request, problem: &Problem) -> Response {
+    let path = request.uri().path();
+    let is_page = *request.method() == Method::GET && !FOR_PROGRAMS.iter().any(|p| path.starts_with(p));
+    let is_fragment = request.headers().contains_key("x-fragment");
+    if is_page && !is_fragment && app.state.has_sign_in() && problem.status == StatusCode::UNAUTHORIZED {
+        let to: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
+        return axum::response::Redirect::to(&format!("/sign-in?to={to}")).into_response();
+    }
+    let mut response = problem.clone().into_response();
+    if problem.status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
 }
 
 /// Against DNS rebinding: a foreign name that resolves to this machine is not answered. What is

@@ -19,7 +19,10 @@ mod markdown;
 mod pages;
 mod problem;
 mod ready;
+mod rights;
+mod sessions;
 mod shown;
+mod sign_in;
 mod steps;
 mod stream;
 mod text;
@@ -34,13 +37,16 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::clock::Clock;
 use crate::config;
+use crate::identity::people::People;
 use crate::journal::Journal;
 
 pub use doctor::{CheckShown, Checkup};
@@ -64,6 +70,13 @@ pub struct State {
     pub organization: Organization,
     /// Name of the model deployment, as configured.
     pub model: String,
+    /// How people sign in, where they do.
+    pub people: Option<Arc<People>>,
+    /// Ids and names of the co-worker itself: a token that names one is never a person's.
+    pub agents: Arc<[String]>,
+    /// Says whether a person may see the project that is served, asked with that person's own token
+    /// (A35). None where the agent cannot act on people's behalf.
+    pub rights: Option<Rights>,
     /// Says who the co-worker is, once that has been verified.
     pub who: Who,
     /// Goes through everything that the co-worker needs.
@@ -77,6 +90,10 @@ pub struct State {
 /// Gives the verified identity, or none while it is not verified. Called for every page: it must
 /// answer from memory.
 pub type Who = Arc<dyn Fn() -> Option<WhoShown> + Send + Sync>;
+
+/// Whether the person with this object id, whose own token this is, sees the project; an error says in
+/// words why that could not be found out.
+pub type Rights = Arc<dyn Fn(String, SecretString) -> BoxFuture<'static, Result<bool, String>> + Send + Sync>;
 
 /// The organisation as the page shows it.
 #[derive(Clone, Debug)]
@@ -111,7 +128,7 @@ impl State {
 
     /// Whether people can sign in.
     fn has_sign_in(&self) -> bool {
-        false
+        self.people.is_some()
     }
 }
 
@@ -119,6 +136,8 @@ impl State {
 struct App {
     state: State,
     watchers: Arc<tokio::sync::Semaphore>,
+    sessions: sessions::Sessions,
+    rights: rights::Checked,
     checked: doctor::Last,
 }
 
@@ -169,6 +188,9 @@ fn page_routes() -> Router<Arc<App>> {
         .route("/events/{id}", get(pages::event))
         .route("/events/{id}/redeliver", post(pages::redeliver))
         .route("/doctor", get(doctor::page).post(doctor::again))
+        .route("/sign-in", get(sign_in::begin))
+        .route("/sign-in/callback", get(sign_in::finish))
+        .route("/sign-out", post(sign_in::end))
         .route("/static/app.css", get(assets::css))
         .route("/static/app.js", get(assets::js))
         .route("/static/icon.svg", get(assets::icon))
@@ -179,6 +201,8 @@ pub fn router(state: State) -> Router {
     let app = Arc::new(App {
         state,
         watchers: Arc::new(tokio::sync::Semaphore::new(MAX_WATCHERS)),
+        sessions: sessions::Sessions::default(),
+        rights: rights::Checked::default(),
         checked: doctor::Last::default(),
     });
     let router = api_routes().into_iter().fold(page_routes(), |r, route| r.route(route.path, route.answers));

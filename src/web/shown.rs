@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use super::assets;
-use super::events::Fates;
 use super::steps::{LinkShown, StepShown, one_line, web_address};
 use super::viewer::Viewer;
 use super::when::{Moment, duration, grouped, rfc3339};
@@ -21,6 +20,12 @@ pub(super) struct Shell {
     pub(super) here: &'static str,
     pub(super) notice: Option<String>,
     pub(super) you: String,
+    /// The viewer's roles in words; empty for the local person, who only instructs.
+    pub(super) roles: String,
+    /// Whether the viewer has signed in.
+    pub(super) signed_in: bool,
+    /// Whether people can sign in here.
+    pub(super) can_sign_in: bool,
     pub(super) who: Option<WhoLine>,
     pub(super) serves: String,
     pub(super) organization_url: Option<String>,
@@ -51,11 +56,23 @@ impl Shell {
             here,
             notice: state.config.notice.clone(),
             you: viewer.person.name.clone(),
+            roles: if viewer.local { String::new() } else { roles_of(viewer) },
+            signed_in: viewer.signed_in_at.is_some(),
+            can_sign_in: state.has_sign_in(),
             who,
             serves: format!("{} / {}", served.project, served.repository),
             organization_url: web_address(served.url.as_str()),
             model: state.model.clone(),
         }
+    }
+}
+
+fn roles_of(viewer: &Viewer) -> String {
+    let names: Vec<&str> = viewer.roles.iter().map(|role| role.as_str()).collect();
+    match (names.is_empty(), viewer.groups_complete) {
+        (_, false) => "groups not known".into(),
+        (true, true) => "no role".into(),
+        (false, true) => names.join(", ").replace('_', " "),
     }
 }
 
@@ -235,8 +252,8 @@ pub(super) struct EventLine {
 }
 
 impl EventLine {
-    pub(super) fn new(row: &IntakeRow, fates: &Fates) -> Self {
-        let fate = fates.of(row);
+    pub(super) fn new(row: &IntakeRow) -> Self {
+        let fate = row.status.as_str();
         let (words, tone) = match fate {
             "received" => ("Not looked at yet", "busy"),
             "ignored" => ("Ignored", "quiet"),

@@ -7,18 +7,25 @@
 )]
 
 mod bad_input;
+mod chaos;
 mod clients;
 mod conformance;
+mod crash;
 mod doctor;
 mod effects;
 mod files;
 mod harness;
 mod hostile;
+mod people;
 mod house;
+mod intake;
+mod journal;
 mod main_job;
 mod operators;
+mod postgres;
 mod random_operations;
 mod recorder;
 mod setup;
+mod simulation;
 mod steering;
 mod tools;

@@ -98,6 +98,9 @@ impl Door {
                 repository: "web-shop".into(),
             },
             model: "stand-in".into(),
+            people: None,
+            rights: None,
+            agents: ["44444444-dddd-4ddd-8ddd-444444444444".to_owned()].into(),
             who: Arc::new(|| {
                 Some(WhoShown {
                     agent_user: "ado-coworker@contoso.example".into(),
