@@ -38,9 +38,9 @@ pub enum Command {
     Simulate(Simulate),
     /// Say what is missing before the co-worker can work, and what heals it. Only reads.
     #[command(
-        after_help = "Exit status: 0 nothing failed, 1 something did.\n\nExample:\n  ado-coworker doctor\n  ado-coworker doctor --json"
+        after_help = "Exit status: 0 nothing failed, 1 something did.\n\nExample:\n  ado-coworker doctor\n  ado-coworker doctor --json\n  ado-coworker doctor --admin\n  ado-coworker doctor --deployment compose.yaml"
     )]
-    Doctor(Told),
+    Doctor(Doctor),
     /// Make the co-worker exist in Entra and Azure DevOps, or take it away again.
     #[command(
         subcommand,
@@ -86,6 +86,20 @@ pub struct Backup {
 /// How a command tells what it found.
 #[derive(Args, Debug)]
 pub struct Told {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `doctor`.
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// Also read what only an administrator can: signs one in, with SETUP_CLIENT_ID.
+    #[arg(long)]
+    pub admin: bool,
+    /// Only read this compose file or Kubernetes manifest, and say what does not fit.
+    #[arg(long, value_name = "FILE", conflicts_with = "admin")]
+    pub deployment: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

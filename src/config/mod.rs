@@ -273,7 +273,10 @@ impl Settings {
             if let Some(path) = find(&format!("{name}_FILE")) {
                 let text = std::fs::read_to_string(&path)
                     .with_context(|| format!("{name}_FILE names {path}, which cannot be read"))?;
-                values.insert(name.to_owned(), text.trim().to_owned());
+                // An empty file is none, as an empty variable is.
+                if !text.trim().is_empty() {
+                    values.insert(name.to_owned(), text.trim().to_owned());
+                }
             }
         }
         // The sidecar reads its names in any letter case.

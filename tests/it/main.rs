@@ -21,6 +21,7 @@ mod house;
 mod intake;
 mod journal;
 mod main_job;
+mod operators;
 mod postgres;
 mod random_operations;
 mod recorder;
