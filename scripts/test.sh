@@ -4,14 +4,14 @@
 # shellcheck disable=SC2317
 set -euo pipefail
 
-readonly PARTS=(fmt compose clippy test exchanges browser)
+readonly PARTS=(fmt compose clippy test crash exchanges browser)
 readonly PLAYWRIGHT=1.65.1
 readonly AXE=4.14.0
 readonly AZURE_DEVOPS=7.1.0b4
 # Official documents and recordings of the service; beside the repository where they are at hand.
 readonly REFERENCE=../shared/azure-devops
 # Longest time of each step, in seconds.
-readonly -A LIMIT=([install]=600 [fmt]=60 [compose]=60 [clippy]=1500 [test]=1800 [build]=1200 [exchanges]=300 [browser]=600)
+readonly -A LIMIT=([install]=600 [fmt]=60 [compose]=60 [clippy]=1500 [test]=1800 [crash]=600 [build]=1200 [exchanges]=300 [browser]=600)
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -25,6 +25,9 @@ Parts, in this order:
   clippy    cargo clippy, warnings are errors
   test      cargo test: unit tests, the house rules, the main job by its API, and clients that we
             did not write (git, the official Python client) against the simulated organisation
+  crash     the process is killed once at every point of its work, and at seeded bytes; two
+            replicas; and each defence is switched off once, to see that the checks notice.
+            scripts/soak.sh runs all points, steps and seeds
   exchanges what went to and fro in the tests, against the official documents and recordings
             of the service, where ../shared is present
   browser   the main job in Chromium, against the built program
@@ -147,6 +150,18 @@ part_test() {
     recording=("ADO_COWORKER_TEST_EXCHANGES=$PWD/.test/exchanges")
   fi
   limited test env "${recording[@]}" ADO_COWORKER_TEST_PYTHON=.test/venv/bin/python cargo test --locked
+}
+
+part_crash() {
+  have_rust || return 1
+  # Beside the binary that everything else uses: both are built in one folder, where all that
+  # they share is built once.
+  limited build cargo build --locked --features fail-points --bin ado-coworker || return 1
+  mkdir -p target/fail-points
+  cp target/debug/ado-coworker target/fail-points/ado-coworker
+  limited build cargo test --locked --test it --no-run || return 1
+  limited crash env ADO_COWORKER_TEST_CRASH_BINARY="$PWD/target/fail-points/ado-coworker" \
+    cargo test --locked --test it -- --ignored --nocapture --skip soak_ crash::
 }
 
 part_exchanges() {

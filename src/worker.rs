@@ -1,5 +1,7 @@
 //! Claims work from the journal, keeps its leases, and lets go of it when the process stops.
 
+mod look;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -9,7 +11,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::agent::{Agent, Left, TriageError};
 use crate::fault_point;
-use crate::journal::{Claim, IntakeStatus, Journal, JournalError, RunId};
+use crate::journal::{Claim, IntakeStatus, Journal, JournalError, Judging, RunId};
 
 /// Runs worked at the same time by one process.
 pub const MAX_CONCURRENT_RUNS: usize = 16;
@@ -19,8 +21,10 @@ pub const LEASE: Duration = Duration::from_secs(10);
 const RENEW: Duration = Duration::from_secs(3);
 /// Longest time between two looks for work, when nothing announces any.
 const POLL: Duration = Duration::from_millis(500);
-/// How long an event is held while it is judged; a failed judgement is tried again after this.
-const INTAKE_LEASE: Duration = Duration::from_secs(15);
+/// How long an event is held while it is judged.
+const INTAKE_LEASE: Duration = Duration::from_secs(60);
+/// Pause before an event is judged again that could not be judged because something outside was down.
+const JUDGE_AGAIN: Duration = Duration::from_secs(10);
 /// How long steps under way may take after the process was told to stop.
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -48,13 +52,22 @@ impl Worker {
 
     /// Works until `stop` is cancelled, then lets steps under way end.
     pub async fn work(self, stop: CancellationToken) {
+        let mut work = self.journal.work();
+        let mut well = true;
         while !stop.is_cancelled() {
-            if let Err(error) = self.look(&stop).await {
-                tracing::error!(%error, "the queue cannot be read");
+            work.mark_unchanged();
+            match self.look(&stop).await {
+                Ok(()) => well = true,
+                // Said once: the journal tries for a while before it gives up, and so do we.
+                Err(error) if well => {
+                    well = false;
+                    tracing::error!(%error, "the queue cannot be read; trying again");
+                }
+                Err(_) => {}
             }
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = self.journal.work_arrives(POLL) => {}
+                _ = tokio::time::timeout(POLL, work.changed()) => {}
             }
         }
         self.tasks.close();
@@ -65,9 +78,11 @@ impl Worker {
 
     /// Takes everything that is due and there is room for.
     async fn look(&self, stop: &CancellationToken) -> Result<(), JournalError> {
-        while let Some(row) = self.journal.claim_intake(INTAKE_LEASE).await? {
+        while !stop.is_cancelled()
+            && let Some(judging) = self.journal.claim_intake(INTAKE_LEASE).await?
+        {
             fault_point::pass("worker.event_claimed");
-            self.judge(&row).await?;
+            self.judge(&judging).await?;
         }
         while !stop.is_cancelled() {
             let Ok(permit) = self.permits.clone().try_acquire_owned() else { return Ok(()) };
@@ -82,18 +97,19 @@ impl Worker {
         Ok(())
     }
 
-    async fn judge(&self, row: &crate::journal::IntakeRow) -> Result<(), JournalError> {
-        match self.agent.triage(row).await {
-            Ok(fate) => self.journal.settle(&row.id, fate.status, fate.reason, fate.run).await,
-            // It stays received: its lease ends and it is judged again.
+    async fn judge(&self, judging: &Judging) -> Result<(), JournalError> {
+        match self.agent.triage(judging).await {
+            Ok(()) => Ok(()),
             Err(TriageError::Later(error)) if error.may_pass() => {
-                tracing::warn!(event = %row.id, %error, "an event cannot be judged now");
-                Ok(())
+                tracing::warn!(%error, "an event cannot be judged now");
+                self.journal.postpone(judging, JUDGE_AGAIN).await.map(|_| ())
             }
             Err(TriageError::Later(error)) => {
                 let reason = Some(format!("{error} {}", error.remedy()));
-                self.journal.settle(&row.id, IntakeStatus::Failed, reason, None).await
+                self.journal.settle(judging, IntakeStatus::Failed, reason, None).await.map(|_| ())
             }
+            // Another worker has them, or a person redelivered them meanwhile.
+            Err(TriageError::Journal(JournalError::Superseded)) => Ok(()),
             Err(TriageError::Journal(error)) => Err(error),
         }
     }

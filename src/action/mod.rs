@@ -334,6 +334,9 @@ pub enum Action {
         definition_id: u32,
         /// The branch that is built.
         branch: BranchName,
+        /// The co-worker's newest build of that branch so far, 0 for none: a newer one is this one.
+        #[serde(default)]
+        after: u32,
     },
     /// A reply in a thread of a pull request.
     #[serde(rename = "thread.reply")]

@@ -8,10 +8,12 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::triage::{TriageError, assignment_or_mention, build_version, comment_version, push_version, review_version};
 use super::Agent;
+use super::triage::{
+    TriageError, assignment_or_mention, build_version, comment_version, push_version, review_version,
+};
 use crate::action::BranchName;
-use crate::azure_devops::{BuildResult, PullRequest, Role, Writer};
+use crate::azure_devops::{BuildResult, Comment, PullRequest, Role, Thread, Writer};
 use crate::event::{self, OutsideEvent};
 use crate::journal::{FOUND, FOUND_AT, LOOKED_AT};
 
@@ -113,14 +115,20 @@ impl Agent {
         self.look_at_runs(look, &own).await
     }
 
-    async fn look_at_threads(&self, look: &mut Look, found: &PullRequest, is_own: bool) -> Result<(), TriageError> {
+    async fn look_at_threads(
+        &self,
+        look: &mut Look,
+        found: &PullRequest,
+        is_own: bool,
+    ) -> Result<(), TriageError> {
         let me = self.toolbox.me().await?;
         let repository_id = self.toolbox.repository().await?.id.clone();
         let threads = self.toolbox.reads().threads(self.toolbox.served(), found.id).await?;
         let mut candidates = Vec::new();
-        for (thread, comment) in threads.iter().flat_map(|t| t.comments.iter().map(move |c| (t.id, c))) {
+        for (thread, comment) in spoken(&threads) {
             let speaks = is_own || super::triage::mentions(&comment.text, &me.id);
-            let is_theirs = comment.written_by == Writer::Person && !comment.author.id.eq_ignore_ascii_case(&me.id);
+            let is_theirs =
+                comment.written_by == Writer::Person && !comment.author.id.eq_ignore_ascii_case(&me.id);
             let is_settled = comment.edited.is_none_or(|at| at <= look.until);
             if speaks && is_theirs && is_settled && self.too_old(comment.edited).await?.is_none() {
                 candidates.push(Candidate {
@@ -140,7 +148,12 @@ impl Agent {
     }
 
     /// Somebody else's pull request that asks for the co-worker.
-    async fn look_at_request(&self, look: &mut Look, found: &PullRequest, me: &str) -> Result<(), TriageError> {
+    async fn look_at_request(
+        &self,
+        look: &mut Look,
+        found: &PullRequest,
+        me: &str,
+    ) -> Result<(), TriageError> {
         let is_settled = found.created.is_none_or(|at| at <= look.until);
         let mentioned = super::triage::mentions(&found.description, me);
         let asked = found.reviewers.iter().any(|reviewer| reviewer.person.id.eq_ignore_ascii_case(me));
@@ -175,7 +188,9 @@ impl Agent {
         let repository = &self.toolbox.repository().await?.id;
         let builds = azure.finished_builds(project, repository, since, MAX_BUILDS).await?;
         let is_own = |branch: &str| {
-            own.iter().any(|found| branch == found.source_branch || branch == format!("refs/pull/{}/merge", found.id))
+            own.iter().any(|found| {
+                branch == found.source_branch || branch == format!("refs/pull/{}/merge", found.id)
+            })
         };
         let candidates = builds
             .iter()
@@ -217,7 +232,8 @@ impl Agent {
             let Ok(branch) = BranchName::new(&found.source_branch) else { continue };
             for push in azure.pushes(served, &branch, 1).await? {
                 if !push.by.id.eq_ignore_ascii_case(&me.id) {
-                    let event = OutsideEvent::Pushed { repository_id: repository_id.clone(), push_id: push.id };
+                    let event =
+                        OutsideEvent::Pushed { repository_id: repository_id.clone(), push_id: push.id };
                     let (kind, version) = ("git.push", push_version(push.id));
                     let summary = format!("push {}", push.id);
                     self.found(look, vec![Candidate { kind, version, event, summary }]).await?;
@@ -245,11 +261,17 @@ impl Agent {
             if let Some(version) = assignment_or_mention(self, id).await? {
                 let event = OutsideEvent::WorkItemChanged { work_item_id: id };
                 let summary = format!("{} changed", event::work_item(id).replace(['_', ':'], " "));
-                self.found(look, vec![Candidate { kind: "workitem.updated", version, event, summary }]).await?;
+                self.found(look, vec![Candidate { kind: "workitem.updated", version, event, summary }])
+                    .await?;
             }
         }
         Ok(self.journal.set_mark(ITEMS_SINCE, if whole { until.max(mark) } else { reached }).await?)
     }
+}
+
+/// Every comment with its thread.
+fn spoken(threads: &[Thread]) -> Vec<(u32, &Comment)> {
+    threads.iter().flat_map(|thread| thread.comments.iter().map(|comment| (thread.id, comment))).collect()
 }
 
 fn earlier(at: Timestamp) -> Timestamp {

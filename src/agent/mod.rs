@@ -85,6 +85,11 @@ impl Agent {
         Ok(Self { journal, model, toolbox, schemas: Toolbox::schemas()?, clock, facts, authority, cursor: look::Cursor::default() })
     }
 
+    /// The clock that it works by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
+    }
+
     /// Carries a claimed run on. `stop` is heeded between steps and ends a model call at once.
     ///
     /// # Errors

@@ -111,12 +111,20 @@ pub(super) fn review_comment(pull_request: u32, thread: u32, author: &str, text:
 
 /// Somebody mentioned the co-worker in a thread of their pull request.
 pub(super) fn mentioned_in_thread(pull_request: u32, thread: u32, author: &str, text: &str) -> String {
-    format!("Pull request {pull_request}: {} mentioned you in thread {thread}\n{}", name(author), quoted(text))
+    format!(
+        "Pull request {pull_request}: {} mentioned you in thread {thread}\n{}",
+        name(author),
+        quoted(text)
+    )
 }
 
 /// Somebody mentioned the co-worker in the description of their pull request.
 pub(super) fn mentioned_in_pull_request(pull_request: u32, author: &str, text: &str) -> String {
-    format!("Pull request {pull_request}: {} mentioned you in its description\n{}", name(author), quoted(text))
+    format!(
+        "Pull request {pull_request}: {} mentioned you in its description\n{}",
+        name(author),
+        quoted(text)
+    )
 }
 
 /// The co-worker was made a reviewer.
@@ -148,7 +156,7 @@ pub(super) fn pushed(by: &str, branch: &str, tip: Option<&str>) -> String {
 /// A build of the co-worker's own pull request failed.
 pub(super) fn build_failed(pull_request: u32, build: u32, commit: Option<&CommitId>) -> String {
     let commit = commit.map(|commit| format!(" of commit {commit}")).unwrap_or_default();
-    format!("Pull request {pull_request}: build {build}{commit} failed. Find out why, and repair it if your change broke it.")
+    format!("Pull request {pull_request}: build {build}{commit} failed. Look into it.")
 }
 
 /// A build of the co-worker's own pull request succeeded.

@@ -213,7 +213,7 @@ impl RunState {
             Entry::Waiting { waiting_for: WaitingFor::RateLimit, .. } => self.outages += 1,
             Entry::CancelRequested { by } => self.cancelled_by = Some(by.name.clone()),
             Entry::Finished { .. } => self.finished(),
-            Entry::Unknown => self.unknown_entry = true,
+            Entry::Unknown | Entry::Erased => self.unknown_entry = true,
             Entry::Decided { .. } | Entry::Trouble { .. } | Entry::Waiting { .. } | Entry::Resumed {} => {}
         }
     }

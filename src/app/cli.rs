@@ -53,6 +53,19 @@ pub enum Command {
         after_help = "Example:\n  ado-coworker token show\n  ado-coworker token show --json"
     )]
     Token(Token),
+    /// Sign in at the command line, as a person, with a browser on any device.
+    #[command(
+        after_help = "The token is kept in a file that only you can read; `logout` removes it.\n\nExample:\n  ado-coworker login"
+    )]
+    Login,
+    /// Forget who signed in at the command line.
+    #[command(after_help = "Example:\n  ado-coworker logout")]
+    Logout,
+    /// Say who is signed in at the command line.
+    #[command(
+        after_help = "Exit status: 0 somebody is, 1 nobody.\n\nExample:\n  ado-coworker whoami\n  ado-coworker whoami --json"
+    )]
+    Whoami(Told),
     /// Say whether a serving process is well; for containers.
     #[command(after_help = "Example:\n  ado-coworker healthcheck")]
     Healthcheck,

@@ -3,6 +3,7 @@
 pub mod cli;
 mod demo;
 mod doctor;
+mod login;
 mod run;
 mod setup;
 
@@ -12,7 +13,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use futures_util::future::BoxFuture;
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -54,6 +55,9 @@ pub async fn run_command(command: cli::Command) -> anyhow::Result<u8> {
         cli::Command::Doctor(told) => doctor::doctor(&told).await,
         cli::Command::Setup(command) => setup::setup(command).await,
         cli::Command::Token(cli::Token::Show(told)) => doctor::show_token(&told).await,
+        cli::Command::Login => login::login(stop).await,
+        cli::Command::Logout => login::logout(),
+        cli::Command::Whoami(told) => login::whoami(&told).await,
         cli::Command::Healthcheck => healthcheck().await,
     }
 }
@@ -123,6 +127,7 @@ pub struct App {
     identity: Arc<Identity>,
     policy: Arc<Policy>,
     people: Option<Arc<People>>,
+    azure: azure_devops::Client,
     http: reqwest::Client,
     clock: Clock,
 }
@@ -148,7 +153,7 @@ impl App {
         let clock = Clock::Real;
         let http = config::http_client()?;
         let policy = Arc::new(load_policy(&config)?);
-        let journal = Journal::open(&config.database_url, clock.clone()).await?;
+        let journal = Journal::open(config.database_url.expose_secret(), clock.clone()).await?;
         let identity = Identity::new(&config.identity, http.clone(), clock.clone());
         let bearer = Arc::new(ModelBearer(identity.clone()));
         let model = Model::new(&config.model, bearer, http.clone(), clock.clone());
@@ -161,7 +166,7 @@ impl App {
         let masker = Arc::new(Masker::new(own_secrets(&config))?);
         let notifier = config.notify_url.clone();
         let notifier = notifier.map(|url| Notifier::new(url, http.clone(), clock.clone()));
-        let toolbox = Toolbox::new(azure, policy.clone(), served, public_url, clock.clone(), masker)
+        let toolbox = Toolbox::new(azure.clone(), policy.clone(), served, public_url, clock.clone(), masker)
             .notifying(notifier);
         let facts = PromptFacts {
             organization_url: config.azure_devops.organization_url.to_string(),
@@ -170,11 +175,27 @@ impl App {
                 AgentUser::ObjectId(id) => id.to_string(),
             },
         };
-        let agent = Agent::new(journal.clone(), model, toolbox, clock.clone(), facts)?;
+        let instructors = config.web.role_groups.of(config::Role::Instructor).to_vec();
+        let agent = Agent::new(journal.clone(), model, toolbox, clock.clone(), facts, instructors)?;
         let worker = Worker::new(journal.clone(), Arc::new(agent));
         let sign_in = config.sign_in.as_ref();
         let people = sign_in.map(|own| People::new(own, own_names(&config), http.clone(), clock.clone()));
-        Ok(Self { journal, worker, config, identity, policy, people, http, clock })
+        Ok(Self { journal, worker, config, identity, policy, people, azure, http, clock })
+    }
+
+    /// Asks Azure DevOps on a person's behalf, where the blueprint lets the agent identity do that.
+    fn rights(&self) -> Option<web::Rights> {
+        self.config.sign_in.as_ref()?.blueprint_id.as_ref()?;
+        let (azure, project) = (self.azure.clone(), self.config.azure_devops.project.clone());
+        Some(Arc::new(move |oid, token| {
+            let (azure, project) = (azure.clone(), project.clone());
+            Box::pin(async move {
+                azure.is_seen_by(&project, &token, &oid).await.map_err(|error| {
+                    tracing::warn!(%error, "somebody's own rights cannot be checked");
+                    error.to_string()
+                })
+            })
+        }))
     }
 
     fn web_state(&self, closing: CancellationToken) -> web::State {
@@ -191,6 +212,7 @@ impl App {
             model: self.config.model.deployment.clone(),
             people: self.people.clone(),
             agents: own_names(&self.config).into(),
+            rights: self.rights(),
             who: Arc::new(move || {
                 let who = identity.who()?;
                 Some(web::WhoShown {
@@ -222,6 +244,7 @@ impl App {
         state.ready.up("worker");
         let tasks = TaskTracker::new();
         tasks.spawn(self.worker.clone().work(stop.clone()));
+        tasks.spawn(self.worker.clone().watch(self.config.triggers, stop.clone()));
         tasks.spawn(verify_identity(self.identity.clone(), stop.clone()));
         let served = web::serve(listener, web::router(state), stop.clone()).await;
         stop.cancel();

@@ -115,8 +115,7 @@ impl Client {
     /// # Errors
     /// [`Error`].
     pub async fn identity(&self, id: &str) -> Result<Option<KnownIdentity>, Error> {
-        let question =
-            Question::of(&IDENTITIES, &[]).with("identityIds", id).with("queryMembership", "None");
+        let question = Question::of(&IDENTITIES, &[]).with("identityIds", id).with("queryMembership", "None");
         // Somebody unknown comes as null (FACTS §11).
         let found = self.ask::<List<Option<Identity>>>(question).await?.value.unwrap_or_default();
         let same = |found: &KnownIdentity| found.person.id.eq_ignore_ascii_case(id);

@@ -58,12 +58,17 @@ pub use work_items::{
     LinkKind, State, TextFormat, WorkItem, WorkItemComment, WorkItemRelation, WorkItemSummary, WorkItemType,
 };
 
+/// Says right before a write is sent whether it still may be.
+pub type Guard = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// A client of one organisation, acting as the agent user. Cheap to clone.
 #[derive(Clone)]
 pub struct Client {
     transport: Arc<Transport>,
     /// W3C trace context sent along, where the caller works inside a trace.
     traceparent: Option<Arc<str>>,
+    /// Asked before each write.
+    guard: Option<Guard>,
 }
 
 impl Client {
@@ -86,12 +91,18 @@ impl Client {
         patience: Duration,
     ) -> Client {
         let transport = Transport::new(&settings.organization_url, identity, http, clock, patience);
-        Client { transport: Arc::new(transport), traceparent: None }
+        Client { transport: Arc::new(transport), traceparent: None, guard: None }
     }
 
     /// The same client, sending `traceparent` (W3C form) with every request.
     pub fn with_traceparent(&self, traceparent: &str) -> Client {
-        Client { transport: self.transport.clone(), traceparent: Some(traceparent.into()) }
+        Client { traceparent: Some(traceparent.into()), ..self.clone() }
+    }
+
+    /// The same client, which sends a write only while `guard` says so: at the last moment, after
+    /// every wait for a token or for the service.
+    pub fn guarded(&self, guard: Guard) -> Client {
+        Client { guard: Some(guard), ..self.clone() }
     }
 
     async fn ask<T: DeserializeOwned>(&self, question: Question<'_>) -> Result<T, Error> {

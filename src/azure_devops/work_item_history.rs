@@ -99,7 +99,8 @@ impl Client {
             .with("$top", most)
             .body(json!({ "query": query }));
         let found: RawQueryResult = self.ask(question).await?;
-        let ids: Vec<u32> = found.work_items.unwrap_or_default().iter().map(|item| item.id).take(most).collect();
+        let ids: Vec<u32> =
+            found.work_items.unwrap_or_default().iter().map(|item| item.id).take(most).collect();
         if ids.is_empty() {
             return Ok(Vec::new());
         }
@@ -120,7 +121,8 @@ mod tests {
     #[test]
     fn an_update_that_assigns_says_to_whom_and_by_whom() {
         let update = |fields: Value| {
-            let raw = json!({"id": 4, "rev": 4, "revisedBy": {"id": "b", "displayName": "Bob"}, "fields": fields});
+            let raw =
+                json!({"id": 4, "rev": 4, "revisedBy": {"id": "b", "displayName": "Bob"}, "fields": fields});
             serde_json::from_value::<RawUpdate>(raw).unwrap().assignment()
         };
         let assigned = update(json!({

@@ -11,7 +11,7 @@ use super::people::List;
 use super::pull_requests::{RawPullRequest, RawTip};
 use super::routes::{Write, writing};
 use super::threads::{RawComment, RawThread};
-use super::transport::Answer;
+use super::transport::{Answer, By};
 use super::work_items::{self, RawWorkItem};
 use super::{Client, Error, Failure, limits};
 use crate::action::{Action, BranchName, CommitId, Relation, RepositoryRef, WorkItemLink};
@@ -109,7 +109,7 @@ impl Client {
                 let body = new_thread(text, *status, anchor.as_ref());
                 self.create_thread(&permit, repository, *pull_request_id, &body).await
             }
-            Action::QueueBuild { repository, definition_id, branch } => {
+            Action::QueueBuild { repository, definition_id, branch, .. } => {
                 self.queue_build(&permit, &repository.project, *definition_id, branch).await
             }
             Action::ReplyToThread { repository, pull_request_id, thread_id, text } => {
@@ -134,7 +134,8 @@ impl Client {
         query: &[(&str, &str)],
         body: &Value,
     ) -> Result<Answer<T>, Error> {
-        self.transport.write(permit, route, parts, query, body, self.traceparent.as_deref()).await
+        let by = By { traceparent: self.traceparent.as_deref(), guard: self.guard.as_ref() };
+        self.transport.write(permit, route, parts, query, body, by).await
     }
 
     fn new_work_item(&self, action: &Action) -> Result<Value, Error> {

@@ -96,8 +96,11 @@ impl Check<'_> {
         }
         let database_url =
             self.settings.get("DATABASE_URL").unwrap_or("sqlite:data/ado-coworker.db").to_owned();
-        if !database_url.starts_with("sqlite:") {
-            self.fault("DATABASE_URL", "must begin with sqlite: and name a file");
+        if !["sqlite:", "postgres://", "postgresql://"].iter().any(|kind| database_url.starts_with(kind)) {
+            self.fault(
+                "DATABASE_URL",
+                "must begin with sqlite: and name a file, or with postgres:// and name a server and a database",
+            );
         }
         let sign_in = self.sign_in();
         let profile = self.profile();
@@ -115,7 +118,7 @@ impl Check<'_> {
             triggers,
             sign_in,
             profile: profile?,
-            database_url,
+            database_url: SecretString::from(database_url),
             policy_file,
             notify_url,
             foreign: self.settings.foreign.clone(),

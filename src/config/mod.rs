@@ -43,8 +43,8 @@ pub struct Config {
     pub profile: Profile,
     /// How events are found.
     pub triggers: Triggers,
-    /// The journal, `sqlite:<path>`.
-    pub database_url: String,
+    /// The journal, `sqlite:<path>` or `postgres://…`; may hold a password.
+    pub database_url: SecretString,
     /// Rule file; none means the rules that ship.
     pub policy_file: Option<PathBuf>,
     /// Where chat tools are told of approvals; its path may hold a secret.
@@ -187,7 +187,7 @@ pub const NAMES: &[&str] = &[
 /// Names read besides those in [`NAMES`]: they change how the process presents itself.
 pub const MORE_NAMES: [&str; 3] = ["NOTICE", "LOG", "SETUP_CLIENT_ID"];
 /// Settings whose value may come from a file named by `<NAME>_FILE`.
-pub const SECRET_NAMES: [&str; 3] = ["AZURE_OPENAI_API_KEY", "WEBHOOK_PASSWORD", "NOTIFY_URL"];
+pub const SECRET_NAMES: [&str; 4] = ["AZURE_OPENAI_API_KEY", "DATABASE_URL", "WEBHOOK_PASSWORD", "NOTIFY_URL"];
 /// Beginnings of names that belong to the sidecar and must not be in our environment.
 const FOREIGN_SECRETS: [&str; 2] = ["BLUEPRINT_CLIENT_SECRET", "AzureAd__"];
 
@@ -348,6 +348,15 @@ fn environment() -> BTreeMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .collect()
+}
+
+/// The folder of this program's own files of the person who runs it: in `XDG_CONFIG_HOME`, else in
+/// `.config` of the home folder. None when there is neither.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn own_folder() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")))?;
+    Some(config.join("ado-coworker"))
 }
 
 /// The one HTTP client for all outside systems: with timeouts, and without redirects, so that no

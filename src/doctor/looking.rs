@@ -19,11 +19,20 @@ impl Doctor {
             _ => "Events are looked for every 15 seconds; no service hook is needed.",
         };
         let Some(journal) = &self.journal else {
-            return findings.skip(LOOKING, format!("{how} When that was done last is known to the process that serves."));
+            return findings.skip(
+                LOOKING,
+                format!("{how} When that was done last is known to the process that serves."),
+            );
         };
         let (looked, found) = match read(journal).await {
             Ok(read) => read,
-            Err(error) => return findings.warn(LOOKING, format!("The journal cannot be read: {error}."), "Look at the database."),
+            Err(error) => {
+                return findings.warn(
+                    LOOKING,
+                    format!("The journal cannot be read: {error}."),
+                    "Look at the database.",
+                );
+            }
         };
         let Some(at) = looked else {
             return findings.skip(LOOKING, format!("{how} Nobody has looked yet."));
@@ -32,7 +41,11 @@ impl Doctor {
         let reason = format!("{how} The last look was {} ago. {found}", words(ago));
         match ago > STALE {
             false => findings.ok(LOOKING, reason),
-            true => findings.warn(LOOKING, reason, "Look for 'looking for events failed' in the log of the process that serves."),
+            true => findings.warn(
+                LOOKING,
+                reason,
+                "Look for 'looking for events failed' in the log of the process that serves.",
+            ),
         }
     }
 }
@@ -42,7 +55,9 @@ async fn read(journal: &Journal) -> Result<(Option<Timestamp>, String), JournalE
     let looked = at(journal.mark_if_any(LOOKED_AT).await?);
     let found = journal.mark_if_any(FOUND).await?.unwrap_or(0);
     let found = match at(journal.mark_if_any(FOUND_AT).await?) {
-        Some(last) => format!("Looking has found {found}, the last at {}.", last.strftime("%Y-%m-%d %H:%M UTC")),
+        Some(last) => {
+            format!("Looking has found {found}, the last at {}.", last.strftime("%Y-%m-%d %H:%M UTC"))
+        }
         None => "Looking has found nothing that was missed.".to_owned(),
     };
     Ok((looked, found))

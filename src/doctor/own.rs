@@ -3,6 +3,7 @@
 use std::net::IpAddr;
 use std::path::Path;
 
+use secrecy::ExposeSecret as _;
 use url::{Host, Url};
 
 use super::{API_KEY, DATABASE, Doctor, FOREIGN_SECRETS, Findings, SETTINGS, WEBHOOK_PASSWORD, sentence};
@@ -73,9 +74,10 @@ impl Doctor {
 
     /// The journal.
     pub(super) async fn database(&self, findings: &mut Findings) {
-        let url = &self.config.database_url;
+        let url = self.config.database_url.expose_secret();
         let counted = match &self.journal {
             Some(journal) => journal.unfinished().await,
+            None if !url.starts_with("sqlite:") => look(url, self.clock.clone()).await,
             None => {
                 let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
                 let path = Path::new(path.split('?').next().unwrap_or(path));
@@ -92,7 +94,7 @@ impl Doctor {
             Err(error) => findings.fail(
                 DATABASE,
                 sentence(&error.to_string()),
-                "Check DATABASE_URL, the rights on file and folder, and the space on the disk.",
+                "Check DATABASE_URL; for a file the rights on it and its folder and the space on the disk, for a server that it is up and lets this user in.",
             ),
         }
     }

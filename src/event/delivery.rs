@@ -129,9 +129,7 @@ fn read_event(event_type: &str, resource: &Value) -> Option<OutsideEvent> {
             repository_id: repository_id(resource)?,
             push_id: number(resource.get("pushId")?)?,
         }),
-        "build.complete" => {
-            Some(OutsideEvent::BuildCompleted { build_id: number(resource.get("id")?)? })
-        }
+        "build.complete" => Some(OutsideEvent::BuildCompleted { build_id: number(resource.get("id")?)? }),
         _ => None,
     }
 }
@@ -256,8 +254,7 @@ mod tests {
         let item = |resource: Value| {
             parsed(&json!({"id": "e", "eventType": "workitem.updated", "resource": resource}))
         };
-        let expected =
-            OutsideEvent::WorkItemChanged { work_item_id: 17 };
+        let expected = OutsideEvent::WorkItemChanged { work_item_id: 17 };
         assert_eq!(item(json!({"id": 3, "workItemId": 17})).event, expected);
         assert_eq!(item(json!({"id": 3, "workItemId": 0, "revision": {"id": 17}})).event, expected);
     }

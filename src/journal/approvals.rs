@@ -3,7 +3,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Entry, Journal, JournalError, RunId, sqlite};
+use super::store::read;
+use super::{Entry, Journal, JournalError, RunId};
 use crate::policy::approval::{Approval, State};
 
 /// Most approvals that one question gives.
@@ -55,19 +56,13 @@ pub(super) fn named<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<&'e str
     ids
 }
 
-/// Whether it gives leave for more actions, as a column that can be searched.
-pub(super) fn grant_until(approval: &Approval) -> Option<i64> {
-    let grant = approval.grant.as_ref().filter(|grant| grant.ended.is_none() && grant.left > 0)?;
-    (!approval.state.is_open()).then_some(grant.until)
-}
-
 impl Journal {
     /// One approval, and the run that asked.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn approval(&self, id: &str) -> Result<Option<(RunId, Approval)>, JournalError> {
-        sqlite::approval(&self.readers, id).await
+        read!(self, approval(id))
     }
 
     /// Approvals in one state, or all, newest first, at most [`MAX_APPROVALS`].
@@ -75,7 +70,7 @@ impl Journal {
     /// # Errors
     /// When the store fails.
     pub async fn approvals(&self, state: Option<State>) -> Result<Vec<(RunId, Approval)>, JournalError> {
-        sqlite::approvals(&self.readers, state.map(State::as_str), MAX_APPROVALS).await
+        read!(self, approvals(state.map(State::as_str), MAX_APPROVALS))
     }
 
     /// How many approvals were asked for since `ts` (microseconds), and when the first of them was.
@@ -83,7 +78,7 @@ impl Journal {
     /// # Errors
     /// When the store fails.
     pub async fn asked_since(&self, ts: i64) -> Result<(i64, Option<i64>), JournalError> {
-        sqlite::asked_since(&self.readers, ts).await
+        read!(self, asked_since(ts))
     }
 
     /// Approvals that give leave for more actions at `now` (microseconds).
@@ -91,6 +86,6 @@ impl Journal {
     /// # Errors
     /// When the store fails.
     pub async fn open_grants(&self, now: i64) -> Result<Vec<Approval>, JournalError> {
-        sqlite::open_grants(&self.readers, now, MAX_APPROVALS).await
+        read!(self, open_grants(now, MAX_APPROVALS))
     }
 }

@@ -7,9 +7,10 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::broadcast;
+use tokio::sync::{broadcast, watch};
 
 use super::RunId;
+use super::standing::Told;
 
 /// Notices held for a slow watcher before it has to read the log again.
 const NOTICES: usize = 256;
@@ -18,11 +19,13 @@ const MAX_LIVE_BYTES: usize = 256 * 1024;
 
 /// Channels that may be kept although nobody watches them.
 const IDLE_CHANNELS: usize = 1_024;
+/// Notices about changed runs held for a slow listener.
+const CHANGES: usize = 256;
 
 /// What a watcher is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// The log grew to this sequence number.
+    /// The log grew to this sequence number; [`i64::MAX`] where it is not known how far.
     Appended(i64),
     /// More words of an unfinished turn.
     Delta {
@@ -33,6 +36,50 @@ pub enum Notice {
         /// The words. Offset 0 begins the turn anew.
         text: String,
     },
+}
+
+/// Everybody in this process who wants to know what was committed, here or by another replica.
+pub(super) struct Bus {
+    pub(super) feed: Feed,
+    work: watch::Sender<u64>,
+    changes: broadcast::Sender<RunId>,
+}
+
+impl Bus {
+    pub(super) fn new() -> Self {
+        Self { feed: Feed::default(), work: watch::Sender::new(0), changes: broadcast::Sender::new(CHANGES) }
+    }
+
+    /// Tells what was committed.
+    pub(super) fn tell(&self, told: &Told) {
+        for (run, seq, complete) in &told.runs {
+            self.feed.appended(run, *seq, *complete);
+            // Nobody may be listening.
+            let _ = self.changes.send(run.clone());
+        }
+        if told.work {
+            self.work.send_modify(|n| *n = n.wrapping_add(1));
+        }
+    }
+
+    /// Notices may have been missed: everybody looks for themselves.
+    pub(super) fn look_again(&self) {
+        for (run, channel) in self.feed.lock().iter() {
+            let _ = channel.notices.send(Notice::Appended(i64::MAX));
+            let _ = self.changes.send(run.clone());
+        }
+        self.work.send_modify(|n| *n = n.wrapping_add(1));
+    }
+
+    /// Changes whenever there may be work.
+    pub(super) fn work(&self) -> watch::Receiver<u64> {
+        self.work.subscribe()
+    }
+
+    /// Tells of every run that changes.
+    pub(super) fn changes(&self) -> broadcast::Receiver<RunId> {
+        self.changes.subscribe()
+    }
 }
 
 /// The feeds of all runs that are watched or being written.

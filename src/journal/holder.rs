@@ -1,6 +1,14 @@
 //! Writing as the holder of a run.
 
-use super::{Claim, Entry, Journal, JournalError, Logged, PAGE, RunId};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Claim, Entry, Journal, JournalError, Logged, MAX_SILENCE, PAGE, RunId};
+
+/// Pause before the second try at a read; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+/// Longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
 /// A held run and what its holder knows of its log. Everything written while working a run goes
 /// through here, so that the holder also learns, in order, what others added meanwhile.
@@ -30,6 +38,12 @@ impl Holder {
     /// The claim.
     pub fn claim(&self) -> &Claim {
         &self.claim
+    }
+
+    /// Asked right before something is done that cannot be taken back: whether the run is still held.
+    pub fn guard(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
+        let (journal, claim) = (self.journal.clone(), self.claim.clone());
+        Arc::new(move || journal.holds(&claim))
     }
 
     /// Writes entries, synced when this returns. False: others had added words that the holder has
@@ -66,8 +80,17 @@ impl Holder {
     /// # Errors
     /// When the store fails.
     pub async fn read_on(&mut self) -> Result<(), JournalError> {
+        let (since, mut pause) = (Instant::now(), FIRST_PAUSE);
         loop {
-            let page = self.journal.log(&self.claim.run, self.known).await?;
+            let page = match self.journal.log(&self.claim.run, self.known).await {
+                // A store that cannot be reached for a while does not cost what was done meanwhile.
+                Err(JournalError::Store(_) | JournalError::Unavailable) if since.elapsed() < MAX_SILENCE => {
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                    continue;
+                }
+                answer => answer?,
+            };
             let full = page.len() as i64 == PAGE;
             self.known = page.last().map_or(self.known, |logged| logged.seq);
             self.unseen.extend(page);

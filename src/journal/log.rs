@@ -411,6 +411,9 @@ pub enum Entry {
         /// What a person can do, where it did not end well.
         remedy: Option<String>,
     },
+    /// An entry whose body was erased; only its commitment is left in the record.
+    #[serde(skip)]
+    Erased,
     /// An entry this program does not know.
     #[serde(other)]
     Unknown,
@@ -430,7 +433,7 @@ pub struct Logged {
     pub seq: i64,
     /// When, microseconds since 1970, UTC.
     pub ts: i64,
-    /// The JSON text as stored and hashed.
+    /// The JSON text as stored; empty when it was erased.
     pub body: String,
     /// What it says.
     pub entry: Entry,
@@ -443,10 +446,14 @@ pub struct Recorded {
     pub seq: i64,
     /// When, microseconds since 1970, UTC.
     pub ts: i64,
-    /// The JSON text as stored and hashed.
-    pub body: String,
+    /// The JSON text as stored; none when it was erased.
+    pub body: Option<String>,
+    /// The salt of its commitment, hexadecimal; erased together with the body.
+    pub salt: Option<String>,
+    /// `hmac-sha256:` and the HMAC-SHA-256 of the body under the salt.
+    pub commitment: String,
     /// Hash of the entry before; empty for the first.
     pub prev: String,
-    /// Hash of this entry: of `prev`, run, sequence number, time and body.
+    /// Hash of this entry: of `prev`, run, sequence number, time and commitment.
     pub hash: String,
 }

@@ -23,6 +23,15 @@ pub enum JournalError {
     /// What was to happen to an approval does not follow from where it is.
     #[error("{0}")]
     Approval(Refusal),
+    /// The database did not answer in time. Nothing of the command was kept.
+    #[error("the journal does not answer")]
+    Unavailable,
+    /// There is no space left for the database. Nothing of the command was kept.
+    #[error("the journal is full")]
+    Full,
+    /// The events of a claim are no longer its: another worker has them, or they are settled.
+    #[error("these events are judged elsewhere by now")]
+    Superseded,
     /// Another worker holds the run now.
     #[error("run {0} is held by another worker")]
     Fenced(RunId),
@@ -94,6 +103,43 @@ pub struct Claim {
     pub fence: i64,
 }
 
+/// How much may be under way at once, over all replicas.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Runs of one project.
+    pub per_project: i64,
+    /// Runs in one repository. Runs about one thing are always one after the other.
+    pub per_repository: i64,
+    /// Runs with one model deployment.
+    pub per_model: i64,
+    /// The deployment that this process works with.
+    pub model: String,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self { per_project: 32, per_repository: 16, per_model: 64, model: String::new() }
+    }
+}
+
+/// Events about one thing that are being judged together, oldest first. Every write that settles
+/// them is refused when another worker has them by then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Judging {
+    /// The events, at least one.
+    pub events: Vec<IntakeRow>,
+    pub(super) token: String,
+}
+
+/// Where an order went.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ordered {
+    /// The run.
+    pub run: RunId,
+    /// Whether it was under way already and was given the words.
+    pub joined: bool,
+}
+
 /// What came in from outside, with its fate.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IntakeRow {
@@ -127,8 +173,12 @@ pub enum IntakeStatus {
     Merged,
     /// Started a run.
     Running,
-    /// Could not be judged; the reason says why.
+    /// The run it started ended well, or as it had to.
+    Done,
+    /// Could not be judged, or its run failed; the reason says why.
     Failed,
+    /// Stopped for a person to look at.
+    Parked,
 }
 
 impl IntakeStatus {
@@ -139,14 +189,27 @@ impl IntakeStatus {
             Self::Ignored => "ignored",
             Self::Merged => "merged",
             Self::Running => "running",
+            Self::Done => "done",
             Self::Failed => "failed",
+            Self::Parked => "parked",
         }
     }
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        [Self::Received, Self::Ignored, Self::Merged, Self::Running, Self::Failed]
-            .into_iter()
-            .find(|s| s.as_str() == text)
+    /// Every fate.
+    pub const ALL: [Self; 7] = [
+            Self::Received,
+            Self::Ignored,
+            Self::Merged,
+            Self::Running,
+            Self::Done,
+            Self::Failed,
+            Self::Parked,
+        ];
+
+
+    /// The fate with this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_str() == text)
     }
 }
 

@@ -186,6 +186,7 @@ impl RunView {
             Entry::Finished { status, answer, remedy } => {
                 self.finish(logged, *status, answer, remedy.as_deref())
             }
+            Entry::Erased => {}
             Entry::Unknown => {
                 let text = "This entry was written by another version of the program.";
                 self.steps.push(Step::new(logged, StepKind::Notice, text));

@@ -1,19 +1,30 @@
-//! The one writer: takes commands from everywhere and commits them together.
+//! The one writer of a process: takes commands from everywhere and commits them together.
 //!
-//! SQLite syncs once per commit, so commands that arrive while a commit is under way share the
-//! next one. A command is answered only when its commit is on disk. When the store fails, every
-//! command of that batch is refused and nothing of it remains.
+//! The store syncs once per commit, so commands that arrive while a commit is under way share the
+//! next one. A command is answered only when its commit is on disk. When the store cannot be reached
+//! the writer tries again for a while; a command whose asker has gone by then is left out. A disk
+//! that failed to write is not tried again: what is on it is not known any more.
 
-use sqlx::sqlite::SqlitePool;
-use tokio::sync::{mpsc, oneshot};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
-use super::{Answer, Command, JournalError, sqlite};
-use crate::fault_point;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::command::{Answer, Command};
+use super::feed::Bus;
+use super::store::{Backend, Committed, Fault, Unsure};
+use super::{JournalError, MAX_SILENCE};
 
 /// Commands that may wait for the writer; senders beyond that wait themselves.
 const QUEUE: usize = 1_024;
 /// Most commands in one commit.
 const BATCH: usize = 256;
+/// Longest time for one commit.
+const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
+/// Pause before the second try at a commit; doubled each time.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Longest such pause.
+const LONGEST_PAUSE: Duration = Duration::from_secs(1);
 
 type Request = (Command, oneshot::Sender<Result<Answer, JournalError>>);
 
@@ -21,14 +32,17 @@ type Request = (Command, oneshot::Sender<Result<Answer, JournalError>>);
 #[derive(Clone)]
 pub(super) struct Writer {
     queue: mpsc::Sender<Request>,
+    failed: watch::Receiver<Option<String>>,
 }
 
 impl Writer {
-    /// Starts the writer on a pool of exactly one connection. It ends when the last handle goes.
-    pub(super) fn start(pool: SqlitePool) -> Self {
+    /// Starts the writer. It ends when the last handle goes.
+    pub(super) fn start<B: Backend>(store: B, bus: Arc<Bus>) -> Self {
         let (queue, requests) = mpsc::channel(QUEUE);
-        tokio::spawn(work(pool, requests));
-        Self { queue }
+        let (failing, failed) = watch::channel(None);
+        let writing = Writing { store, connection: None, unsure: None, bus };
+        tokio::spawn(writing.work(requests, failing));
+        Self { queue, failed }
     }
 
     /// Does one command, durably.
@@ -37,42 +51,123 @@ impl Writer {
         self.queue.send((command, reply)).await.map_err(|_| JournalError::Closed)?;
         answer.await.map_err(|_| JournalError::Closed)?
     }
-}
 
-async fn work(pool: SqlitePool, mut requests: mpsc::Receiver<Request>) {
-    let mut batch = Vec::with_capacity(BATCH);
-    while requests.recv_many(&mut batch, BATCH).await > 0 {
-        let (commands, replies): (Vec<Command>, Vec<_>) = batch.drain(..).unzip();
-        match commit(&pool, commands).await {
-            Ok(answers) => {
-                for (reply, answer) in replies.into_iter().zip(answers) {
-                    // The asker may have gone; what it asked for is done all the same.
-                    let _ = reply.send(answer);
-                }
-            }
-            Err(error) => {
-                tracing::error!(%error, "the journal could not commit");
-                let text = error.to_string();
-                for reply in replies {
-                    let _ = reply.send(Err(JournalError::Store(text.clone())));
-                }
-            }
+    /// Ends when the writer gave up for good, with the reason.
+    pub(super) async fn failure(&self) -> String {
+        let mut failed = self.failed.clone();
+        match failed.wait_for(Option::is_some).await {
+            Ok(why) => why.clone().unwrap_or_default(),
+            // The writer ended with the journal: nothing failed.
+            Err(_) => std::future::pending().await,
         }
     }
 }
 
-async fn commit(
-    pool: &SqlitePool,
-    commands: Vec<Command>,
-) -> Result<Vec<Result<Answer, JournalError>>, sqlx::Error> {
-    // IMMEDIATE: a deferred transaction that reads first and then writes fails at once when it is busy.
-    let mut transaction = pool.begin_with("BEGIN IMMEDIATE").await?;
-    let mut answers = Vec::with_capacity(commands.len());
-    for command in commands {
-        answers.push(sqlite::apply(&mut transaction, command).await?);
+struct Writing<B: Backend> {
+    store: B,
+    connection: Option<B::Connection>,
+    unsure: Option<Unsure>,
+    bus: Arc<Bus>,
+}
+
+impl<B: Backend> Writing<B> {
+    async fn work(mut self, mut requests: mpsc::Receiver<Request>, failing: watch::Sender<Option<String>>) {
+        let mut batch = Vec::with_capacity(BATCH);
+        while requests.recv_many(&mut batch, BATCH).await > 0 {
+            if let Err(why) = self.write(&mut batch).await {
+                tracing::error!(%why, "the disk failed: the journal writes no more, and the process must end");
+                failing.send_replace(Some(why));
+                return;
+            }
+            batch.clear();
+        }
     }
-    fault_point::pass("journal.before_commit");
-    transaction.commit().await?;
-    fault_point::pass("journal.after_commit");
-    Ok(answers)
+
+    /// Writes a batch and answers it. An error is final.
+    async fn write(&mut self, batch: &mut Vec<Request>) -> Result<(), String> {
+        let (since, mut pause) = (Instant::now(), FIRST_PAUSE);
+        loop {
+            if self.unsure.is_none() {
+                // Nobody was told that it was done, and nobody waits for it any more.
+                batch.retain(|(_, reply)| !reply.is_closed());
+            }
+            if batch.is_empty() {
+                return Ok(());
+            }
+            let error = match self.attempt(batch).await {
+                Ok(committed) => {
+                    self.bus.tell(&committed.told);
+                    for ((_, reply), answer) in batch.drain(..).zip(committed.answers) {
+                        // The asker may have gone meanwhile; what it asked for is done all the same.
+                        let _ = reply.send(answer);
+                    }
+                    return Ok(());
+                }
+                Err(error) => error,
+            };
+            match B::judge(&error) {
+                Fault::Fatal => return Err(error.to_string()),
+                Fault::Full => return self.refuse(batch, || JournalError::Full),
+                Fault::Refused if batch.len() > 1 => return self.one_by_one(batch).await,
+                Fault::Passing if since.elapsed() < MAX_SILENCE => {
+                    if pause == FIRST_PAUSE {
+                        tracing::warn!(%error, "the journal cannot commit now; trying again");
+                    }
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(LONGEST_PAUSE);
+                }
+                Fault::Refused | Fault::Passing => {
+                    let text = error.to_string();
+                    tracing::error!(error = text, "the journal could not commit");
+                    return self.refuse(batch, || JournalError::Store(text.clone()));
+                }
+            }
+        }
+    }
+
+    fn refuse(&mut self, batch: &mut Vec<Request>, why: impl Fn() -> JournalError) -> Result<(), String> {
+        self.unsure = None;
+        for (_, reply) in batch.drain(..) {
+            let _ = reply.send(Err(why()));
+        }
+        Ok(())
+    }
+
+    /// One command that the store refuses must not take the others with it.
+    async fn one_by_one(&mut self, batch: &mut Vec<Request>) -> Result<(), String> {
+        for request in batch.drain(..) {
+            Box::pin(self.write(&mut vec![request])).await?;
+        }
+        Ok(())
+    }
+
+    async fn attempt(&mut self, batch: &[Request]) -> Result<Committed, sqlx::Error> {
+        let attempt = tokio::time::timeout(COMMIT_TIMEOUT, self.attempt_once(batch)).await;
+        let outcome = attempt.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut));
+        if outcome.is_err() {
+            // Whatever state the connection is in, a new one has none.
+            self.connection = None;
+        }
+        outcome
+    }
+
+    async fn attempt_once(&mut self, batch: &[Request]) -> Result<Committed, sqlx::Error> {
+        if self.connection.is_none() {
+            self.connection = Some(self.store.connect().await?);
+        }
+        let Some(connection) = self.connection.as_mut() else { return Err(sqlx::Error::PoolClosed) };
+        if let Some(unsure) = &self.unsure {
+            let happened = self.store.happened(connection, &unsure.transaction).await?;
+            match (happened, self.unsure.take()) {
+                (Some(true), Some(unsure)) => return Ok(unsure.committed),
+                (Some(false), _) => {}
+                (_, unsure) => {
+                    self.unsure = unsure;
+                    return Err(sqlx::Error::PoolTimedOut);
+                }
+            }
+        }
+        let commands: Vec<&Command> = batch.iter().map(|(command, _)| command).collect();
+        self.store.commit(connection, &commands, &mut self.unsure).await
+    }
 }

@@ -248,9 +248,14 @@ async fn queue(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> 
             return Err(words("It is not clear which definition is meant.", remedy));
         }
     };
-    let action =
-        Action::QueueBuild { repository: served, definition_id: definition.id, branch: branch.name.clone() };
     let me = desk.toolbox.me().await?;
+    let own = desk.toolbox.azure.own_builds(&served, definition.id, &name, me).await?;
+    let action = Action::QueueBuild {
+        repository: served,
+        definition_id: definition.id,
+        branch: branch.name.clone(),
+        after: own.first().map_or(0, |build| build.id),
+    };
     let facts = Facts {
         branch: Some(name.as_str().to_owned()),
         own_branch: branch.creator.is_some_and(|creator| creator.id == me.id),

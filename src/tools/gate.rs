@@ -372,7 +372,7 @@ impl<'a> Gate<'a> {
         }
         fault_point::pass("gate.after_intent");
         let (action, intended) = (permit.action().clone(), self.toolbox.now());
-        let performed = match self.toolbox.azure.perform(permit).await {
+        let performed = match self.toolbox.azure.guarded(self.holder.guard()).perform(permit).await {
             Err(error) if error.may_have_happened() => {
                 Ok(self.after_silence(&action, intended, error).await?)
             }

@@ -27,7 +27,7 @@ const MAX_NAMES: usize = 10;
 const MAX_REPAIRS: u32 = 10;
 
 /// What `.ado-coworker.toml` may say.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub struct RepositorySettings {
     /// Who reviews the co-worker's pull requests: names or mail addresses.
@@ -54,17 +54,22 @@ impl RepositorySettings {
                 return Self { faults: vec![fault], ..Self::default() };
             }
         };
-        let unknown: Vec<String> = settings.unknown.keys().take(MAX_NAMES).map(|name| format!("'{name}'")).collect();
+        let unknown: Vec<String> =
+            settings.unknown.keys().take(MAX_NAMES).map(|name| format!("'{name}'")).collect();
         if !unknown.is_empty() {
             let known = "reviewers, labels, repairs";
             settings.faults.push(format!("It has the unknown {}; known are {known}.", unknown.join(", ")));
         }
         for names in [&mut settings.reviewers, &mut settings.labels] {
-            names.retain(|name| !name.trim().is_empty() && name.chars().count() <= 100 && !name.contains('\n'));
+            names.retain(|name| {
+                !name.trim().is_empty() && name.chars().count() <= 100 && !name.contains('\n')
+            });
             names.truncate(MAX_NAMES);
         }
         if settings.repairs.is_some_and(|repairs| repairs > MAX_REPAIRS) {
-            settings.faults.push(format!("repairs is more than {MAX_REPAIRS}, which is the most there can be."));
+            settings
+                .faults
+                .push(format!("repairs is more than {MAX_REPAIRS}, which is the most there can be."));
             settings.repairs = Some(MAX_REPAIRS);
         }
         settings
@@ -72,7 +77,7 @@ impl RepositorySettings {
 }
 
 /// What was found.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct RepositoryWords {
     /// Branch and commit that it was read from.
     pub read_from: Option<(BranchName, CommitId)>,
@@ -88,7 +93,11 @@ impl Toolbox {
     ///
     /// # Errors
     /// As every request. A file that is not there is none.
-    pub async fn repository_words(&self, run: &RunId, pull_request: Option<u32>) -> Result<RepositoryWords, Error> {
+    pub async fn repository_words(
+        &self,
+        run: &RunId,
+        pull_request: Option<u32>,
+    ) -> Result<RepositoryWords, Error> {
         let mut folders = BTreeSet::new();
         let branch = match pull_request {
             Some(id) => {
@@ -155,10 +164,15 @@ mod tests {
 
     #[test]
     fn what_is_unknown_or_wrong_is_told_and_the_rest_counts() {
-        let settings = RepositorySettings::read("reviewers = ['alice', ' ']\nrepairs = 99\ncolour = 'blue'\n");
+        let settings =
+            RepositorySettings::read("reviewers = ['alice', ' ']\nrepairs = 99\ncolour = 'blue'\n");
         assert_eq!(settings.reviewers, ["alice"]);
         assert_eq!(settings.repairs, Some(MAX_REPAIRS));
-        assert!(settings.faults.len() == 2 && settings.faults[0].contains("'colour'"), "{:?}", settings.faults);
+        assert!(
+            settings.faults.len() == 2 && settings.faults[0].contains("'colour'"),
+            "{:?}",
+            settings.faults
+        );
         assert!(RepositorySettings::read("reviewers = 3").faults[0].starts_with("It cannot be read"));
         assert_eq!(RepositorySettings::read(""), RepositorySettings::default());
     }

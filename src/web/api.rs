@@ -11,7 +11,7 @@ use super::input::{JsonBody, RunPath, Window, words};
 use super::problem::Problem;
 use super::viewer::Viewer;
 use super::when::rfc3339;
-use super::{Shared, State};
+use super::{Shared, State, rights};
 use crate::config::Role;
 use crate::journal::{Entry, NewRun, RunId, RunRow, RunView, Source, Step};
 
@@ -40,6 +40,7 @@ pub(super) async fn create(
     let served = &app.state.organization;
     serves("project", asked.project.as_deref(), &served.project)?;
     serves("repository", asked.repository.as_deref(), &served.repository)?;
+    rights::check(&app, &viewer).await?;
     let id = start(&app.state, &viewer, &asked.instruction).await?;
     let url = app.state.public(&format!("/runs/{id}"));
     let mut response = (StatusCode::ACCEPTED, Json(json!({"id": id, "url": url}))).into_response();
@@ -148,6 +149,7 @@ pub(super) async fn message(
     RunPath(id): RunPath,
     JsonBody(said): JsonBody<Said>,
 ) -> Result<Response, Problem> {
+    rights::check(&app, &viewer).await?;
     let seq = say(&app.state, &viewer, &id, &said.text).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({"id": id, "seq": seq}))).into_response())
 }

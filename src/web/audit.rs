@@ -29,7 +29,12 @@ struct Shown {
     ts_us: i64,
     prev: String,
     hash: String,
-    /// Byte for byte what was hashed.
+    /// Binds the body: the HMAC-SHA-256 of its bytes under the salt.
+    commitment: String,
+    /// Hexadecimal; gone when the body was erased.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    salt: Option<String>,
+    /// Byte for byte what the commitment binds; null when it was erased.
     entry: Box<RawValue>,
 }
 
@@ -37,10 +42,19 @@ impl From<Recorded> for Shown {
     fn from(row: Recorded) -> Self {
         // A body that is no longer JSON is shown as a string: the record must be readable when it
         // is broken, then most of all.
-        let entry = RawValue::from_string(row.body.clone())
-            .or_else(|_| serde_json::value::to_raw_value(&row.body))
-            .unwrap_or_else(|_| RawValue::NULL.to_owned());
-        Self { seq: row.seq, ts: rfc3339(row.ts), ts_us: row.ts, prev: row.prev, hash: row.hash, entry }
+        let raw = |body: String| {
+            RawValue::from_string(body.clone()).or_else(|_| serde_json::value::to_raw_value(&body)).ok()
+        };
+        Self {
+            seq: row.seq,
+            ts: rfc3339(row.ts),
+            ts_us: row.ts,
+            prev: row.prev,
+            hash: row.hash,
+            commitment: row.commitment,
+            salt: row.salt,
+            entry: row.body.and_then(raw).unwrap_or_else(|| RawValue::NULL.to_owned()),
+        }
     }
 }
 

@@ -59,7 +59,14 @@ pub(super) async fn receive(app: Shared, request: Request) -> Result<Response, P
     let group = reading.event.group();
     let journal = &app.state.journal;
     let received = journal
-        .receive_about(&reading.key, &reading.summary, reading.event, reading.ignored, group.as_deref(), TOGETHER)
+        .receive_about(
+            &reading.key,
+            &reading.summary,
+            reading.event,
+            reading.ignored,
+            group.as_deref(),
+            TOGETHER,
+        )
         .await?;
     fault_point::pass("webhook.before_answer");
     let status = match (received.duplicate, ignored) {
@@ -76,8 +83,9 @@ fn read(body: &[u8], now: Timestamp) -> Reading {
     match parse_delivery(body) {
         Ok(delivery) => {
             let is_old = delivery.created.is_some_and(|at| clock::add(at, MAX_AGE) < now);
-            let ignored =
-                delivery.ignored.or_else(|| is_old.then(|| "It happened more than seven days ago.".to_owned()));
+            let ignored = delivery
+                .ignored
+                .or_else(|| is_old.then(|| "It happened more than seven days ago.".to_owned()));
             Reading { key: delivery.dedup_key, summary: delivery.summary, event: delivery.event, ignored }
         }
         Err(why) => Reading {

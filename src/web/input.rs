@@ -148,6 +148,8 @@ pub(super) struct Window {
     pub(super) after: Option<i64>,
     /// `before=`: an instant, in microseconds.
     pub(super) before: Option<i64>,
+    /// `before=`: the id of an event.
+    pub(super) before_event: Option<String>,
     /// `limit=`.
     pub(super) limit: i64,
     /// `status=`: one kind of events.
@@ -159,10 +161,12 @@ impl<S: Send + Sync> FromRequestParts<S> for Window {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default();
-        let mut window = Self { after: None, before: None, limit: DEFAULT_ITEMS, status: None };
+        let mut window =
+            Self { after: None, before: None, before_event: None, limit: DEFAULT_ITEMS, status: None };
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match name.as_ref() {
                 "after" => window.after = Some(sequence(&value)?),
+                "before" if RunId::parse(&value).is_some() => window.before_event = Some(value.into_owned()),
                 "before" => window.before = Some(instant(&value)?),
                 "status" if !value.is_empty() => window.status = Some(status(&value)?),
                 "limit" => window.limit = items(&value)?,

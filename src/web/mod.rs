@@ -21,6 +21,7 @@ mod markdown;
 mod pages;
 mod problem;
 mod ready;
+mod rights;
 mod sessions;
 mod shown;
 mod sign_in;
@@ -38,7 +39,9 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -73,6 +76,9 @@ pub struct State {
     pub people: Option<Arc<People>>,
     /// Ids and names of the co-worker itself: a token that names one is never a person's.
     pub agents: Arc<[String]>,
+    /// Says whether a person may see the project that is served, asked with that person's own token
+    /// (A35). None where the agent cannot act on people's behalf.
+    pub rights: Option<Rights>,
     /// Says who the co-worker is, once that has been verified.
     pub who: Who,
     /// Goes through everything that the co-worker needs.
@@ -86,6 +92,10 @@ pub struct State {
 /// Gives the verified identity, or none while it is not verified. Called for every page: it must
 /// answer from memory.
 pub type Who = Arc<dyn Fn() -> Option<WhoShown> + Send + Sync>;
+
+/// Whether the person with this object id, whose own token this is, sees the project; an error says in
+/// words why that could not be found out.
+pub type Rights = Arc<dyn Fn(String, SecretString) -> BoxFuture<'static, Result<bool, String>> + Send + Sync>;
 
 /// The organisation as the page shows it.
 #[derive(Clone, Debug)]
@@ -129,6 +139,7 @@ struct App {
     state: State,
     watchers: Arc<tokio::sync::Semaphore>,
     sessions: sessions::Sessions,
+    rights: rights::Checked,
     checked: doctor::Last,
 }
 
@@ -199,6 +210,7 @@ pub fn router(state: State) -> Router {
         state,
         watchers: Arc::new(tokio::sync::Semaphore::new(MAX_WATCHERS)),
         sessions: sessions::Sessions::default(),
+        rights: rights::Checked::default(),
         checked: doctor::Last::default(),
     });
     let router = api_routes().into_iter().fold(page_routes(), |r, route| r.route(route.path, route.answers));

@@ -10,10 +10,21 @@ use super::card::Card;
 use super::problem::Problem;
 use super::shown::{EventLine, RunLine, RunShown, Shell};
 use super::viewer::Viewer;
-use super::{App, Shared, api, events as intake};
+use super::{App, Shared, api, events as intake, rights};
 use crate::config::Role;
-use crate::journal::RunId;
+use crate::journal::{IntakeStatus, RunId};
 
+/// The fates that the list of events can be narrowed to.
+const FATES: &[(&str, &str)] = &[
+    ("", "All"),
+    ("received", "Not looked at yet"),
+    ("running", "Started a run"),
+    ("merged", "Joined a run"),
+    ("done", "Run ended"),
+    ("ignored", "Ignored"),
+    ("failed", "Failed"),
+    ("parked", "Needs a person"),
+];
 /// Runs beside a new conversation.
 const RECENT: i64 = 12;
 
@@ -65,7 +76,13 @@ pub(super) struct Timeline {
 struct Events {
     shell: Shell,
     events: Vec<EventLine>,
-    webhooks_taken: bool,
+    /// Name in the address, and words.
+    fates: &'static [(&'static str, &'static str)],
+    /// The fate that is shown; empty for all.
+    chosen: &'static str,
+    /// It begins with the newest.
+    newest: bool,
+    older: Option<String>,
 }
 
 #[derive(Template)]
@@ -160,6 +177,9 @@ pub(super) async fn start(
     viewer: Viewer,
     FormText(text): FormText,
 ) -> Result<Response, Problem> {
+    if let Err(trouble) = rights::check(&app, &viewer).await {
+        return home_page(&app, &viewer, text, Some(trouble)).await;
+    }
     match api::start(&app.state, &viewer, &text).await {
         Ok(id) => Ok(Redirect::to(&format!("/runs/{id}")).into_response()),
         // What was typed is not lost.
@@ -212,6 +232,9 @@ pub(super) async fn message(
     RunPath(id): RunPath,
     FormText(text): FormText,
 ) -> Result<Response, Problem> {
+    if let Err(trouble) = rights::check(&app, &viewer).await {
+        return run_page(&app, &viewer, &id, text, Some(trouble)).await;
+    }
     match api::say(&app.state, &viewer, &id, &text).await {
         Ok(seq) => Ok(Redirect::to(&format!("/runs/{id}#step-{seq}")).into_response()),
         Err(trouble) => run_page(&app, &viewer, &id, text, Some(trouble)).await,
@@ -229,11 +252,13 @@ pub(super) async fn cancel(app: Shared, viewer: Viewer, RunPath(id): RunPath) ->
 
 /// `GET /events`.
 pub(super) async fn events(app: Shared, viewer: Viewer, window: Window) -> Result<Response, Problem> {
-    let rows = app.state.journal.intake(window.limit).await?;
-    let fates = intake::Fates::read(&app.state, &rows).await?;
-    let events = rows.iter().map(|row| EventLine::new(row, &fates)).collect();
-    let webhooks_taken = app.state.config.webhook.is_some();
-    page(&Events { shell: Shell::new(&app, &viewer, "events", "Events"), events, webhooks_taken })
+    let rows = intake::page_of(&app.state, &window).await?;
+    let events = rows.iter().map(EventLine::new).collect();
+    let older = intake::older(&rows, &window);
+    let chosen = window.status.map(IntakeStatus::as_str).unwrap_or_default();
+    let newest = window.before_event.is_none();
+    let shell = Shell::new(&app, &viewer, "events", "Events");
+    page(&Events { shell, events, fates: FATES, chosen, newest, older })
 }
 
 /// `GET /events/{id}`: goes on to the run, once there is one.
@@ -242,8 +267,7 @@ pub(super) async fn event(app: Shared, viewer: Viewer, Path(id): Path<String>) -
     if let Some(run) = &row.run {
         return Ok(Redirect::to(&format!("/runs/{run}")).into_response());
     }
-    let fates = intake::Fates::read(&app.state, std::slice::from_ref(&row)).await?;
-    let event = EventLine::new(&row, &fates);
+    let event = EventLine::new(&row);
     let waits = event.open;
     let mut response = page(&Event { shell: Shell::new(&app, &viewer, "events", "Event"), event })?;
     if waits {

@@ -143,8 +143,18 @@ impl From<JournalError> for Problem {
                     format!("GET /api/audit/{run} shows the record as it is stored and where it is broken."),
                 )
             }
+            JournalError::Full => {
+                tracing::error!("the journal is full");
+                Self::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "There is no space left for the journal. Nothing was changed.",
+                    "Make room on the disk of the database (DATABASE_URL), then try again; nothing need be restarted.",
+                )
+            }
             JournalError::Open(_)
             | JournalError::Store(_)
+            | JournalError::Unavailable
+            | JournalError::Superseded
             | JournalError::Fenced(_)
             | JournalError::Closed => {
                 tracing::error!(%error, "the journal failed a request");

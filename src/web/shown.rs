@@ -5,7 +5,6 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use super::assets;
-use super::events::Fates;
 use super::steps::{LinkShown, StepShown, one_line, web_address};
 use super::viewer::Viewer;
 use super::when::{Moment, duration, grouped, rfc3339};
@@ -261,8 +260,8 @@ pub(super) struct EventLine {
 }
 
 impl EventLine {
-    pub(super) fn new(row: &IntakeRow, fates: &Fates) -> Self {
-        let fate = fates.of(row);
+    pub(super) fn new(row: &IntakeRow) -> Self {
+        let fate = row.status.as_str();
         let (words, tone) = match fate {
             "received" => ("Not looked at yet", "busy"),
             "ignored" => ("Ignored", "quiet"),

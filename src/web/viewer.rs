@@ -90,7 +90,6 @@ impl Viewer {
     }
 
     /// The person's own token, for what is read on the person's behalf.
-    #[allow(dead_code, reason = "instructions are checked with it")]
     pub(super) async fn own_token(&self, app: &App) -> Option<SecretString> {
         match (&self.token, &self.key, &app.state.people) {
             (Some(token), ..) => Some(token.clone()),

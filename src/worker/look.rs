@@ -36,7 +36,7 @@ impl Worker {
         loop {
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.clock.sleep(wait) => {}
+                () = self.agent.clock().sleep(wait) => {}
             }
             // One replica looks for all. A turn is a little shorter than the pause, so that it is over.
             let looked = match self.journal.take_turn(TURN, every * 3 / 4).await {
@@ -57,10 +57,14 @@ impl Worker {
                     failed += 1;
                     tracing::warn!(%error, "looking for events failed");
                     let asked = match &error {
-                        TriageError::Later(Error::Throttled { after, .. } | Error::Unavailable { after, .. }) => *after,
+                        TriageError::Later(
+                            Error::Throttled { after, .. } | Error::Unavailable { after, .. },
+                        ) => *after,
                         _ => None,
                     };
-                    backoff(failed, every, LONGEST_PAUSE).max(asked.unwrap_or_default()).min(LONGEST_PAUSE.max(every))
+                    backoff(failed, every, LONGEST_PAUSE)
+                        .max(asked.unwrap_or_default())
+                        .min(LONGEST_PAUSE.max(every))
                 }
             };
         }

@@ -199,12 +199,18 @@ impl World {
 
     /// With a model that takes this many milliseconds for a word.
     pub async fn start_paced(pace: &str) -> Self {
+        Self::start_set(pace, &[]).await
+    }
+
+    /// The same, with further settings of the co-worker.
+    pub async fn start_set(pace: &str, more: &[(&'static str, &str)]) -> Self {
         let mut simulation = Process::start(command(&["simulate", "--simulator-port", "0", "--pace", pace]));
         let organization = crate::recorder::recorded(&simulation.told("ready").await).await;
         let sidecar = simulation.told("sidecar").await;
         let model = simulation.told("model").await;
         let folder = tempfile::tempdir().unwrap();
-        let settings = settings(&organization, &sidecar, &model, folder.path());
+        let mut settings = settings(&organization, &sidecar, &model, folder.path());
+        settings.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let (server, page) = Self::serve(&settings).await;
         let http = ado_coworker::config::http_client().unwrap();
         let (_simulation, _folder) = (simulation, folder);

@@ -7,8 +7,10 @@
 )]
 
 mod bad_input;
+mod chaos;
 mod clients;
 mod conformance;
+mod crash;
 mod doctor;
 mod effects;
 mod files;
@@ -16,9 +18,13 @@ mod harness;
 mod hostile;
 mod people;
 mod house;
+mod intake;
+mod journal;
 mod main_job;
+mod postgres;
 mod random_operations;
 mod recorder;
 mod setup;
+mod simulation;
 mod steering;
 mod tools;

@@ -26,7 +26,10 @@ const MAX_GROUPS: usize = 40;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Standing {
     /// They do.
-    Instructs,
+    Instructs {
+        /// Object id in Entra, where it is known.
+        oid: Option<String>,
+    },
     /// They are information only, and why; a sentence.
     DoesNot(String),
 }
@@ -51,10 +54,7 @@ impl Authority {
         if let Some((_, standing)) = kept.filter(|(until, _)| *until > now) {
             return Ok(standing);
         }
-        let standing = match self.why_not(toolbox, id).await? {
-            None => Standing::Instructs,
-            Some(why) => Standing::DoesNot(why),
-        };
+        let standing = self.decide(toolbox, id).await?;
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         if kept.len() >= MAX_KEPT {
             kept.clear();
@@ -63,11 +63,17 @@ impl Authority {
         Ok(standing)
     }
 
-    async fn why_not(&self, toolbox: &Toolbox, id: &str) -> Result<Option<String>, Error> {
-        let azure = toolbox.reads();
-        let Some(known) = azure.identity(id).await? else {
-            return Ok(Some("Its author is not known to the organisation.".into()));
+    async fn decide(&self, toolbox: &Toolbox, id: &str) -> Result<Standing, Error> {
+        let Some(known) = toolbox.reads().identity(id).await? else {
+            return Ok(Standing::DoesNot("Its author is not known to the organisation.".into()));
         };
+        Ok(match self.why_not(toolbox, &known).await? {
+            None => Standing::Instructs { oid: known.object_id },
+            Some(why) => Standing::DoesNot(why),
+        })
+    }
+
+    async fn why_not(&self, toolbox: &Toolbox, known: &KnownIdentity) -> Result<Option<String>, Error> {
         let name = &known.person.name;
         match known.kind {
             IdentityKind::Service => {
@@ -81,11 +87,14 @@ impl Authority {
         }
         let project = &toolbox.served().project;
         if self.groups.is_empty() {
-            let is_member = in_a_team(toolbox, id).await? || in_project_group(toolbox, &known).await?;
-            let why = || format!("{name} is not a member of the project {project}, so their words do not instruct.");
+            let is_member =
+                in_a_team(toolbox, &known.person.id).await? || in_project_group(toolbox, known).await?;
+            let why = || {
+                format!("{name} is not a member of the project {project}, so their words do not instruct.")
+            };
             return Ok((!is_member).then(why));
         }
-        let groups = groups_of(toolbox, &known).await?;
+        let groups = groups_of(toolbox, known).await?;
         let named = groups.iter().any(|group| self.groups.iter().any(|wanted| is_named(group, wanted)));
         let why = || format!("{name} is in no group that may instruct (ROLE_GROUPS, instructor).");
         Ok((!named).then(why))
@@ -141,7 +150,12 @@ fn or_none<T>(answer: Result<T, Error>) -> Result<Option<T>, Error> {
 
 /// Whether `wanted` names this group: by descriptor, by id, or by name with or without its scope.
 fn is_named(group: &Group, wanted: &str) -> bool {
-    let names = [Some(&group.descriptor), group.origin_id.as_ref(), Some(&group.principal_name), Some(&group.display_name)];
+    let names = [
+        Some(&group.descriptor),
+        group.origin_id.as_ref(),
+        Some(&group.principal_name),
+        Some(&group.display_name),
+    ];
     names.into_iter().flatten().any(|name| !name.is_empty() && name.eq_ignore_ascii_case(wanted.trim()))
 }
 
@@ -158,7 +172,9 @@ mod tests {
             origin_id: Some("11111111-2222-4333-8444-555555555555".into()),
             domain: None,
         };
-        for wanted in ["vssgp.abc", "maintainers", "[fabrikam]\\Maintainers", " 11111111-2222-4333-8444-555555555555 "] {
+        for wanted in
+            ["vssgp.abc", "maintainers", "[fabrikam]\\Maintainers", " 11111111-2222-4333-8444-555555555555 "]
+        {
             assert!(is_named(&group, wanted), "{wanted}");
         }
         for wanted in ["", "Maintainer", "[Northwind]\\Maintainers"] {

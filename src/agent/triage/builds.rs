@@ -42,7 +42,9 @@ impl Agent {
         match build.result {
             Some(BuildResult::Failed) => self.failed(&build, &pull_request).await,
             Some(BuildResult::Succeeded) => self.succeeded(&build, &pull_request).await,
-            Some(BuildResult::PartiallySucceeded) => Ok(judged(version, "It succeeded in part, which is left to people.")),
+            Some(BuildResult::PartiallySucceeded) => {
+                Ok(judged(version, "It succeeded in part, which is left to people."))
+            }
             Some(BuildResult::Canceled) => Ok(judged(version, "Somebody stopped it.")),
             None => Ok(nothing("It has not ended.")),
         }
@@ -85,7 +87,8 @@ impl Agent {
         }
         let hops = maker.hops + 1;
         if hops > MAX_HOPS {
-            let why = format!("{MAX_HOPS} runs caused each other with no person in between: a person has to look.");
+            let why =
+                format!("{MAX_HOPS} runs caused each other with no person in between: a person has to look.");
             return Ok(judged(version, why));
         }
         let trigger = Trigger { kind: TriggerKind::BuildFailed, subject, author_id: None, version, hops };
@@ -97,17 +100,21 @@ impl Agent {
             let text = prompts::build_succeeded(pull_request.id, build.id);
             return Ok(Meaning::Tell { run, text, version: Some(build_version(build.id)) });
         }
-        Ok(judged(build_version(build.id), match pull_request.is_draft {
-            true => "It succeeded. The pull request stays a draft until somebody publishes it.",
-            false => "It succeeded, and nothing is left to do.",
-        }))
+        Ok(judged(
+            build_version(build.id),
+            match pull_request.is_draft {
+                true => "It succeeded. The pull request stays a draft until somebody publishes it.",
+                false => "It succeeded, and nothing is left to do.",
+            },
+        ))
     }
 
     /// The run that made the newest commit of a pull request of the co-worker. Trailers can be
     /// written by anybody, so the push must be the co-worker's own.
     async fn maker(&self, pull_request: &PullRequest) -> Result<Option<Maker>, TriageError> {
         let (azure, served) = (self.toolbox.reads(), self.toolbox.served());
-        let (Some(tip), Ok(branch)) = (&pull_request.source_commit, BranchName::new(&pull_request.source_branch))
+        let (Some(tip), Ok(branch)) =
+            (&pull_request.source_commit, BranchName::new(&pull_request.source_branch))
         else {
             return Ok(None);
         };

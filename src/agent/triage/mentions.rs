@@ -57,7 +57,8 @@ mod tests {
         #[test]
         fn any_text_can_be_looked_at(text in "\\PC{0,200}", tail in "\\PC{0,20}") {
             mentions(&format!("{text}data-vss-mention={tail}"), ID);
-            prop_assert!(mentions(&format!("{text}@<{ID}>{tail}"), ID));
+            let calls = format!("{text}@<{ID}>{tail}");
+            prop_assert!(mentions(&calls, ID), "{}", calls);
         }
     }
 }

@@ -20,20 +20,22 @@ use crate::azure_devops::{self, Error};
 use crate::clock;
 use crate::event::{OutsideEvent, Trigger, TriggerKind};
 use crate::journal::{
-    Entry, IntakeRow, IntakeStatus, JournalError, Judging, NewRun, Person, RunId, Seen, Source,
+    Entry, IntakeRow, IntakeStatus, JournalError, Judging, NewRun, Person, RunId, Seen, Source, Status,
 };
 pub(super) use authority::Authority;
+use authority::Standing;
 pub(super) use builds::build_version;
 pub(super) use mentions::mentions;
 pub(super) use pull_requests::{comment_version, review_version};
 pub(super) use pushes::push_version;
 pub(super) use work_items::assignment_or_mention;
-use authority::Standing;
 
 /// What happened longer ago is not acted on (GOVERNANCE A27).
 pub const MAX_AGE: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 /// How far the clocks of the service and of this machine may be apart.
 const CLOCK_SLACK: Duration = Duration::from_secs(5 * 60);
+/// How long after its beginning a run is sent on by further events about the same thing.
+const TOGETHER: Duration = Duration::from_secs(60);
 /// Longest words of all events that are judged together, in characters.
 const MAX_WORDS: usize = 60_000;
 
@@ -88,7 +90,7 @@ fn judged(version: String, why: impl Into<String>) -> Meaning {
 }
 
 fn person(found: &azure_devops::Person) -> Person {
-    Person { name: found.name.clone(), account: found.account.clone(), id: Some(found.id.clone()) }
+    Person { name: found.name.clone(), account: found.account.clone(), id: Some(found.id.clone()), oid: None }
 }
 
 impl Agent {
@@ -120,7 +122,14 @@ impl Agent {
                         continue;
                     }
                     let from = Person::named("Azure DevOps");
-                    self.pass_on(judging, row, &run, Entry::Message { from, text }, "Told to the run under way.").await?;
+                    self.pass_on(
+                        judging,
+                        row,
+                        &run,
+                        Entry::Message { from, text },
+                        "Told to the run under way.",
+                    )
+                    .await?;
                 }
                 Meaning::Stop { run, by, why } => {
                     let entry = Entry::CancelRequested { by: Person::named(by) };
@@ -135,8 +144,29 @@ impl Agent {
             }
             return Ok(());
         }
-        self.journal.order(self.run_for(&orders), judging).await?;
+        if !self.goes_on(judging, &orders).await? {
+            self.journal.order(self.run_for(&orders), judging).await?;
+        }
         Ok(())
+    }
+
+    /// What comes within a minute of a run's beginning belongs to that run, also when it has ended by
+    /// then: ten comments in a minute are one run that sees all ten. True: its words were added.
+    async fn goes_on(&self, judging: &Judging, orders: &[Order]) -> Result<bool, TriageError> {
+        let first = &orders[0];
+        let Some(newest) = self.journal.newest_run_about(&first.trigger.subject).await? else {
+            return Ok(false);
+        };
+        let age = self.clock.now().as_microsecond().saturating_sub(newest.created_at);
+        let is_young = u64::try_from(age).is_ok_and(|age| Duration::from_micros(age) < TOGETHER);
+        if newest.status != Status::Done || newest.source != Source::Webhook || !is_young {
+            return Ok(false);
+        }
+        let entry = Entry::Message { from: first.from.clone(), text: joined(orders) };
+        self.journal.add_from_outside(&newest.id, entry).await?;
+        let why = Some("Came within a minute of the run's beginning, so that run goes on.".to_owned());
+        self.journal.settle(judging, IntakeStatus::Merged, why, Some(newest.id)).await?;
+        Ok(true)
     }
 
     /// Remembers a version that means no work by itself; false where another event saw it first.
@@ -196,7 +226,9 @@ impl Agent {
         let meaning = match event {
             OutsideEvent::PullRequestCommented { repository_id, pull_request_id, thread_id, comment_id } => {
                 let Some(thread) = thread_id else {
-                    return Ok(nothing("The delivery does not name the thread; subscribe to resource version 2.0."));
+                    return Ok(nothing(
+                        "The delivery does not name the thread; subscribe to resource version 2.0.",
+                    ));
                 };
                 self.comment(repository_id, *pull_request_id, *thread, *comment_id).await
             }
@@ -261,7 +293,9 @@ fn joined(orders: &[Order]) -> String {
         text.extend(order.text.chars().take(MAX_WORDS));
     }
     if left > 0 {
-        text.push_str(&format!("\n\nThere are {left} more like these, too long to stand here: read the threads."));
+        text.push_str(&format!(
+            "\n\nThere are {left} more like these, too long to stand here: read the threads."
+        ));
     }
     text
 }
@@ -278,7 +312,13 @@ mod tests {
 
     fn wanted(text: &str) -> Order {
         let from = Person::named("alice");
-        order(TriggerKind::ReviewComment, "pull_request:1".into(), text.chars().take(9).collect(), from, text.into())
+        order(
+            TriggerKind::ReviewComment,
+            "pull_request:1".into(),
+            text.chars().take(9).collect(),
+            from,
+            text.into(),
+        )
     }
 
     #[test]

@@ -1,10 +1,11 @@
 //! Comments on pull requests, and pull requests that were opened, changed or closed.
 
-use super::{Agent, Meaning, Order, Standing, TriageError, judged, nothing, order, person, prompts};
 use super::mentions::mentions;
+use super::{Agent, Meaning, Order, Standing, TriageError, judged, nothing, order, person, prompts};
 use crate::azure_devops::{Comment, PullRequest, PullRequestStatus, Writer};
 use crate::digest::Digest;
 use crate::event::{self, TriggerKind};
+use crate::journal::Person;
 
 /// The version of a comment: another edit is another version.
 pub(in crate::agent) fn comment_version(pull_request: u32, thread: u32, comment: &Comment) -> String {
@@ -67,14 +68,18 @@ impl Agent {
         if let Some(why) = self.too_old(said.edited).await? {
             return Ok(judged(version, why));
         }
-        if let Standing::DoesNot(why) = self.standing(&said.author.id).await? {
-            return Ok(judged(version, why));
-        }
-        let from = person(&said.author);
+        let oid = match self.standing(&said.author.id).await? {
+            Standing::Instructs { oid } => oid,
+            Standing::DoesNot(why) => return Ok(judged(version, why)),
+        };
+        let from = Person { oid, ..person(&said.author) };
         let (kind, text) = if is_own {
             (TriggerKind::ReviewComment, prompts::review_comment(id, thread, &from.name, &said.text))
         } else {
-            (TriggerKind::PullRequestMention, prompts::mentioned_in_thread(id, thread, &from.name, &said.text))
+            (
+                TriggerKind::PullRequestMention,
+                prompts::mentioned_in_thread(id, thread, &from.name, &said.text),
+            )
         };
         Ok(Meaning::Orders(vec![order(kind, event::pull_request(id), version, from, text)]))
     }
@@ -92,14 +97,21 @@ impl Agent {
             return self.closed(&found).await;
         }
         if self.is_me(&found.created_by.id).await? {
-            return Ok(nothing("It is the co-worker's own pull request, and it waits for comments and builds."));
+            return Ok(nothing(
+                "It is the co-worker's own pull request, and it waits for comments and builds.",
+            ));
         }
-        let orders = self.wanted_of(&found).await?;
+        let mut orders = self.wanted_of(&found).await?;
         if orders.is_empty() {
-            return Ok(nothing("The co-worker is neither a reviewer of it nor mentioned in its description."));
+            return Ok(nothing(
+                "The co-worker is neither a reviewer of it nor mentioned in its description.",
+            ));
         }
         match self.standing(&found.created_by.id).await? {
-            Standing::Instructs => Ok(Meaning::Orders(orders)),
+            Standing::Instructs { oid } => {
+                orders.iter_mut().for_each(|order| order.from.oid.clone_from(&oid));
+                Ok(Meaning::Orders(orders))
+            }
             Standing::DoesNot(why) => Ok(judged(orders[0].trigger.version.clone(), why)),
         }
     }

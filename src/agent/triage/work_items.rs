@@ -10,7 +10,10 @@ use crate::event::{self, TriggerKind};
 
 /// The version of the first assignment or mention in a work item that nobody has judged; none where
 /// there is nothing to do.
-pub(in crate::agent) async fn assignment_or_mention(agent: &Agent, id: u32) -> Result<Option<String>, TriageError> {
+pub(in crate::agent) async fn assignment_or_mention(
+    agent: &Agent,
+    id: u32,
+) -> Result<Option<String>, TriageError> {
     let Meaning::Orders(orders) = agent.work_item_changed(id).await? else { return Ok(None) };
     let versions: Vec<String> = orders.into_iter().map(|order| order.trigger.version).collect();
     let seen = agent.journal.seen(&versions).await?;
@@ -58,14 +61,17 @@ impl Agent {
         let by = item.changed_by.as_ref().map(|person| person.id.as_str()).unwrap_or_default();
         Ok(match self.is_me(by).await? {
             true => "The co-worker changed it itself.".into(),
-            false => "The work item is not newly assigned to the co-worker, and nothing in it mentions it.".into(),
+            false => {
+                "The work item is not newly assigned to the co-worker, and nothing in it mentions it.".into()
+            }
         })
     }
 
     /// The last assignment, when it is to the co-worker and somebody who may instruct made it.
     async fn assigned(&self, item: &WorkItem, look: &mut Look) -> Result<(), TriageError> {
         let me = &self.toolbox.me().await?.id;
-        let is_mine = |person: &Option<Person>| person.as_ref().is_some_and(|p| p.id.eq_ignore_ascii_case(me));
+        let is_mine =
+            |person: &Option<Person>| person.as_ref().is_some_and(|p| p.id.eq_ignore_ascii_case(me));
         if !is_mine(&item.assigned_to) {
             return Ok(());
         }
@@ -146,7 +152,7 @@ impl Agent {
             return Ok(Some(why.to_owned()));
         }
         Ok(match self.standing(id).await? {
-            Standing::Instructs => None,
+            Standing::Instructs { .. } => None,
             Standing::DoesNot(why) => Some(why),
         })
     }

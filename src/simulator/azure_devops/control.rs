@@ -1,5 +1,7 @@
 //! `/_simulator`: faults, clock, step, ledger, state, access, people.
 
+use std::time::{Duration, Instant};
+
 use axum::body::{Body, to_bytes};
 use axum::http::Method;
 use axum::http::request::Parts;
@@ -15,6 +17,8 @@ use crate::clock::Clock;
 
 /// Largest control body.
 const BODY_BYTES: usize = 1024 * 1024;
+/// A step that takes longer is answered all the same.
+const STEP_TIME: Duration = Duration::from_secs(30);
 /// Entries of the ledger in one answer.
 const LEDGER_PAGE: usize = 10_000;
 
@@ -77,7 +81,7 @@ fn set_clock(host: &Host, value: &Value) -> Reply {
         return bad(409, "The clock is real; start the simulator with a stepped clock to move it.");
     }
     if let Some(seconds) = value["advance_seconds"].as_f64().filter(|s| (0.0..=1e9).contains(s)) {
-        clock.advance(std::time::Duration::from_secs_f64(seconds));
+        clock.advance(Duration::from_secs_f64(seconds));
     } else if let Some(instant) = value["jump_to"].as_str().and_then(|t| t.parse().ok()) {
         clock.jump(instant);
     } else {
@@ -104,12 +108,16 @@ async fn step(host: &Host) -> Reply {
         clock.jump(due);
     }
     host.organisation.wake();
-    // The worker runs on another task: give it turns until it has taken the job.
-    for _ in 0..1_000 {
-        if host.organisation.lock().next_due().is_none_or(|next| next > due) {
-            break;
+    // The worker runs on another task: wait until it has done everything that was due.
+    let began = Instant::now();
+    while began.elapsed() < STEP_TIME {
+        {
+            let world = host.organisation.lock();
+            if !world.is_working() && world.next_due().is_none_or(|next| next > due) {
+                break;
+            }
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let left = host.organisation.lock().jobs.len();
     Reply::ok(json!({"now": clock.now().to_string(), "ran": before.saturating_sub(left), "left": left}))

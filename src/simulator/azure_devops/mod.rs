@@ -91,6 +91,8 @@ pub fn open(origin: Origin) -> anyhow::Result<Organisation> {
         organisation.lock().fill(&files).context("cannot seed the simulated organisation")?;
         organisation
     };
+    organisation.lock().agree_with_disk().context("cannot read the simulated repositories")?;
+    storage::attach(&organisation, &data).context("cannot write the simulated organisation")?;
     if let Some(webhook) = webhook {
         subscribe(&organisation, &webhook)?;
     }

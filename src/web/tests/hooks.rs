@@ -70,9 +70,11 @@ async fn a_delivery_is_written_down_once() {
     );
 
     // Its fate follows its run.
-    let row = door.state.journal.claim_intake(LEASE).await.unwrap().unwrap();
+    let judging = door.state.journal.claim_intake(LEASE).await.unwrap().unwrap();
+    let row = &judging.events[0];
     let run = door.run("woken").await;
-    door.state.journal.settle(&row.id, IntakeStatus::Running, None, Some(run.clone())).await.unwrap();
+    let running = IntakeStatus::Running;
+    assert!(door.state.journal.settle(&judging, running, None, Some(run.clone())).await.unwrap());
     assert_eq!(door.get("/api/events").await.json()["events"][0]["status"], "running");
     let claim = door.claim().await;
     door.append(&claim, vec![finished(Status::Failed, "No.", None)]).await;

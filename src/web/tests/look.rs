@@ -17,12 +17,13 @@ async fn serve_pages_with_a_story() {
     let door = Door::with(config, Clock::Real).await;
     past(&door).await;
     let journal = door.state.journal.clone();
+    let mut work = journal.work();
     tokio::spawn(async move {
         loop {
             if let Some(claim) = journal.claim("story", LEASE).await.unwrap() {
                 tokio::spawn(tell(journal.clone(), claim));
             }
-            journal.work_arrives(PACE).await;
+            let _ = tokio::time::timeout(PACE, work.changed()).await;
         }
     });
     let closing = door.state.closing.clone();
@@ -131,8 +132,9 @@ async fn past(door: &Door) {
         ),
     ];
     for (key, summary, status, reason, run) in fates {
-        let id = journal.receive(key, summary, comment.clone(), None).await.unwrap().id;
-        journal.settle(&id, status, reason.map(Into::into), run).await.unwrap();
+        journal.receive(key, summary, comment.clone(), None).await.unwrap();
+        let judging = journal.claim_intake(LEASE).await.unwrap().unwrap();
+        journal.settle(&judging, status, reason.map(Into::into), run).await.unwrap();
     }
     let reason = Some("the body is not a JSON object".to_owned());
     journal

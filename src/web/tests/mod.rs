@@ -100,6 +100,7 @@ impl Door {
             },
             model: "stand-in".into(),
             people: None,
+            rights: None,
             agents: ["44444444-dddd-4ddd-8ddd-444444444444".to_owned()].into(),
             who: Arc::new(|| {
                 Some(WhoShown {

@@ -100,7 +100,8 @@ async fn an_event_waits_for_its_fate_and_shows_it() {
     let page = door.get(&format!("/events/{id}")).await;
     assert!(page.headers["refresh"] == "2" && page.body.contains("work item &#60;1&#62; updated"));
     let ignored = crate::journal::IntakeStatus::Ignored;
-    journal.settle(&id, ignored, Some("its own echo".into()), None).await.unwrap();
+    let judging = journal.claim_intake(LEASE).await.unwrap().unwrap();
+    journal.settle(&judging, ignored, Some("its own echo".into()), None).await.unwrap();
     let page = door.get(&format!("/events/{id}")).await;
     assert!(page.headers.get("refresh").is_none() && page.body.contains("its own echo"));
     assert!(door.get("/events").await.body.contains("its own echo"));
@@ -195,7 +196,8 @@ async fn the_fragments_around_the_timeline() {
         .id;
     let run = door.run(story::INSTRUCTION).await;
     let running = crate::journal::IntakeStatus::Running;
-    door.state.journal.settle(&id, running, None, Some(run.clone())).await.unwrap();
+    let judging = door.state.journal.claim_intake(LEASE).await.unwrap().unwrap();
+    door.state.journal.settle(&judging, running, None, Some(run.clone())).await.unwrap();
     let claim = door.claim().await;
     let why = "Which of the two, `a` or `b`?".to_owned();
     let waits = Entry::Waiting { waiting_for: WaitingFor::Person, reason: why, wake_at: None };

@@ -249,7 +249,7 @@ fn delivered(bench: &Bench, body: &str) {
     let waiting: Vec<(Uuid, u32)> = world
         .subscriptions
         .values()
-        .flat_map(|found| found.notifications.iter().map(|entry| (found.id, entry.id)))
+        .flat_map(|found| found.notifications.values().map(|entry| (found.id, entry.id)))
         .collect();
     assert!(!waiting.is_empty(), "posting gives service hooks");
     for (subscription, notification) in waiting {

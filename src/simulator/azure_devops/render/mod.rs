@@ -21,7 +21,7 @@ mod work_item;
 
 pub use work_item::Expand;
 
-pub use git::is_binary;
+pub use git::{content_metadata, is_binary, item_path};
 
 /// The state seen through one base address.
 #[derive(Clone, Copy)]

@@ -230,7 +230,7 @@ pub fn commits(call: &Call<'_>) -> Outcome<Reply> {
     let iteration =
         if call.optional("iterationId").is_some() { iteration(call, pull_request)? } else { last };
     let commits = store.history(&iteration.source, &[&iteration.common], PAGE_MAX)?;
-    call.continued(commits.iter().map(|c| call.view(&world).commit(home, c)).collect(), PAGE)
+    call.continued(commits, PAGE, |c| call.view(&world).commit(home, &c))
 }
 
 /// `GET statuses` and one of them.

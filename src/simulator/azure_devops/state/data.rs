@@ -1,6 +1,6 @@
 //! What the organisation holds: people, projects, repositories, and the collections of the rest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -15,6 +15,7 @@ use super::jobs::Job;
 use super::ledger::Entry;
 use super::policies::Policy;
 use super::pull_request::PullRequest;
+use super::table::{Log, Table};
 use super::work_item::WorkItem;
 use crate::simulator::azure_devops::wire_enum::wire_enum;
 
@@ -32,25 +33,25 @@ pub struct Data {
     /// Id of the organisation.
     pub instance_id: Uuid,
     /// Identities by id.
-    pub people: BTreeMap<Uuid, Person>,
+    pub people: Table<Uuid, Person>,
     /// Projects by id.
-    pub projects: BTreeMap<Uuid, Project>,
+    pub projects: Table<Uuid, Project>,
     /// Repositories by id.
-    pub repositories: BTreeMap<Uuid, Repository>,
+    pub repositories: Table<Uuid, Repository>,
     /// Pushes, oldest first.
-    pub pushes: Vec<Push>,
+    pub pushes: Log<Push>,
     /// Pull requests by number.
-    pub pull_requests: BTreeMap<u32, PullRequest>,
+    pub pull_requests: Table<u32, PullRequest>,
     /// Work items by id, deleted ones too.
-    pub work_items: BTreeMap<u32, WorkItem>,
+    pub work_items: Table<u32, WorkItem>,
     /// Branch policies by id.
-    pub policies: BTreeMap<u32, Policy>,
+    pub policies: Table<u32, Policy>,
     /// Service hook subscriptions by id.
-    pub subscriptions: BTreeMap<Uuid, Subscription>,
+    pub subscriptions: Table<Uuid, Subscription>,
     /// Build definitions by id.
-    pub definitions: BTreeMap<u32, Definition>,
+    pub definitions: Table<u32, Definition>,
     /// Builds by id.
-    pub builds: BTreeMap<u32, Build>,
+    pub builds: Table<u32, Build>,
     /// Permissions taken away.
     pub denials: Vec<Denial>,
     /// Access control entries.
@@ -66,15 +67,18 @@ pub struct Data {
     #[serde(default)]
     pub left: BTreeSet<Uuid>,
     /// Statuses posted on commits, by repository and commit.
-    pub commit_statuses: Vec<CommitStatus>,
+    pub commit_statuses: Log<CommitStatus>,
     /// Every effect in order.
-    pub ledger: Vec<Entry>,
-    /// Work that is due at some instant.
-    pub jobs: Vec<Job>,
+    pub ledger: Log<Entry>,
+    /// Work that is due at some instant, in the order in which it was added.
+    pub jobs: Table<u64, Job>,
     /// Numbers given out.
     pub next: Counters,
     /// State of the random sequence.
     pub random: u64,
+    /// Number of the log that goes on from here.
+    #[serde(default)]
+    pub generation: u64,
 }
 
 wire_enum! {
@@ -148,7 +152,7 @@ pub struct Repository {
     /// `refs/heads/main`; absent while the repository is empty.
     pub default_branch: Option<String>,
     /// Branches and tags by full name. Equal to the references on disk after every operation.
-    pub refs: BTreeMap<String, Reference>,
+    pub refs: Table<String, Reference>,
     /// The repository it was forked from.
     pub parent: Option<Uuid>,
     /// Size in bytes, as a rough figure that grows with every push.

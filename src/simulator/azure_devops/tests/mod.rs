@@ -2,7 +2,7 @@
 
 mod main_job;
 mod rules;
-mod scale;
+mod time;
 mod world;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -26,8 +26,13 @@ struct Bench {
 }
 
 async fn bench(webhook: Option<Webhook>) -> Bench {
+    bench_at(webhook, Clock::Real).await
+}
+
+async fn bench_at(webhook: Option<Webhook>, clock: Clock) -> Bench {
     let folder = tempfile::tempdir().unwrap();
-    let running = start(settings(folder.path().to_owned(), webhook)).await.unwrap();
+    let settings = Settings { clock, ..settings(folder.path().to_owned(), webhook) };
+    let running = start(settings).await.unwrap();
     let claims = json!({"aud": AUDIENCE_AZURE_DEVOPS, "oid": AGENT_USER_ID, "upn": AGENT_USER_UPN});
     let token = running.authority.mint(claims.as_object().unwrap().clone(), 3600);
     let client = client();

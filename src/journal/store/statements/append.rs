@@ -1,0 +1,243 @@
+//! Runs and their logs.
+
+use super::super::super::column;
+use super::super::{Row, lock};
+use super::{Applied, Transaction, read};
+use crate::fault_point;
+use crate::journal::chain::{Draft, entry_hash, head_hash};
+use crate::journal::command::{Answer, Placed, Settled};
+use crate::journal::standing::Standing;
+use crate::journal::{Entry, IntakeStatus, JournalError, NewRun, RunId, Status, WaitingFor};
+use sqlx::Row as _;
+
+/// The lock under which the chain over the ends of runs grows.
+const HEADS_LOCK: &str = "ado-coworker heads";
+
+/// What is said of an event whose words went to a run that was there.
+const JOINED: &str = "Joined the run that was under way.";
+
+impl Transaction<'_> {
+    pub(super) async fn create(
+        &mut self,
+        id: &RunId,
+        new: &NewRun,
+        drafts: &[Draft],
+        join: bool,
+        settles: Option<&Settled>,
+    ) -> Applied {
+        let active = match new.subject.as_deref().filter(|_| join) {
+            Some(subject) => {
+                // Two replicas that judge events about one subject must not start a run each.
+                lock(self.db, &format!("ado-coworker subject {}/{}/{subject}", new.project, new.repository))
+                    .await?;
+                self.under_way(new, subject).await?
+            }
+            None => None,
+        };
+        if let Some(settled) = settles {
+            let settled = match &active {
+                Some(active) => Settled {
+                    status: IntakeStatus::Merged,
+                    reason: settled.reason.clone().or_else(|| Some(JOINED.to_owned())),
+                    run: Some(active.clone()),
+                    ..settled.clone()
+                },
+                None => Settled { run: Some(id.clone()), ..settled.clone() },
+            };
+            if !self.settle(&settled).await? {
+                return Ok(Err(JournalError::Superseded));
+            }
+        }
+        if let Some(active) = active {
+            // The first entry says that the run exists; the words after it are for whoever joins.
+            let added =
+                self.append(&active, None, i64::MAX, drafts.get(1..).unwrap_or_default(), None).await?;
+            return Ok(added.map(|_| Answer::Made { run: active, joined: true }));
+        }
+        let mut standing = Standing::new(self.now);
+        self.insert(id, new, &standing).await?;
+        self.write(id, &mut standing, drafts, false).await?;
+        self.told.work = true;
+        Ok(Ok(Answer::Made { run: id.clone(), joined: false }))
+    }
+
+    async fn under_way(&mut self, new: &NewRun, subject: &str) -> Result<Option<RunId>, sqlx::Error> {
+        let sql = "SELECT id FROM runs WHERE subject = $1 AND project = $2 AND repository = $3 \
+                   AND status IN ('queued', 'running', 'waiting') ORDER BY created_at DESC LIMIT 1";
+        let query = sqlx::query_scalar(sql).bind(subject).bind(&new.project).bind(&new.repository);
+        Ok(query.fetch_optional(&mut *self.db).await?.map(RunId))
+    }
+
+    async fn insert(&mut self, id: &RunId, new: &NewRun, standing: &Standing) -> Result<(), sqlx::Error> {
+        let sql = "INSERT INTO runs (id, status, instruction, source, requested_by, project, repository, subject, \
+                   created_at, updated_at, last_seq, head, due_at) \
+                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, 0, '', $10)";
+        sqlx::query(sql)
+            .bind(id.as_str())
+            .bind(standing.status.as_str())
+            .bind(column(&new.instruction))
+            .bind(new.source.as_str())
+            .bind(column(&new.requested_by.name))
+            .bind(column(&new.project))
+            .bind(column(&new.repository))
+            .bind(new.subject.as_deref().map(column))
+            .bind(self.now)
+            .bind(standing.due_at)
+            .execute(&mut *self.db)
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn append(
+        &mut self,
+        run: &RunId,
+        fence: Option<i64>,
+        known: i64,
+        drafts: &[Draft],
+        settles: Option<&Settled>,
+    ) -> Applied {
+        let Some(mut standing) = self.standing(run).await? else {
+            return Ok(Err(JournalError::UnknownRun(run.clone())));
+        };
+        let fenced = fence.is_some_and(|fence| standing.holder.is_none() || fence != standing.fence);
+        if fenced && !fault_point::is_off("fence") {
+            return Ok(Err(JournalError::Fenced(run.clone())));
+        }
+        // What others added since the holder last looked comes first in its answer.
+        let others = if standing.last_seq > known {
+            let rows = read::log_rows(&mut *self.db, run, known, standing.last_seq - known).await?;
+            match rows.into_iter().collect::<Result<Vec<_>, _>>() {
+                Ok(others) => others,
+                Err(error) => return Ok(Err(error)),
+            }
+        } else {
+            Vec::new()
+        };
+        // A run is not ended or laid aside over words that its holder has not read.
+        if fence.is_some() && !others.is_empty() && drafts.iter().any(|draft| draft.entry.leaves_the_run()) {
+            return Ok(Ok(Answer::Appended { others, own: None }));
+        }
+        if let Some(settled) = settles
+            && !self.settle(settled).await?
+        {
+            return Ok(Err(JournalError::Superseded));
+        }
+        if let Err(error) = self.move_approvals(run, drafts).await? {
+            return Ok(Err(error));
+        }
+        let own = Placed { first: standing.last_seq + 1, ts: self.now };
+        self.write(run, &mut standing, drafts, fence.is_some()).await?;
+        Ok(Ok(Answer::Appended { others, own: Some(own) }))
+    }
+
+    /// A run's row, which then stays as it is until the transaction ends.
+    pub(super) async fn standing(&mut self, run: &RunId) -> Result<Option<Standing>, sqlx::Error> {
+        let sql = concat!(
+            "SELECT last_seq, head, status, waiting_for, holder, fence, lease_until, due_at, attempts \
+             FROM runs WHERE id = $1",
+            for_update!()
+        );
+        let row = sqlx::query(sql).bind(run.as_str()).fetch_optional(&mut *self.db).await?;
+        row.map(|row| read_standing(&row)).transpose()
+    }
+
+    /// Adds entries at the end of a log, and moves the run's row with them.
+    pub(super) async fn write(
+        &mut self,
+        run: &RunId,
+        standing: &mut Standing,
+        drafts: &[Draft],
+        by_holder: bool,
+    ) -> Result<(), sqlx::Error> {
+        let before = standing.status;
+        for draft in drafts {
+            standing.last_seq += 1;
+            let hash = entry_hash(run, standing.last_seq, self.now, &draft.commitment, &standing.head);
+            let sql = "INSERT INTO log (run_id, seq, ts, body, salt, commitment, prev, hash) \
+                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
+            sqlx::query(sql)
+                .bind(run.as_str())
+                .bind(standing.last_seq)
+                .bind(self.now)
+                .bind(draft.body.as_str())
+                .bind(&draft.salt[..])
+                .bind(draft.commitment.as_str())
+                .bind(standing.head.as_str())
+                .bind(hash.as_str())
+                .execute(&mut *self.db)
+                .await?;
+            standing.head = hash.as_str().to_owned();
+            standing.take(&draft.entry, by_holder, self.now);
+        }
+        self.save(run, standing).await?;
+        let complete = |draft: &Draft| matches!(draft.entry, Entry::Replied { .. } | Entry::Finished { .. });
+        self.told.runs.push((run.clone(), standing.last_seq, drafts.iter().any(complete)));
+        // Who is let go of leaves room for another, and who is woken wants to be worked.
+        self.told.work |= before != standing.status || (!by_holder && standing.status == Status::Queued);
+        if standing.status.is_final() && before != standing.status {
+            self.end(run, standing).await?;
+        } else if before.is_final() && !standing.status.is_final() {
+            self.event_goes_on(run).await?;
+        }
+        Ok(())
+    }
+
+    /// Writes a run's row.
+    pub(super) async fn save(&mut self, run: &RunId, standing: &Standing) -> Result<(), sqlx::Error> {
+        let sql = "UPDATE runs SET last_seq = $2, head = $3, status = $4, waiting_for = $5, holder = $6, fence = $7, \
+                   lease_until = $8, due_at = $9, attempts = $10, updated_at = $11 WHERE id = $1";
+        sqlx::query(sql)
+            .bind(run.as_str())
+            .bind(standing.last_seq)
+            .bind(standing.head.as_str())
+            .bind(standing.status.as_str())
+            .bind(standing.waiting_for.map(WaitingFor::as_str))
+            .bind(standing.holder.as_deref())
+            .bind(standing.fence)
+            .bind(standing.lease_until)
+            .bind(standing.due_at)
+            .bind(standing.attempts)
+            .bind(self.now)
+            .execute(&mut *self.db)
+            .await?;
+        Ok(())
+    }
+
+    /// The run has ended: its end joins the chain over all runs, and its event ends with it.
+    async fn end(&mut self, run: &RunId, standing: &Standing) -> Result<(), sqlx::Error> {
+        lock(self.db, HEADS_LOCK).await?;
+        let last = sqlx::query("SELECT n, hash FROM heads ORDER BY n DESC LIMIT 1");
+        let (n, prev): (i64, String) = match last.fetch_optional(&mut *self.db).await? {
+            Some(row) => (row.try_get(0)?, row.try_get(1)?),
+            None => (0, String::new()),
+        };
+        let hash = head_hash(n + 1, run, standing.last_seq, &standing.head, &prev);
+        sqlx::query("INSERT INTO heads (n, run_id, seq, head, prev, hash) VALUES ($1, $2, $3, $4, $5, $6)")
+            .bind(n + 1)
+            .bind(run.as_str())
+            .bind(standing.last_seq)
+            .bind(standing.head.as_str())
+            .bind(prev.as_str())
+            .bind(hash.as_str())
+            .execute(&mut *self.db)
+            .await?;
+        self.event_ends(run, standing.status).await
+    }
+}
+
+fn read_standing(row: &Row) -> Result<Standing, sqlx::Error> {
+    let status: String = row.try_get(2)?;
+    let waiting_for: Option<String> = row.try_get(3)?;
+    Ok(Standing {
+        last_seq: row.try_get(0)?,
+        head: row.try_get(1)?,
+        // A status of a newer program: nobody goes on here.
+        status: Status::parse(&status).unwrap_or(Status::Parked),
+        waiting_for: waiting_for.as_deref().and_then(WaitingFor::parse),
+        holder: row.try_get(4)?,
+        fence: row.try_get(5)?,
+        lease_until: row.try_get(6)?,
+        due_at: row.try_get(7)?,
+        attempts: row.try_get(8)?,
+    })
+}

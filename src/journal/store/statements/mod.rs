@@ -1,0 +1,104 @@
+//! Every SQL statement of the product, compiled once for each back end.
+//!
+//! `super` is the back end: its connection, its pool, its rows, its locks. Placeholders are numbered
+//! (`$1`), and nothing here may be true of one back end only.
+
+mod append;
+mod approvals;
+mod claim;
+mod intake;
+mod read;
+mod seen;
+
+use sqlx::Connection as _;
+
+use super::super::{Committed, Unsure};
+use super::{BEGIN, Connection, Store};
+use crate::fault_point;
+use crate::journal::JournalError;
+use crate::journal::command::{Answer, Command};
+use crate::journal::standing::Told;
+
+pub(in crate::journal) use approvals::{approval, approvals, asked_since, open_grants};
+pub(in crate::journal) use read::{
+    active_run_about, newest_run_about, first_fault, intake, intake_row, log, record, run, runs, unfinished,
+};
+pub(in crate::journal) use seen::{active_subjects, mark_of, runs_from_events, seen, seen_of};
+
+/// What a command came to: the outer error aborts the transaction; the inner one is this command's
+/// own answer, and then it has changed nothing.
+type Applied = Result<Result<Answer, JournalError>, sqlx::Error>;
+
+/// A transaction under way.
+struct Transaction<'a> {
+    db: &'a mut Connection,
+    /// The store's time, microseconds since 1970.
+    now: i64,
+    told: &'a mut Told,
+}
+
+/// Does the commands in one transaction.
+pub(super) async fn commit(
+    store: &Store,
+    db: &mut Connection,
+    commands: &[&Command],
+    unsure: &mut Option<Unsure>,
+) -> Result<Committed, sqlx::Error> {
+    let mut transaction = db.begin_with(BEGIN).await?;
+    let now = store.now(&mut transaction).await?;
+    let mut told = Told::default();
+    let mut answers: Vec<Option<_>> = commands.iter().map(|_| None).collect();
+    for looking in [false, true] {
+        for (answer, command) in answers.iter_mut().zip(commands) {
+            if command.looks_for_work() == looking {
+                let work = Transaction { db: &mut transaction, now, told: &mut told };
+                *answer = Some(work.apply(command).await?);
+            }
+        }
+    }
+    let committed = Committed { answers: answers.into_iter().flatten().collect(), told };
+    let name = store.seal(&mut transaction, &committed.told).await?;
+    fault_point::pass("journal.before_commit");
+    let committed = match name {
+        None => {
+            transaction.commit().await?;
+            committed
+        }
+        Some(name) => {
+            let sent = unsure.insert(Unsure { transaction: name, committed });
+            transaction.commit().await?;
+            let told = Told::default();
+            let committed = std::mem::replace(&mut sent.committed, Committed { answers: Vec::new(), told });
+            *unsure = None;
+            committed
+        }
+    };
+    fault_point::pass("journal.after_commit");
+    Ok(committed)
+}
+
+impl Transaction<'_> {
+    async fn apply(mut self, command: &Command) -> Applied {
+        match command {
+            Command::Create { id, run, drafts, join, settles } => {
+                self.create(id, run, drafts, *join, settles.as_ref()).await
+            }
+            Command::Append { run, fence, known, drafts, settles } => {
+                self.append(run, *fence, *known, drafts, settles.as_ref()).await
+            }
+            Command::Claim { run, holder, lease, limits } => {
+                self.claim(run.as_ref(), holder, *lease, limits).await
+            }
+            Command::Renew { claim, lease } => self.renew(claim, *lease).await,
+            Command::Release { claim } => self.release(claim).await,
+            Command::Receive(delivered) => self.receive(delivered).await,
+            Command::ClaimIntake { token, lease } => self.claim_intake(token, *lease).await,
+            Command::Settle(settled) => Ok(Ok(Answer::Done(self.settle(settled).await?))),
+            Command::Postpone { token, after } => self.postpone(token, *after).await,
+            Command::See { event, seen } => self.see(event, seen).await,
+            Command::Mark { name, value, keep } => self.mark(name, *value, *keep).await,
+            Command::TakeTurn { name, every } => self.take_turn(name, *every).await,
+            Command::Redeliver { id } => self.redeliver(id).await,
+        }
+    }
+}

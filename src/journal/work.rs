@@ -1,0 +1,226 @@
+//! Runs: made, taken, written to, given back.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use tokio::sync::{broadcast, watch};
+
+use super::chain::Draft;
+use super::command::{Answer, Command, Settled};
+use super::{
+    Claim, Entry, IntakeStatus, Journal, JournalError, Judging, Logged, NewRun, Notice, Ordered, RunId,
+};
+use crate::fault_point;
+
+impl Journal {
+    /// Makes a run and queues it.
+    ///
+    /// # Errors
+    /// When it cannot be written.
+    pub async fn create(&self, run: NewRun) -> Result<RunId, JournalError> {
+        self.make(run, false, None).await.map(|ordered| ordered.run)
+    }
+
+    /// Gives an order that comes from `judging`, and settles its events in the same commit: words
+    /// for the run about the same subject that is under way (the events are then merged), else a new
+    /// run (they are running).
+    ///
+    /// # Errors
+    /// [`JournalError::Superseded`] when another worker has the events by now.
+    pub async fn order(&self, run: NewRun, judging: &Judging) -> Result<Ordered, JournalError> {
+        let settles = Settled {
+            token: judging.token.clone(),
+            only: None,
+            status: IntakeStatus::Running,
+            reason: None,
+            run: None,
+        };
+        self.make(run, true, Some(settles)).await
+    }
+
+    async fn make(&self, run: NewRun, join: bool, settles: Option<Settled>) -> Result<Ordered, JournalError> {
+        let entries = vec![
+            Entry::Created {
+                source: run.source,
+                requested_by: run.requested_by.clone(),
+                project: run.project.clone(),
+                repository: run.repository.clone(),
+                subject: run.subject.clone(),
+                trigger: run.trigger.clone(),
+            },
+            Entry::Message { from: run.requested_by.clone(), text: run.instruction.clone() },
+        ];
+        let drafts = Draft::all(entries)?;
+        let command = Command::Create { id: RunId::generate(), run, drafts, join, settles };
+        fault_point::pass("journal.before_create");
+        let answer = self.soon(command).await?;
+        fault_point::pass("journal.after_create");
+        match answer {
+            Answer::Made { run, joined } => Ok(Ordered { run, joined }),
+            _ => Err(JournalError::Closed),
+        }
+    }
+
+    /// Adds entries to a run's log as its holder, and gives every entry after `known`, the holder's
+    /// own and those that others added meanwhile, in order.
+    ///
+    /// # Errors
+    /// [`JournalError::Fenced`] when another worker holds the run by now.
+    pub async fn append(
+        &self,
+        claim: &Claim,
+        known: i64,
+        entries: Vec<Entry>,
+    ) -> Result<Vec<Logged>, JournalError> {
+        let drafts = Draft::all(entries.clone())?;
+        let bodies: Vec<String> = drafts.iter().map(|draft| draft.body.clone()).collect();
+        let run = claim.run.clone();
+        let command = Command::Append { run, fence: Some(claim.fence), known, drafts, settles: None };
+        fault_point::pass("journal.before_append");
+        let answer = self.writer.write(command).await?;
+        fault_point::pass("journal.after_append");
+        let Answer::Appended { others: mut log, own } = answer else { return Err(JournalError::Closed) };
+        if let Some(placed) = own {
+            let own = entries.into_iter().zip(bodies).zip(placed.first..);
+            log.extend(own.map(|((entry, body), seq)| Logged { seq, ts: placed.ts, body, entry }));
+        }
+        Ok(log)
+    }
+
+    /// Adds an entry from outside the work: a person's words, a request to stop. Gives its sequence
+    /// number.
+    ///
+    /// # Errors
+    /// When there is no such run.
+    pub async fn add_from_outside(&self, run: &RunId, entry: Entry) -> Result<i64, JournalError> {
+        self.add(run, entry, None).await
+    }
+
+    /// Adds an entry from outside that comes from `judging`, and settles its events as merged in the
+    /// same commit.
+    ///
+    /// # Errors
+    /// [`JournalError::Superseded`] when another worker has the events by now.
+    pub async fn steer(
+        &self,
+        run: &RunId,
+        entry: Entry,
+        judging: &Judging,
+        reason: Option<String>,
+    ) -> Result<i64, JournalError> {
+        let token = judging.token.clone();
+        let (only, run_of_it) = (None, Some(run.clone()));
+        let settled = Settled { token, only, status: IntakeStatus::Merged, reason, run: run_of_it };
+        self.add(run, entry, Some(settled)).await
+    }
+
+    async fn add(&self, run: &RunId, entry: Entry, settles: Option<Settled>) -> Result<i64, JournalError> {
+        let drafts = vec![Draft::of(entry)?];
+        let command = Command::Append { run: run.clone(), fence: None, known: i64::MAX, drafts, settles };
+        fault_point::pass("journal.before_append");
+        let answer = self.soon(command).await?;
+        fault_point::pass("journal.after_append");
+        match answer {
+            Answer::Appended { own: Some(placed), .. } => Ok(placed.first),
+            _ => Err(JournalError::Closed),
+        }
+    }
+
+    /// Takes a run that is due, for `lease`, within the limits; the project with the fewest runs
+    /// under way comes first, and in it the run that is due longest. A run that ended its worker too
+    /// often is parked instead.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn claim(&self, holder: &str, lease: Duration) -> Result<Option<Claim>, JournalError> {
+        self.take(None, holder, lease).await
+    }
+
+    /// Takes this run, when it is due and nobody holds it.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn claim_run(
+        &self,
+        run: &RunId,
+        holder: &str,
+        lease: Duration,
+    ) -> Result<Option<Claim>, JournalError> {
+        self.take(Some(run.clone()), holder, lease).await
+    }
+
+    async fn take(
+        &self,
+        run: Option<RunId>,
+        holder: &str,
+        lease: Duration,
+    ) -> Result<Option<Claim>, JournalError> {
+        let limits = self.limits.as_ref().clone();
+        let command = Command::Claim { run, holder: holder.to_owned(), lease, limits };
+        let until = Instant::now() + lease;
+        match self.writer.write(command).await? {
+            Answer::Claimed(claim) => {
+                if let Some(claim) = &claim {
+                    self.held_until(claim, Some(until));
+                }
+                Ok(claim)
+            }
+            _ => Err(JournalError::Closed),
+        }
+    }
+
+    /// Whether this process surely still holds a run: by its own steady clock, counted from before
+    /// the lease was asked for. A process that stood still past its lease learns it here.
+    pub fn holds(&self, claim: &Claim) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get(&claim.run).is_some_and(|(fence, until)| *fence == claim.fence && Instant::now() < *until)
+    }
+
+    fn held_until(&self, claim: &Claim, until: Option<Instant>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        held.retain(|run, (_, until)| *run != claim.run && *until > now);
+        held.extend(until.map(|until| (claim.run.clone(), (claim.fence, until))));
+    }
+
+    /// Holds a run for another `lease` from now. False when it is no longer ours.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn renew(&self, claim: &Claim, lease: Duration) -> Result<bool, JournalError> {
+        let until = Instant::now() + lease;
+        let held = self.done(Command::Renew { claim: claim.clone(), lease }).await?;
+        self.held_until(claim, held.then_some(until));
+        Ok(held)
+    }
+
+    /// Gives a run back to the queue.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn release(&self, claim: &Claim) -> Result<bool, JournalError> {
+        self.done(Command::Release { claim: claim.clone() }).await
+    }
+
+    /// Changes whenever there may be work: a new run, a message, an event, room for another run.
+    pub fn work(&self) -> watch::Receiver<u64> {
+        self.bus.work()
+    }
+
+    /// Watches a run: the unfinished model turn so far, and what happens from now on. A watcher
+    /// that falls behind reads the log again.
+    pub fn watch(&self, run: &RunId) -> (Option<Notice>, broadcast::Receiver<Notice>) {
+        self.bus.feed.watch(run)
+    }
+
+    /// Tells of every run that changes.
+    pub fn changes(&self) -> broadcast::Receiver<RunId> {
+        self.bus.changes()
+    }
+
+    /// Words of a model turn that is not complete; `restart` throws away what there was of it. They
+    /// reach watchers of this process only.
+    pub fn words(&self, run: &RunId, turn: u32, restart: bool, text: &str) {
+        self.bus.feed.words(run, turn, restart, text);
+    }
+}
