@@ -133,6 +133,8 @@ fn settings(
         ("AZURE_AUTHORITY_HOST", running.entra_url.as_str()),
         ("GRAPH_URL", running.entra_url.as_str()),
         ("ROLE_GROUPS", &role_groups()),
+        ("AGENT_OWNER", "alice@contoso.example"),
+        ("AGENT_SPONSOR", "alice@contoso.example"),
         ("WEBHOOK_USERNAME", WEBHOOK_USERNAME),
         ("WEBHOOK_PASSWORD", webhook_password),
         ("DATABASE_URL", &database),

@@ -17,12 +17,6 @@ pub enum JournalError {
     /// No such run.
     #[error("there is no run {0}")]
     UnknownRun(RunId),
-    /// No such approval.
-    #[error("there is no approval {0}")]
-    UnknownApproval(String),
-    /// What was to happen to an approval does not follow from where it is.
-    #[error("{0}")]
-    Approval(Refusal),
     /// The database did not answer in time. Nothing of the command was kept.
     #[error("the journal does not answer")]
     Unavailable,
@@ -32,6 +26,12 @@ pub enum JournalError {
     /// The events of a claim are no longer its: another worker has them, or they are settled.
     #[error("these events are judged elsewhere by now")]
     Superseded,
+    /// No such approval.
+    #[error("there is no approval {0}")]
+    UnknownApproval(String),
+    /// What was to happen to an approval does not follow from where it is.
+    #[error("{0}")]
+    Approval(Refusal),
     /// Another worker holds the run now.
     #[error("run {0} is held by another worker")]
     Fenced(RunId),
@@ -196,16 +196,8 @@ impl IntakeStatus {
     }
 
     /// Every fate.
-    pub const ALL: [Self; 7] = [
-            Self::Received,
-            Self::Ignored,
-            Self::Merged,
-            Self::Running,
-            Self::Done,
-            Self::Failed,
-            Self::Parked,
-        ];
-
+    pub const ALL: [Self; 7] =
+        [Self::Received, Self::Ignored, Self::Merged, Self::Running, Self::Done, Self::Failed, Self::Parked];
 
     /// The fate with this name.
     pub fn parse(text: &str) -> Option<Self> {

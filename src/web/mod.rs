@@ -16,6 +16,7 @@ mod doctor;
 mod events;
 mod guard;
 mod hooks;
+mod identity;
 mod input;
 mod markdown;
 mod pages;
@@ -72,6 +73,8 @@ pub struct State {
     pub organization: Organization,
     /// Name of the model deployment, as configured.
     pub model: String,
+    /// Whether the model is reached with a key: for development only, and said so.
+    pub model_key: bool,
     /// How people sign in, where they do.
     pub people: Option<Arc<People>>,
     /// Ids and names of the co-worker itself: a token that names one is never a person's.
@@ -113,10 +116,29 @@ pub struct Organization {
 pub struct WhoShown {
     /// Account of the agent user.
     pub agent_user: String,
+    /// Object id of the agent user.
+    pub agent_user_id: Option<String>,
     /// Application id of the agent identity.
     pub agent_identity: String,
+    /// Application id of the blueprint, where it is known.
+    pub blueprint: Option<String>,
+    /// Whether the token says by its facets that it is an agent user's.
+    pub has_agent_facets: bool,
+    /// The token's claims.
+    pub claims: Vec<ClaimShown>,
     /// When the token it was read from expires.
     pub token_expires: Timestamp,
+}
+
+/// A claim of a token, explained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimShown {
+    /// Its name.
+    pub name: String,
+    /// Its value, cut.
+    pub value: String,
+    /// What it means here; empty for one that is not known.
+    pub meaning: &'static str,
 }
 
 impl State {
@@ -196,6 +218,7 @@ fn page_routes() -> Router<Arc<App>> {
         .route("/events/{id}", get(pages::event))
         .route("/events/{id}/redeliver", post(pages::redeliver))
         .route("/doctor", get(doctor::page).post(doctor::again))
+        .route("/identity", get(identity::page))
         .route("/sign-in", get(sign_in::begin))
         .route("/sign-in/callback", get(sign_in::finish))
         .route("/sign-out", post(sign_in::end))
@@ -206,15 +229,27 @@ fn page_routes() -> Router<Arc<App>> {
 
 /// Everything that is served, over `state`.
 pub fn router(state: State) -> Router {
+    let sessions = sessions::Sessions::new(state.journal.clone());
     let app = Arc::new(App {
         state,
         watchers: Arc::new(tokio::sync::Semaphore::new(MAX_WATCHERS)),
-        sessions: sessions::Sessions::default(),
+        sessions,
         rights: rights::Checked::default(),
         checked: doctor::Last::default(),
     });
     let router = api_routes().into_iter().fold(page_routes(), |r, route| r.route(route.path, route.answers));
     guard::around(router, &app).with_state(app)
+}
+
+/// What a process serves that only works the queue: whether it is well.
+pub fn health_router(state: State) -> Router {
+    let app = Arc::new(App {
+        state,
+        watchers: Arc::new(tokio::sync::Semaphore::new(0)),
+        checked: doctor::Last::default(),
+    });
+    let router = Router::new().route("/healthz", get(ready::health)).route("/readyz", get(ready::readiness));
+    router.with_state(app)
 }
 
 /// Serves until `shutdown` is cancelled, then lets requests under way end for a few seconds.

@@ -32,6 +32,10 @@ pub(super) struct Shell {
     pub(super) serves: String,
     pub(super) organization_url: Option<String>,
     pub(super) model: String,
+    /// The model is reached with a key.
+    pub(super) model_key: bool,
+    pub(super) owner: Option<String>,
+    pub(super) sponsor: Option<String>,
 }
 
 /// The verified co-worker in one line.
@@ -65,6 +69,9 @@ impl Shell {
             serves: format!("{} / {}", served.project, served.repository),
             organization_url: web_address(served.url.as_str()),
             model: state.model.clone(),
+            model_key: state.model_key,
+            owner: state.config.accountable.owner.clone(),
+            sponsor: state.config.accountable.sponsor.clone(),
         }
     }
 }
