@@ -276,7 +276,10 @@ fn flags(action: &Action, facts: &Facts) -> Vec<String> {
         flags.push(format!("Points to hosts that are not listed: {}.", facts.new_hosts.join(", ")));
     }
     if !facts.special.is_empty() {
-        flags.push(format!("Changes files that act beyond themselves: {}.", facts.special.join(", ").replace('_', " ")));
+        flags.push(format!(
+            "Changes files that act beyond themselves: {}.",
+            facts.special.join(", ").replace('_', " ")
+        ));
     }
     if !facts.quotes.is_empty() {
         flags.push(format!("Quotes at length: {}.", facts.quotes.join(", ")));

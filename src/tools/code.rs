@@ -422,8 +422,7 @@ async fn send(
     if branch_url.is_none() {
         // No branch is made for a push that is then refused or left to a person.
         desk.gate.foresee(&action, facts(action.kind(), desk)).await?;
-        let action =
-            Action::CreateBranch { repository, branch: to.branch.clone(), commit: to.tip.clone() };
+        let action = Action::CreateBranch { repository, branch: to.branch.clone(), commit: to.tip.clone() };
         let facts = facts(action.kind(), desk);
         branch_url = desk.gate.write(action, facts).await?.web_url;
     }

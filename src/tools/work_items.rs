@@ -315,7 +315,9 @@ fn before(item: &WorkItem, field: &str) -> String {
         "System.Title" => item.title.clone(),
         "System.Description" => item.description.clone(),
         "System.State" => item.state.clone(),
-        "System.AssignedTo" => item.assigned_to.as_ref().map(|person| person.name.clone()).unwrap_or_default(),
+        "System.AssignedTo" => {
+            item.assigned_to.as_ref().map(|person| person.name.clone()).unwrap_or_default()
+        }
         "System.Tags" => item.tags.join("; "),
         _ => String::new(),
     }

@@ -490,8 +490,8 @@ impl Approval {
             Change::Superseded { why } => self.go(State::Superseded, why, &WAITING, change)?,
             Change::Revoked { why } => self.go(State::Revoked, why, &[State::Approved], change)?,
             Change::GrantUsed { used } => match &mut self.grant {
-                Some(grant) => grant.take(used, at)?,
-                None => return Err(self.out_of_order(change)),
+                Some(grant) if LEAVE.contains(&self.state) => grant.take(used, at)?,
+                _ => return Err(self.out_of_order(change)),
             },
             Change::GrantEnded { why } => match &mut self.grant {
                 Some(grant) => grant.end(why),
@@ -595,6 +595,12 @@ impl Approval {
         Ok(())
     }
 
+    /// Until when it gives leave for more actions, microseconds since 1970; none where it does not.
+    pub fn leave_until(&self) -> Option<i64> {
+        let grant = self.grant.as_ref().filter(|grant| grant.is_open())?;
+        LEAVE.contains(&self.state).then_some(grant.until)
+    }
+
     /// The proof for the action that is being carried out; none in any other state.
     pub fn proof(&self) -> Option<Proof> {
         (self.state == State::Executing)
@@ -607,6 +613,9 @@ impl Approval {
         used.then(|| Proof { digest: digest.clone(), approval: self.request.id.clone() })
     }
 }
+
+/// The states in which the grant of an approval counts: enough people have given it.
+const LEAVE: [State; 3] = [State::Approved, State::Executing, State::Executed];
 
 /// The states from which an approval can still end without being carried out.
 const WAITING: [State; 4] = [State::Requested, State::Pending, State::PartiallyApproved, State::Approved];
