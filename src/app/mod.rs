@@ -6,6 +6,7 @@ mod doctor;
 mod login;
 mod run;
 mod setup;
+mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -25,12 +26,12 @@ use crate::clock::Clock;
 use crate::config::{self, AgentUser, Config};
 use crate::doctor::Doctor;
 use crate::identity::people::People;
-use crate::identity::{Audience, Identity};
+use crate::identity::{self, Audience, Identity};
 use crate::journal::{self, Journal, Limits};
 use crate::mask::Masker;
 use crate::model::{BearerSource, Model};
 use crate::policy::{self, Policy};
-use crate::tools::Toolbox;
+use crate::tools::{Notifier, Toolbox};
 use crate::worker::Worker;
 use crate::{azure_devops, telemetry, web};
 
@@ -54,7 +55,7 @@ pub async fn run_command(command: cli::Command) -> anyhow::Result<u8> {
         cli::Command::Simulate(options) => demo::simulate(options, stop).await,
         cli::Command::Doctor(told) => doctor::doctor(&told).await,
         cli::Command::Setup(command) => setup::setup(command).await,
-        cli::Command::Token(cli::Token::Show(told)) => doctor::show_token(&told).await,
+        cli::Command::Token(cli::Token::Show(told)) => token::show(&told).await,
         cli::Command::Backup(options) => backup(&options).await,
         cli::Command::Login => login::login(stop).await,
         cli::Command::Logout => login::logout(),
@@ -176,7 +177,10 @@ impl App {
             repository: config.azure_devops.repository.clone(),
         };
         let masker = Arc::new(Masker::new(own_secrets(&config))?);
-        let toolbox = Toolbox::new(azure.clone(), policy.clone(), served, public_url, clock.clone(), masker);
+        let notifier = config.notify_url.clone();
+        let notifier = notifier.map(|url| Notifier::new(url, http.clone(), clock.clone()));
+        let toolbox = Toolbox::new(azure.clone(), policy.clone(), served, public_url, clock.clone(), masker)
+            .notifying(notifier);
         let facts = PromptFacts {
             organization_url: config.azure_devops.organization_url.to_string(),
             agent_user: match &config.identity.agent_user {
@@ -209,6 +213,7 @@ impl App {
 
     fn web_state(&self, closing: CancellationToken) -> web::State {
         let identity = self.identity.clone();
+        let blueprint = self.config.sign_in.as_ref().and_then(|own| own.blueprint_id.clone());
         web::State {
             journal: self.journal.clone(),
             clock: self.clock.clone(),
@@ -219,14 +224,24 @@ impl App {
                 repository: self.config.azure_devops.repository.clone(),
             },
             model: self.config.model.deployment.clone(),
+            model_key: self.config.model.api_key.is_some(),
             people: self.people.clone(),
             agents: own_names(&self.config).into(),
             rights: self.rights(),
             who: Arc::new(move || {
                 let who = identity.who()?;
+                let shown = |claim: identity::Claim| web::ClaimShown {
+                    name: claim.name,
+                    value: claim.value,
+                    meaning: claim.meaning,
+                };
                 Some(web::WhoShown {
-                    agent_user: who.username.or(who.object_id)?,
+                    agent_user: who.username.or_else(|| who.object_id.clone())?,
+                    agent_user_id: who.object_id,
                     agent_identity: who.agent_identity_id,
+                    blueprint: who.blueprint_id.or_else(|| blueprint.clone()),
+                    has_agent_facets: who.has_agent_facets,
+                    claims: identity.claims().into_iter().map(shown).collect(),
                     token_expires: who.expires_at,
                 })
             }),

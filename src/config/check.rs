@@ -7,8 +7,8 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
-    AgentUser, AzureDevOps, Cloud, Config, Duty, Fault, Identity, Model, Profile, RoleGroups, Settings,
-    SignIn, Triggers, Web, WebhookCredentials, people,
+    Accountable, AgentUser, AzureDevOps, Cloud, Config, Duty, Fault, Identity, Model, Profile, RoleGroups,
+    Settings, SignIn, Triggers, Web, WebhookCredentials, people,
 };
 
 /// Checks every setting; the faults are all there are.
@@ -108,6 +108,8 @@ impl Check<'_> {
             self.check_openness(web, sign_in.is_some());
         }
         let policy_file = self.settings.get("POLICY_FILE").map(PathBuf::from);
+        let notify_url = self.url("NOTIFY_URL", "for example https://example.com/hooks/approvals");
+        let notify_url = notify_url.map(|url| SecretString::from(String::from(url)));
         Some(Config {
             azure_devops: azure_devops?,
             identity: identity?,
@@ -119,6 +121,7 @@ impl Check<'_> {
             profile: profile?,
             database_url: SecretString::from(database_url),
             policy_file,
+            notify_url,
             foreign: self.settings.foreign.clone(),
         })
     }
@@ -230,7 +233,12 @@ impl Check<'_> {
             local_person: "local person".to_owned(),
             always_local: false,
             role_groups,
+            accountable: Accountable {
+                owner: self.settings.get("AGENT_OWNER").map(str::to_owned),
+                sponsor: self.settings.get("AGENT_SPONSOR").map(str::to_owned),
+            },
             suggestion: None,
+            offers: Vec::new(),
         })
     }
 }

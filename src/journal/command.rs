@@ -37,6 +37,10 @@ pub(super) enum Command {
     TakeTurn { name: String, every: Duration },
     /// Forgets events that were settled long ago.
     Sweep { older_than: Duration, most: i64 },
+    /// Keeps who has signed in.
+    KeepSession { key: String, body: String, ends_at: i64 },
+    /// Ends a session.
+    EndSession { key: String },
     /// Puts an event back to be judged again.
     Redeliver { id: String },
 }

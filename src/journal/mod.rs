@@ -14,6 +14,7 @@
 //! same number and meaning in `migrations/sqlite` and `migrations/postgres`. What an entry of a log
 //! means for its run's row is in `standing.rs`.
 
+mod approvals;
 mod backup;
 mod chain;
 mod command;
@@ -24,6 +25,7 @@ mod log;
 mod read;
 mod rows;
 mod seen;
+mod sessions;
 mod sole;
 mod standing;
 mod store;
@@ -56,6 +58,7 @@ pub use rows::{
     Claim, IntakeRow, IntakeStatus, JournalError, Judging, Limits, NewRun, Ordered, Received, RunRow,
 };
 pub use seen::{FOUND, FOUND_AT, LOOKED_AT, Seen};
+pub use sessions::Session;
 pub use standing::MAX_ATTEMPTS;
 pub use view::{RunView, Step, StepKind, StepStatus, Write};
 
