@@ -96,8 +96,8 @@ impl Journal {
         self.add(run, entry, None).await
     }
 
-    /// Adds an entry from outside that comes from `judging`, and settles its events as merged in the
-    /// same commit.
+    /// Adds an entry from outside that comes from one event of `judging`, and settles that event as
+    /// merged in the same commit.
     ///
     /// # Errors
     /// [`JournalError::Superseded`] when another worker has the events by now.
@@ -106,10 +106,11 @@ impl Journal {
         run: &RunId,
         entry: Entry,
         judging: &Judging,
+        event: &str,
         reason: Option<String>,
     ) -> Result<i64, JournalError> {
         let token = judging.token.clone();
-        let (only, run_of_it) = (None, Some(run.clone()));
+        let (only, run_of_it) = (Some(event.to_owned()), Some(run.clone()));
         let settled = Settled { token, only, status: IntakeStatus::Merged, reason, run: run_of_it };
         self.add(run, entry, Some(settled)).await
     }

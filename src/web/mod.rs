@@ -229,30 +229,26 @@ fn page_routes() -> Router<Arc<App>> {
 
 /// Everything that is served, over `state`.
 pub fn router(state: State) -> Router {
-    let sessions = sessions::Sessions::new(state.journal.clone());
-    let app = Arc::new(App {
-        state,
-        watchers: Arc::new(tokio::sync::Semaphore::new(MAX_WATCHERS)),
-        sessions,
-        rights: rights::Checked::default(),
-        checked: doctor::Last::default(),
-    });
+    let app = shared(state);
     let router = api_routes().into_iter().fold(page_routes(), |r, route| r.route(route.path, route.answers));
     guard::around(router, &app).with_state(app)
 }
 
 /// What a process serves that only works the queue: whether it is well.
 pub fn health_router(state: State) -> Router {
+    let router = Router::new().route("/healthz", get(ready::health)).route("/readyz", get(ready::readiness));
+    router.with_state(shared(state))
+}
+
+fn shared(state: State) -> Arc<App> {
     let sessions = sessions::Sessions::new(state.journal.clone());
-    let app = Arc::new(App {
+    Arc::new(App {
         state,
-        watchers: Arc::new(tokio::sync::Semaphore::new(0)),
+        watchers: Arc::new(tokio::sync::Semaphore::new(MAX_WATCHERS)),
         sessions,
         rights: rights::Checked::default(),
         checked: doctor::Last::default(),
-    });
-    let router = Router::new().route("/healthz", get(ready::health)).route("/readyz", get(ready::readiness));
-    router.with_state(app)
+    })
 }
 
 /// Serves until `shutdown` is cancelled, then lets requests under way end for a few seconds.
