@@ -3,6 +3,7 @@
 mod events;
 mod record;
 mod runs;
+mod seen;
 
 use std::time::Duration;
 
