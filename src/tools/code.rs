@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::{Desk, Fault, Tool, Work, edit, read, schema, veil, words};
 use crate::action::{Action, Author, BranchName, CommitId, Content, FileChange, ItemPath};
-use crate::azure_devops::{ItemKind, Recursion, Version, limits};
+use crate::azure_devops::{Branch, ItemKind, Recursion, Version, limits};
 use crate::journal::{Link, Outcome};
 use crate::policy::Facts;
 
@@ -269,7 +269,9 @@ async fn destination(
         None => BranchName::new(&new_name(work_item, title, ""))?,
     };
     let mut found = azure.branch(&served, &name).await?;
-    if found.is_some() && named.is_none() {
+    if let Some(there) = found.as_ref().filter(|_| named.is_none())
+        && !is_left_over(desk, there, &me).await?
+    {
         let run = desk.gate.run();
         let tail = run[run.len().saturating_sub(6)..].to_owned();
         name = BranchName::new(&new_name(work_item, title, &tail))?;
@@ -287,6 +289,13 @@ async fn destination(
             "Ask the person to look at the repository.",
         )),
     }
+}
+
+/// Whether a branch is our own and has no commit of its own: what a first push left that was refused.
+async fn is_left_over(desk: &Desk<'_>, branch: &Branch, me: &str) -> Result<bool, Fault> {
+    let is_own = branch.creator.as_ref().is_some_and(|creator| creator.id == me);
+    let base = desk.toolbox.azure.branch(&desk.toolbox.served, &default_branch(desk).await?).await?;
+    Ok(is_own && base.is_some_and(|base| base.tip == branch.tip))
 }
 
 /// `agent/{work item}-{slug}`, or `agent/{slug}` without one (CONTRACTS).

@@ -211,7 +211,8 @@ async fn one_death_at_every_point_makes_nothing_twice_and_loses_nothing() {
     let points = &twin().await.points;
     let stories =
         points.iter().map(|(point, times)| death_at(point.clone(), 1 + chosen(point, *times), Death::Abort));
-    report("one death at every point", points.len(), &all(stories).await);
+    let steps: usize = points.values().sum();
+    report(&format!("one death at every point ({steps} steps)"), points.len(), &all(stories).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
