@@ -206,7 +206,7 @@ impl Transport {
         understand: fn(Vec<u8>, Option<String>) -> Result<T, Error>,
     ) -> Result<Answer<T>, Error> {
         // `00-<trace id>-<parent id>-<flags>`
-        let trace = request.traceparent.and_then(|text| text.split('-').nth(1));
+        let trace = request.by.traceparent.and_then(|text| text.split('-').nth(1));
         let mut token = self.identity.bearer_in(Audience::AzureDevOps, trace).await?;
         let (mut attempt, mut waited, mut renewed) = (0, Duration::ZERO, false);
         loop {

@@ -64,7 +64,7 @@ impl World {
         }
         let id = known.unwrap_or_else(|| self.new_id());
         let name = found.account.split('@').next().unwrap_or_default().to_owned();
-        let person = self.data.people.entry(id).or_insert_with(|| Person {
+        let person = self.people.get(&id).cloned().unwrap_or_else(|| Person {
             id,
             object_id: found.object_id,
             name,
@@ -74,7 +74,7 @@ impl World {
             password: None,
             licence,
         });
-        person.licence = licence;
+        self.data.people.insert(id, Person { licence, ..person });
         self.data.left.remove(&id);
         self.enter_projects(id, projects);
         self.record(actor, "member.added", format!("member/{id}"));
@@ -104,8 +104,12 @@ impl World {
         if !self.people.contains_key(&id) || self.left.contains(&id) {
             return Err(Refusal::new(404, "IdentityNotFoundException", format!("User {id} was not found.")));
         }
-        for project in self.data.projects.values_mut() {
-            project.members.remove(&id);
+        let joined: Vec<Uuid> =
+            self.projects.values().filter(|p| p.members.contains(&id)).map(|p| p.id).collect();
+        for project in joined {
+            if let Some(project) = self.data.projects.get_mut(&project) {
+                project.members.remove(&id);
+            }
         }
         self.data.readers.retain(|(_, person)| *person != id);
         self.data.entries.retain(|entry| entry.person != id);
