@@ -53,6 +53,11 @@ pub enum Command {
         after_help = "Example:\n  ado-coworker token show\n  ado-coworker token show --json"
     )]
     Token(Token),
+    /// Copy the journal into a file, also while it is in use (SQLite).
+    #[command(
+        after_help = "The copy is whole and checked. A file that is there already is left alone.\n\nExample:\n  ado-coworker backup /backup/journal-2026-11-22.db"
+    )]
+    Backup(Backup),
     /// Sign in at the command line, as a person, with a browser on any device.
     #[command(
         after_help = "The token is kept in a file that only you can read; `logout` removes it.\n\nExample:\n  ado-coworker login"
@@ -69,6 +74,13 @@ pub enum Command {
     /// Say whether a serving process is well; for containers.
     #[command(after_help = "Example:\n  ado-coworker healthcheck")]
     Healthcheck,
+}
+
+/// Options of `backup`.
+#[derive(Args, Debug)]
+pub struct Backup {
+    /// The file to make.
+    pub file: PathBuf,
 }
 
 /// How a command tells what it found.

@@ -1,7 +1,6 @@
-//! `doctor` and `token show`: what an operator looks at first.
+//! `doctor`: what an operator looks at first.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 
@@ -10,15 +9,13 @@ use crate::clock::Clock;
 use crate::config::{self, Settings};
 use crate::doctor::admin::Administrator;
 use crate::doctor::{self, Check, Doctor, Status};
-use crate::identity::{Audience, DeviceSignIn, Identity, PUBLIC_AUTHORITY, SignInError};
+use crate::identity::{DeviceSignIn, PUBLIC_AUTHORITY, SignInError};
 use crate::web;
 
 /// Columns of the printed list before the text.
 const INDENT: usize = 11;
 /// Width of the printed text, in columns.
 const WIDTH: usize = 100;
-/// Longest time that `token show` waits for the sidecar.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Prints the list. Gives the exit status.
 pub(super) async fn doctor(told: &cli::Doctor) -> anyhow::Result<u8> {
@@ -136,38 +133,6 @@ fn wrapped(lead: &str, under: &str, words: &str) -> String {
     text.push_str(line.trim_end());
     text.push('\n');
     text
-}
-
-/// Prints the claims of the agent user's token. Gives the exit status: 1 when it would not be used.
-pub(super) async fn show_token(told: &cli::Told) -> anyhow::Result<u8> {
-    let config = Settings::read()?.check()?;
-    let identity = Identity::with_patience(&config.identity, config::http_client()?, Clock::Real, PATIENCE);
-    let examined = match identity.examine(Audience::AzureDevOps).await {
-        Ok(examined) => examined,
-        Err(error) => anyhow::bail!("{error}\n{}", error.remedy()),
-    };
-    let refused = examined.who.as_ref().err();
-    if told.json {
-        let reason = refused.map(ToString::to_string);
-        let remedy = refused.map(|error| error.remedy());
-        let shown = json!({
-            "accepted": refused.is_none(), "reason": reason, "remedy": remedy, "claims": examined.claims
-        });
-        println!("{}", serde_json::to_string_pretty(&shown)?);
-        return Ok(u8::from(refused.is_some()));
-    }
-    match refused {
-        None => println!("The sidecar gives the agent user's token for Azure DevOps.\n"),
-        Some(error) => println!("This token would not be used: {error}.\n{}\n", error.remedy()),
-    }
-    let wide = examined.claims.iter().map(|claim| claim.name.chars().count()).max().unwrap_or(0);
-    for claim in &examined.claims {
-        println!("{:wide$}  {}", claim.name, claim.value);
-        if !claim.meaning.is_empty() {
-            println!("{:wide$}  {}", "", claim.meaning);
-        }
-    }
-    Ok(u8::from(refused.is_some()))
 }
 
 #[cfg(test)]

@@ -129,6 +129,8 @@ impl Bag<'_> {
             branch: Some("agent/doctor".to_owned()),
             own_pull_request: true,
             own_branch: true,
+            run_object: true,
+            build_green: true,
             ..Facts::default()
         };
         self.doctor.policy.decide(&facts).outcome != Outcome::Deny

@@ -210,8 +210,11 @@ fn agent(wanted: &Wanted, known: &Known, password: Option<&Path>, sidecar: &Path
         ("BLUEPRINT_ID", known.id("blueprint")),
         ("AGENT_IDENTITY_ID", known.id("agent_identity")),
         ("AGENT_USERNAME", wanted.user.clone()),
+        ("BLUEPRINT_ID", known.id("blueprint")),
     ];
     let given = [
+        ("AGENT_OWNER", &wanted.owner),
+        ("AGENT_SPONSOR", &wanted.sponsor),
         ("AZURE_OPENAI_ENDPOINT", &wanted.model_endpoint),
         ("AZURE_OPENAI_DEPLOYMENT", &wanted.model_deployment),
         ("PUBLIC_URL", &wanted.public_url),

@@ -28,6 +28,8 @@ const SEC_FETCH_SITE: &str = "sec-fetch-site";
 /// What everybody may ask for: files of the page, health, the way in, and what brings credentials of
 /// its own. Everything else needs a viewer.
 const OPEN: [&str; 6] = ["/static/", "/webhooks/", "/healthz", "/readyz", "/api/openapi.json", "/sign-in"];
+/// Open paths whose answers do not depend on who asks.
+const QUICK: [&str; 4] = ["/static/", "/webhooks/", "/healthz", "/readyz"];
 /// Paths for programs: their problems stay JSON.
 const FOR_PROGRAMS: [&str; 6] = ["/api/", "/webhooks/", "/healthz", "/readyz", "/metrics", "/static/"];
 
@@ -149,7 +151,11 @@ fn sent_by_us(headers: &HeaderMap, public: Option<&Url>) -> bool {
 async fn dress(app: Shared, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
     let for_people = !FOR_PROGRAMS.iter().any(|p| path.starts_with(p));
-    let found = viewer::find(&app, request.headers()).await;
+    // Files and probes must not wait for the journal.
+    let found = match QUICK.iter().any(|quick| path.starts_with(quick)) {
+        true => Ok(Viewer::nobody()),
+        false => viewer::find(&app, request.headers()).await,
+    };
     let viewer = found.clone().ok();
     request.extensions_mut().insert(Known(found));
     let wants_fragment = request.headers().contains_key("x-fragment");

@@ -7,13 +7,16 @@
 //! Must never know: agents, tools, models, Azure DevOps.
 
 mod api;
+mod approvals;
 mod assets;
 mod audit;
+mod card;
 mod diff;
 mod doctor;
 mod events;
 mod guard;
 mod hooks;
+mod identity;
 mod input;
 mod markdown;
 mod pages;
@@ -70,6 +73,8 @@ pub struct State {
     pub organization: Organization,
     /// Name of the model deployment, as configured.
     pub model: String,
+    /// Whether the model is reached with a key: for development only, and said so.
+    pub model_key: bool,
     /// How people sign in, where they do.
     pub people: Option<Arc<People>>,
     /// Ids and names of the co-worker itself: a token that names one is never a person's.
@@ -111,10 +116,29 @@ pub struct Organization {
 pub struct WhoShown {
     /// Account of the agent user.
     pub agent_user: String,
+    /// Object id of the agent user.
+    pub agent_user_id: Option<String>,
     /// Application id of the agent identity.
     pub agent_identity: String,
+    /// Application id of the blueprint, where it is known.
+    pub blueprint: Option<String>,
+    /// Whether the token says by its facets that it is an agent user's.
+    pub has_agent_facets: bool,
+    /// The token's claims.
+    pub claims: Vec<ClaimShown>,
     /// When the token it was read from expires.
     pub token_expires: Timestamp,
+}
+
+/// A claim of a token, explained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimShown {
+    /// Its name.
+    pub name: String,
+    /// Its value, cut.
+    pub value: String,
+    /// What it means here; empty for one that is not known.
+    pub meaning: &'static str,
 }
 
 impl State {
@@ -163,6 +187,9 @@ fn api_routes() -> Vec<Route> {
         route("/api/runs/{id}/events", &["get"], get(stream::watch)),
         route("/api/runs/{id}/messages", &["post"], post(api::message)),
         route("/api/runs/{id}/cancel", &["post"], post(api::cancel)),
+        route("/api/approvals", &["get"], get(approvals::list)),
+        route("/api/approvals/{id}", &["get"], get(approvals::show)),
+        route("/api/approvals/{id}/decision", &["post"], post(approvals::decide)),
         route("/api/events", &["get"], get(events::list)),
         route("/api/events/{id}/redeliver", &["post"], post(events::redeliver)),
         route("/api/doctor", &["get"], get(doctor::list)),
@@ -184,10 +211,14 @@ fn page_routes() -> Router<Arc<App>> {
         .route("/runs/{id}/timeline", get(pages::timeline))
         .route("/runs/{id}/messages", post(pages::message))
         .route("/runs/{id}/cancel", post(pages::cancel))
+        .route("/approvals", get(approvals::inbox))
+        .route("/approvals/{id}", get(approvals::page))
+        .route("/approvals/{id}/decision", post(approvals::answer))
         .route("/events", get(pages::events))
         .route("/events/{id}", get(pages::event))
         .route("/events/{id}/redeliver", post(pages::redeliver))
         .route("/doctor", get(doctor::page).post(doctor::again))
+        .route("/identity", get(identity::page))
         .route("/sign-in", get(sign_in::begin))
         .route("/sign-in/callback", get(sign_in::finish))
         .route("/sign-out", post(sign_in::end))
@@ -198,15 +229,27 @@ fn page_routes() -> Router<Arc<App>> {
 
 /// Everything that is served, over `state`.
 pub fn router(state: State) -> Router {
+    let sessions = sessions::Sessions::new(state.journal.clone());
     let app = Arc::new(App {
         state,
         watchers: Arc::new(tokio::sync::Semaphore::new(MAX_WATCHERS)),
-        sessions: sessions::Sessions::default(),
+        sessions,
         rights: rights::Checked::default(),
         checked: doctor::Last::default(),
     });
     let router = api_routes().into_iter().fold(page_routes(), |r, route| r.route(route.path, route.answers));
     guard::around(router, &app).with_state(app)
+}
+
+/// What a process serves that only works the queue: whether it is well.
+pub fn health_router(state: State) -> Router {
+    let app = Arc::new(App {
+        state,
+        watchers: Arc::new(tokio::sync::Semaphore::new(0)),
+        checked: doctor::Last::default(),
+    });
+    let router = Router::new().route("/healthz", get(ready::health)).route("/readyz", get(ready::readiness));
+    router.with_state(app)
 }
 
 /// Serves until `shutdown` is cancelled, then lets requests under way end for a few seconds.

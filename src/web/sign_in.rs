@@ -146,21 +146,21 @@ pub(super) async fn finish(
     let signed_in = people.finish(&code, &begun.redirect, &begun.nonce, &begun.verifier.into()).await?;
     // Whoever held an older session in this browser leaves it.
     if let Some(key) = session_key(&app.state, &jar) {
-        app.sessions.end(&key);
+        app.sessions.end(&key).await?;
     }
     let id = people::random()?;
-    let session = app.sessions.begin(&id, signed_in, app.state.clock.now());
+    let session = app.sessions.begin(&id, signed_in, app.state.clock.now()).await?;
     tracing::info!(oid = session.oid, groups_complete = session.groups_complete, "somebody signed in");
     let jar = jar.add(gone(&app.state, BEGUN)).add(cookie(&app.state, SESSION, id, LIFE));
     Ok((jar, Redirect::to(&begun.to)).into_response())
 }
 
 /// `POST /sign-out`: ends the session here; that with Entra is the browser's own.
-pub(super) async fn end(app: Shared, jar: CookieJar) -> Response {
+pub(super) async fn end(app: Shared, jar: CookieJar) -> Result<Response, Problem> {
     if let Some(key) = session_key(&app.state, &jar) {
-        app.sessions.end(&key);
+        app.sessions.end(&key).await?;
     }
-    (jar.add(gone(&app.state, SESSION)), Redirect::to("/")).into_response()
+    Ok((jar.add(gone(&app.state, SESSION)), Redirect::to("/")).into_response())
 }
 
 /// The session that a request brings, whether or not it is still one.

@@ -16,11 +16,11 @@ use secrecy::SecretString;
 
 use super::guard::{host_is_loopback, is_loopback};
 use super::problem::Problem;
-use super::sessions::{Session, SessionKey};
+use super::sessions::SessionKey;
 use super::{App, State, sign_in};
 use crate::config::Role;
 use crate::identity::people::{self, Groups, PeopleError};
-use crate::journal::Person;
+use crate::journal::{Person, Session};
 
 /// Headers that a proxy adds: the request was not sent from this machine, whatever its host says.
 const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
@@ -83,7 +83,7 @@ impl Viewer {
     #[allow(dead_code, reason = "approvals decide with it")]
     pub(super) async fn of_now(self, app: &App) -> Result<Self, Problem> {
         let (Some(people), Some(key)) = (&app.state.people, self.key.clone()) else { return Ok(self) };
-        match app.sessions.find(&key, people, app.state.clock.now(), true).await {
+        match app.sessions.find(&key, people, app.state.clock.now(), true).await? {
             Some(session) => Ok(Self::of_session(&app.state, session, key)),
             None => Err(unknown(&app.state)),
         }
@@ -139,7 +139,7 @@ pub(super) async fn find(app: &App, headers: &HeaderMap) -> Result<Viewer, Probl
     }
     let jar = CookieJar::from_headers(headers);
     if let (Some(people), Some(key)) = (&app.state.people, sign_in::session_key(&app.state, &jar))
-        && let Some(session) = app.sessions.find(&key, people, app.state.clock.now(), false).await
+        && let Some(session) = app.sessions.find(&key, people, app.state.clock.now(), false).await?
     {
         return Ok(Viewer::of_session(&app.state, session, key));
     }

@@ -73,10 +73,12 @@ fn settings() -> config::Web {
         local_person: "bob".into(),
         always_local: false,
         role_groups: config::RoleGroups::default(),
+        accountable: config::Accountable { owner: Some("alice".into()), sponsor: None },
         suggestion: Some(
             "Create an issue titled 'Fix login timeout', push a fix to a new branch, and open a PR for it."
                 .into(),
         ),
+        offers: Vec::new(),
     }
 }
 
@@ -98,13 +100,22 @@ impl Door {
                 repository: "web-shop".into(),
             },
             model: "stand-in".into(),
+            model_key: false,
             people: None,
             rights: None,
             agents: ["44444444-dddd-4ddd-8ddd-444444444444".to_owned()].into(),
             who: Arc::new(|| {
                 Some(WhoShown {
                     agent_user: "ado-coworker@contoso.example".into(),
+                    agent_user_id: Some("55555555-eeee-4eee-8eee-555555555555".into()),
                     agent_identity: "44444444-dddd-4ddd-8ddd-444444444444".into(),
+                    blueprint: Some("22222222-bbbb-4bbb-8bbb-222222222222".into()),
+                    has_agent_facets: true,
+                    claims: vec![ClaimShown {
+                        name: "idtyp".into(),
+                        value: "<user>".into(),
+                        meaning: "Whether it stands for a user.",
+                    }],
                     token_expires: Timestamp::from_second(1_800_003_600).unwrap(),
                 })
             }),
@@ -227,7 +238,7 @@ fn denied(step: u32, action: &str) -> Entry {
         rules: vec!["protected-branches".into()],
         message: "Only branches under agent/ are written.".into(),
         policy: crate::digest::Digest::of("t", b""),
-        terms: None,
+        ..Verdict::default()
     };
     Entry::Decided { step, action: action.into(), verdict }
 }
