@@ -243,9 +243,12 @@ pub fn router(state: State) -> Router {
 
 /// What a process serves that only works the queue: whether it is well.
 pub fn health_router(state: State) -> Router {
+    let sessions = sessions::Sessions::new(state.journal.clone());
     let app = Arc::new(App {
         state,
         watchers: Arc::new(tokio::sync::Semaphore::new(0)),
+        sessions,
+        rights: rights::Checked::default(),
         checked: doctor::Last::default(),
     });
     let router = Router::new().route("/healthz", get(ready::health)).route("/readyz", get(ready::readiness));
