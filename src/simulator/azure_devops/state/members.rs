@@ -64,17 +64,22 @@ impl World {
         }
         let id = known.unwrap_or_else(|| self.new_id());
         let name = found.account.split('@').next().unwrap_or_default().to_owned();
-        let person = self.data.people.entry(id).or_insert_with(|| Person {
-            id,
-            object_id: found.object_id,
-            name,
-            display_name: found.display_name,
-            account: found.account,
-            role: "member".into(),
-            password: None,
-            licence,
-        });
-        person.licence = licence;
+        match self.data.people.get_mut(&id) {
+            Some(person) => person.licence = licence,
+            None => {
+                let person = Person {
+                    id,
+                    object_id: found.object_id,
+                    name,
+                    display_name: found.display_name,
+                    account: found.account,
+                    role: "member".into(),
+                    password: None,
+                    licence,
+                };
+                self.data.people.insert(id, person);
+            }
+        }
         self.data.left.remove(&id);
         self.enter_projects(id, projects);
         self.record(actor, "member.added", format!("member/{id}"));
@@ -104,8 +109,11 @@ impl World {
         if !self.people.contains_key(&id) || self.left.contains(&id) {
             return Err(Refusal::new(404, "IdentityNotFoundException", format!("User {id} was not found.")));
         }
-        for project in self.data.projects.values_mut() {
-            project.members.remove(&id);
+        let projects: Vec<Uuid> = self.data.projects.keys().copied().collect();
+        for project in projects {
+            if let Some(project) = self.data.projects.get_mut(&project) {
+                project.members.remove(&id);
+            }
         }
         self.data.readers.retain(|(_, person)| *person != id);
         self.data.entries.retain(|entry| entry.person != id);
