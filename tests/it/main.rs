@@ -16,6 +16,7 @@ mod effects;
 mod files;
 mod harness;
 mod hostile;
+mod identities;
 mod people;
 mod house;
 mod intake;
