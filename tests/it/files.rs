@@ -136,7 +136,7 @@ fn compose_publishes_on_this_machine_only_and_gives_no_rights() {
     assert_eq!(service_names(&values), ["demo"]);
     // Neither a profile nor a scale: a plain `up` runs it.
     assert!(!values.iter().any(|(path, _)| path.ends_with("profiles")));
-    for port in ["127.0.0.1:4192:4192", "127.0.0.1:4193:4193"] {
+    for port in ["127.0.0.1:4192:4192", "127.0.0.1:4193:4193", "127.0.0.1:4194:4194"] {
         assert!(
             values.contains(&("services.demo.ports".to_owned(), port.to_owned())),
             "{port} is not published"
