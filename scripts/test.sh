@@ -8,6 +8,9 @@ readonly PARTS=(fmt compose clippy test crash exchanges browser)
 readonly PLAYWRIGHT=1.65.1
 readonly AXE=4.14.0
 readonly AZURE_DEVOPS=7.1.0b4
+readonly KUBERNETES_VALIDATE=1.37.0
+# The Kubernetes whose schemas the manifests must fit.
+readonly KUBERNETES=1.31
 # Official documents and recordings of the service; beside the repository where they are at hand.
 readonly REFERENCE=../shared/azure-devops
 # Longest time of each step, in seconds.
@@ -21,7 +24,8 @@ Usage: scripts/test.sh [--only PART]
 
 Parts, in this order:
   fmt       cargo fmt --check
-  compose   compose.yaml is one that docker-compose reads
+  compose   compose.yaml is one that docker-compose reads, with and without its profile, and the manifests
+            of deploy/kubernetes fit the schemas of Kubernetes
   clippy    cargo clippy, warnings are errors
   test      cargo test: unit tests, the house rules, the main job by its API, and clients that we
             did not write (git, the official Python client) against the simulated organisation
@@ -112,14 +116,20 @@ have_browser() {
   fi
 }
 
-have_python() {
+# have_venv WHY: .test/venv is there.
+have_venv() {
   local python=.test/venv/bin/python
-  have_command python3 python3 "drive the simulated organisation with the official Python client" || return 1
+  have_command python3 python3 "$1" || return 1
   if [ ! -x "$python" ]; then
     python3 -c 'import ensurepip' 2>/dev/null || have_package python3-venv "make .test/venv" || return 1
     say "making .test/venv"
     limited install python3 -m venv .test/venv || return 1
   fi
+}
+
+have_python() {
+  local python=.test/venv/bin/python
+  have_venv "drive the simulated organisation with the official Python client" || return 1
   if [[ $("$python" -m pip show azure-devops 2>/dev/null) != *"Version: $AZURE_DEVOPS"* ]]; then
     say "fetching azure-devops $AZURE_DEVOPS into .test/venv"
     limited install "$python" -m pip install --quiet --disable-pip-version-check "azure-devops==$AZURE_DEVOPS" >&2
@@ -133,7 +143,17 @@ part_fmt() {
 
 part_compose() {
   have_command docker-compose docker-compose "check compose.yaml" || return 1
-  limited compose docker-compose --file compose.yaml config --quiet
+  limited compose docker-compose --file compose.yaml config --quiet || return 1
+  limited compose docker-compose --file compose.yaml --profile real config --quiet || return 1
+  local python=.test/venv/bin/python
+  have_venv "check the manifests of Kubernetes" || return 1
+  if [[ $("$python" -m pip show kubernetes-validate 2>/dev/null) != *"Version: $KUBERNETES_VALIDATE"* ]]; then
+    say "fetching kubernetes-validate $KUBERNETES_VALIDATE into .test/venv"
+    limited install "$python" -m pip install --quiet --disable-pip-version-check \
+      "kubernetes-validate==$KUBERNETES_VALIDATE" >&2 || return 1
+  fi
+  limited compose .test/venv/bin/kubernetes-validate --strict --quiet --kubernetes-version "$KUBERNETES" \
+    deploy/kubernetes/*.yaml
 }
 
 part_clippy() {

@@ -25,5 +25,6 @@ pub mod setup;
 pub mod simulator;
 pub mod telemetry;
 pub mod tools;
+pub mod weaken;
 pub mod web;
 pub mod worker;

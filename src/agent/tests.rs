@@ -201,7 +201,7 @@ fn a_crash_between_intent_and_outcome_is_seen_by_the_next_attempt() {
         rules: vec![],
         message: String::new(),
         policy: digest.clone(),
-        terms: None,
+        ..crate::policy::Verdict::default()
     };
     play.add(Entry::Intended { step: 1, write: 1, action, digest, verdict });
     let Next::RunTool { step: 1, started: true, earlier, .. } = play.state.next() else { panic!() };

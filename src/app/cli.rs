@@ -38,9 +38,9 @@ pub enum Command {
     Simulate(Simulate),
     /// Say what is missing before the co-worker can work, and what heals it. Only reads.
     #[command(
-        after_help = "Exit status: 0 nothing failed, 1 something did.\n\nExample:\n  ado-coworker doctor\n  ado-coworker doctor --json"
+        after_help = "Exit status: 0 nothing failed, 1 something did.\n\nExample:\n  ado-coworker doctor\n  ado-coworker doctor --json\n  ado-coworker doctor --admin\n  ado-coworker doctor --deployment compose.yaml"
     )]
-    Doctor(Told),
+    Doctor(Doctor),
     /// Make the co-worker exist in Entra and Azure DevOps, or take it away again.
     #[command(
         subcommand,
@@ -53,6 +53,11 @@ pub enum Command {
         after_help = "Example:\n  ado-coworker token show\n  ado-coworker token show --json"
     )]
     Token(Token),
+    /// Copy the journal into a file, also while it is in use (SQLite).
+    #[command(
+        after_help = "The copy is whole and checked. A file that is there already is left alone.\n\nExample:\n  ado-coworker backup /backup/journal-2026-11-22.db"
+    )]
+    Backup(Backup),
     /// Sign in at the command line, as a person, with a browser on any device.
     #[command(
         after_help = "The token is kept in a file that only you can read; `logout` removes it.\n\nExample:\n  ado-coworker login"
@@ -71,9 +76,30 @@ pub enum Command {
     Healthcheck,
 }
 
+/// Options of `backup`.
+#[derive(Args, Debug)]
+pub struct Backup {
+    /// The file to make.
+    pub file: PathBuf,
+}
+
 /// How a command tells what it found.
 #[derive(Args, Debug)]
 pub struct Told {
+    /// Print JSON.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Options of `doctor`.
+#[derive(Args, Debug)]
+pub struct Doctor {
+    /// Also read what only an administrator can: signs one in, with SETUP_CLIENT_ID.
+    #[arg(long)]
+    pub admin: bool,
+    /// Only read this compose file or Kubernetes manifest, and say what does not fit.
+    #[arg(long, value_name = "FILE", conflicts_with = "admin")]
+    pub deployment: Option<PathBuf>,
     /// Print JSON.
     #[arg(long)]
     pub json: bool,

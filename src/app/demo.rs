@@ -16,6 +16,14 @@ use crate::simulator::{self, tokens};
 /// The sentence that stands in the box at first.
 const SUGGESTION: &str =
     "Create an issue titled 'Fix login timeout', push a fix to a new branch, and open a PR for it.";
+/// What else the first page offers, with what happens then.
+const OFFERS: [(&str, &str); 2] = [
+    (
+        "Add a lint step to azure-pipelines.yml.",
+        "Asks: a rule leaves build definitions to a person. Approve it as alice.",
+    ),
+    ("Push a change of the README straight to main.", "Is refused: no rule file can allow it."),
+];
 /// The person at the page who is not signed in (CONTRACTS).
 const LOCAL_PERSON: &str = "bob";
 /// User name of the simulated organisation's webhooks.
@@ -46,6 +54,7 @@ pub(super) async fn demo(options: cli::Demo, stop: CancellationToken) -> anyhow:
     config.web.local_person = LOCAL_PERSON.into();
     config.web.always_local = true;
     config.web.suggestion = Some(SUGGESTION.into());
+    config.web.offers = OFFERS.map(|(text, what)| (text.to_owned(), what.to_owned())).to_vec();
     config.web.notice = Some(given.get("NOTICE").map_or_else(|| notice(real, &config), str::to_owned));
     let deployment = config.model.deployment.clone();
     let app = App::build(config, page.clone()).await?;

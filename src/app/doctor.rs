@@ -7,7 +7,9 @@ use serde_json::json;
 use super::{cli, load_policy};
 use crate::clock::Clock;
 use crate::config::{self, Settings};
+use crate::doctor::admin::Administrator;
 use crate::doctor::{self, Check, Doctor, Status};
+use crate::identity::{DeviceSignIn, PUBLIC_AUTHORITY, SignInError};
 use crate::web;
 
 /// Columns of the printed list before the text.
@@ -16,8 +18,14 @@ const INDENT: usize = 11;
 const WIDTH: usize = 100;
 
 /// Prints the list. Gives the exit status.
-pub(super) async fn doctor(told: &cli::Told) -> anyhow::Result<u8> {
-    let checks = examined(&Settings::read()?).await?;
+pub(super) async fn doctor(told: &cli::Doctor) -> anyhow::Result<u8> {
+    let mut checks = match &told.deployment {
+        Some(path) => doctor::deployment::examine(path),
+        None => examined(&Settings::read()?).await?,
+    };
+    if told.admin {
+        checks.extend(seen_by_administrator(&Settings::read()?).await?);
+    }
     if told.json {
         println!("{}", serde_json::to_string_pretty(&json!({ "checks": checks }))?);
     } else {
@@ -39,6 +47,32 @@ async fn examined(settings: &Settings) -> anyhow::Result<Vec<Check>> {
         }
     };
     Ok(Doctor::new(config, policy, config::http_client()?, Clock::Real, None).examine().await)
+}
+
+/// What an administrator can read, after signing in.
+async fn seen_by_administrator(settings: &Settings) -> anyhow::Result<Vec<Check>> {
+    // With unusable settings the list has said so already, and there is nobody to look up.
+    let Ok(config) = settings.check_own() else { return Ok(Vec::new()) };
+    let need = |name: &str, hint: &str| {
+        let problem = format!("is not set; {hint}");
+        let fault = config::Fault { name: name.to_owned(), problem };
+        settings.get(name).map(str::to_owned).ok_or(config::Faults(vec![fault]))
+    };
+    let tenant = need("AZURE_TENANT_ID", "the tenant, a GUID")?;
+    let client_id =
+        need("SETUP_CLIENT_ID", "the public client that administrators sign in with (see README)")?;
+    let authority = settings.get("AZURE_AUTHORITY_HOST").unwrap_or(PUBLIC_AUTHORITY).parse()?;
+    let graph = settings.get("GRAPH_URL").unwrap_or("https://graph.microsoft.com").trim_end_matches('/');
+    let http = config::http_client()?;
+    let client = DeviceSignIn { http: http.clone(), clock: Clock::Real, authority, tenant, client_id };
+    let scopes: Vec<String> =
+        doctor::admin::PERMISSIONS.iter().map(|name| format!("https://graph.microsoft.com/{name}")).collect();
+    let told = |error: SignInError| anyhow::anyhow!("{error}.\n{}", error.remedy());
+    let prompt = client.begin(&scopes.join(" ")).await.map_err(told)?;
+    eprintln!("{}", prompt.message);
+    let token = client.finish(&prompt).await.map_err(told)?.access_token;
+    let (graph, now) = (graph.to_owned(), Clock::Real.now());
+    Ok(Administrator { config: &config, http, graph, token, now }.examine().await)
 }
 
 /// The list as the page asks for it.

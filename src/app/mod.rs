@@ -27,11 +27,11 @@ use crate::config::{self, AgentUser, Config};
 use crate::doctor::Doctor;
 use crate::identity::people::People;
 use crate::identity::{self, Audience, Identity};
-use crate::journal::Journal;
+use crate::journal::{self, Journal, Limits};
 use crate::mask::Masker;
 use crate::model::{BearerSource, Model};
 use crate::policy::{self, Policy};
-use crate::tools::Toolbox;
+use crate::tools::{Notifier, Toolbox};
 use crate::worker::Worker;
 use crate::{azure_devops, telemetry, web};
 
@@ -56,6 +56,7 @@ pub async fn run_command(command: cli::Command) -> anyhow::Result<u8> {
         cli::Command::Doctor(told) => doctor::doctor(&told).await,
         cli::Command::Setup(command) => setup::setup(command).await,
         cli::Command::Token(cli::Token::Show(told)) => token::show(&told).await,
+        cli::Command::Backup(options) => backup(&options).await,
         cli::Command::Login => login::login(stop).await,
         cli::Command::Logout => login::logout(),
         cli::Command::Whoami(told) => login::whoami(&told).await,
@@ -90,6 +91,15 @@ async fn serve(stop: CancellationToken) -> anyhow::Result<u8> {
     println!("organisation {organization}");
     println!("model {model}");
     app.serve(listener, stop).await.map(|()| 0)
+}
+
+/// Copies the journal while it may be in use.
+async fn backup(options: &cli::Backup) -> anyhow::Result<u8> {
+    let settings = config::Settings::read()?;
+    let url = settings.get("DATABASE_URL").unwrap_or(config::DEFAULT_DATABASE);
+    let bytes = journal::backup(url, &options.file).await?;
+    println!("{} ({bytes} bytes)", options.file.display());
+    Ok(0)
 }
 
 /// How people reach this process.
@@ -155,6 +165,8 @@ impl App {
         let http = config::http_client()?;
         let policy = Arc::new(load_policy(&config)?);
         let journal = Journal::open(config.database_url.expose_secret(), clock.clone()).await?;
+        let limits = Limits { model: config.model.deployment.clone(), ..Limits::default() };
+        let journal = journal.limited(limits);
         let identity = Identity::new(&config.identity, http.clone(), clock.clone());
         let bearer = Arc::new(ModelBearer(identity.clone()));
         let model = Model::new(&config.model, bearer, http.clone(), clock.clone());
@@ -165,7 +177,10 @@ impl App {
             repository: config.azure_devops.repository.clone(),
         };
         let masker = Arc::new(Masker::new(own_secrets(&config))?);
-        let toolbox = Toolbox::new(azure.clone(), policy.clone(), served, public_url, clock.clone(), masker);
+        let notifier = config.notify_url.clone();
+        let notifier = notifier.map(|url| Notifier::new(url, http.clone(), clock.clone()));
+        let toolbox = Toolbox::new(azure.clone(), policy.clone(), served, public_url, clock.clone(), masker)
+            .notifying(notifier);
         let facts = PromptFacts {
             organization_url: config.azure_devops.organization_url.to_string(),
             agent_user: match &config.identity.agent_user {
@@ -242,20 +257,34 @@ impl App {
         }
     }
 
-    /// Serves the page and works the queue until `stop` is cancelled.
+    /// Serves the page and works the queue, as far as its role says, until `stop` is cancelled; then
+    /// takes nothing more, and lets go of what is under way.
     ///
     /// # Errors
-    /// When the listener fails.
+    /// When the listener fails, or the disk of the journal.
     pub async fn serve(mut self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
         // Port 0 in the settings is another one by now.
         self.config.web.listen_address = listener.local_addr()?;
         let state = self.web_state(stop.child_token());
-        state.ready.up("worker");
         let tasks = TaskTracker::new();
-        tasks.spawn(self.worker.clone().work(stop.clone()));
-        tasks.spawn(self.worker.clone().watch(self.config.triggers, stop.clone()));
+        if !self.config.duty.serves() && self.config.web.public_url.is_none() {
+            tracing::warn!("PUBLIC_URL is not set: a worker has no page, and its links to runs lead nowhere");
+        }
+        if self.config.duty.works() {
+            state.ready.up("worker");
+            tasks.spawn(self.worker.clone().work(stop.clone()));
+            tasks.spawn(self.worker.clone().watch(self.config.triggers, stop.clone()));
+        }
         tasks.spawn(verify_identity(self.identity.clone(), stop.clone()));
-        let served = web::serve(listener, web::router(state), stop.clone()).await;
+        let router = if self.config.duty.serves() { web::router(state) } else { web::health_router(state) };
+        let served = tokio::select! {
+            served = web::serve(listener, router, stop.clone()) => served,
+            // No draining: what could be written now would not be there afterwards.
+            why = self.journal.failure() => anyhow::bail!(
+                "the disk of the journal failed ({why}); the process ends, because what it wrote last may not be \
+                 there. Check the disk, then start it again: it goes on from what is on the disk."
+            ),
+        };
         stop.cancel();
         tasks.close();
         tasks.wait().await;
@@ -276,7 +305,10 @@ fn own_names(config: &Config) -> Vec<String> {
 fn own_secrets(config: &Config) -> Vec<(&'static str, SecretString)> {
     let key = config.model.api_key.clone().map(|key| ("model-key", key));
     let webhook = config.web.webhook.as_ref().map(|hook| ("webhook-password", hook.password.clone()));
-    key.into_iter().chain(webhook).collect()
+    // Only a password in it is a secret, but it is the whole that must not be seen.
+    let database = Some(("database-url", config.database_url.clone()))
+        .filter(|(_, url)| url.expose_secret().starts_with("postgres"));
+    key.into_iter().chain(webhook).chain(database).collect()
 }
 
 fn load_policy(config: &Config) -> anyhow::Result<Policy> {

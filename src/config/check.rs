@@ -7,7 +7,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use super::{
-    Accountable, AgentUser, AzureDevOps, Cloud, Config, Fault, Identity, Model, Profile, RoleGroups,
+    Accountable, AgentUser, AzureDevOps, Cloud, Config, Duty, Fault, Identity, Model, Profile, RoleGroups,
     Settings, SignIn, Triggers, Web, WebhookCredentials, people,
 };
 
@@ -94,8 +94,7 @@ impl Check<'_> {
         if let Some(web) = web.as_mut().filter(|_| !triggers.webhook) {
             web.webhook = None;
         }
-        let database_url =
-            self.settings.get("DATABASE_URL").unwrap_or("sqlite:data/ado-coworker.db").to_owned();
+        let database_url = self.settings.get("DATABASE_URL").unwrap_or(super::DEFAULT_DATABASE).to_owned();
         if !["sqlite:", "postgres://", "postgresql://"].iter().any(|kind| database_url.starts_with(kind)) {
             self.fault(
                 "DATABASE_URL",
@@ -104,22 +103,31 @@ impl Check<'_> {
         }
         let sign_in = self.sign_in();
         let profile = self.profile();
-        if let Some(web) = &web {
+        let duty = self.duty();
+        if let Some(web) = web.as_ref().filter(|_| duty.serves()) {
             self.check_openness(web, sign_in.is_some());
         }
         let policy_file = self.settings.get("POLICY_FILE").map(PathBuf::from);
+        let notify_url = self.url("NOTIFY_URL", "for example https://example.com/hooks/approvals");
+        let notify_url = notify_url.map(|url| SecretString::from(String::from(url)));
         Some(Config {
             azure_devops: azure_devops?,
             identity: identity?,
             model: model?,
             web: web?,
             triggers,
+            duty,
             sign_in,
             profile: profile?,
             database_url: SecretString::from(database_url),
             policy_file,
+            notify_url,
             foreign: self.settings.foreign.clone(),
         })
+    }
+
+    fn duty(&mut self) -> Duty {
+        self.parsed("ROLE", "give all, web or worker").unwrap_or(Duty::All)
     }
 
     fn azure_devops(&mut self) -> Option<AzureDevOps> {
@@ -230,6 +238,7 @@ impl Check<'_> {
                 sponsor: self.settings.get("AGENT_SPONSOR").map(str::to_owned),
             },
             suggestion: None,
+            offers: Vec::new(),
         })
     }
 }

@@ -5,6 +5,7 @@
 
 mod check;
 mod people;
+mod role;
 mod triggers;
 
 #[cfg(test)]
@@ -19,6 +20,7 @@ use secrecy::SecretString;
 use url::Url;
 
 pub use people::{Cloud, Profile, Role, RoleGroups, SignIn};
+pub use role::Duty;
 pub use triggers::Triggers;
 
 /// Time to open a connection to an outside system.
@@ -43,10 +45,14 @@ pub struct Config {
     pub profile: Profile,
     /// How events are found.
     pub triggers: Triggers,
+    /// What this process does.
+    pub duty: Duty,
     /// The journal, `sqlite:<path>` or `postgres://…`; may hold a password.
     pub database_url: SecretString,
     /// Rule file; none means the rules that ship.
     pub policy_file: Option<PathBuf>,
+    /// Where chat tools are told of approvals; its path may hold a secret.
+    pub notify_url: Option<SecretString>,
     /// What else is in the environment and does not belong there.
     pub foreign: Foreign,
 }
@@ -119,6 +125,8 @@ pub struct Web {
     pub accountable: Accountable,
     /// The sentence that stands in the box at first.
     pub suggestion: Option<String>,
+    /// Other sentences that can be sent with one press, each with what happens then.
+    pub offers: Vec<(String, String)>,
 }
 
 /// The people who answer for the agent, by name or account, as set-up recorded them: the agent's own
@@ -183,7 +191,9 @@ pub const NAMES: &[&str] = &[
     "WEBHOOK_USERNAME",
     "WEBHOOK_PASSWORD",
     "TRIGGERS",
+    "ROLE",
     "POLICY_FILE",
+    "NOTIFY_URL",
     "SIGN_IN_CLIENT_ID",
     "ROLE_GROUPS",
     "PROFILE",
@@ -193,10 +203,12 @@ pub const NAMES: &[&str] = &[
     "AGENT_OWNER",
     "AGENT_SPONSOR",
 ];
+/// The journal where `DATABASE_URL` is not set.
+pub const DEFAULT_DATABASE: &str = "sqlite:data/ado-coworker.db";
 /// Names read besides those in [`NAMES`]: they change how the process presents itself.
 pub const MORE_NAMES: [&str; 3] = ["NOTICE", "LOG", "SETUP_CLIENT_ID"];
 /// Settings whose value may come from a file named by `<NAME>_FILE`.
-pub const SECRET_NAMES: [&str; 3] = ["AZURE_OPENAI_API_KEY", "DATABASE_URL", "WEBHOOK_PASSWORD"];
+pub const SECRET_NAMES: [&str; 4] = ["AZURE_OPENAI_API_KEY", "DATABASE_URL", "WEBHOOK_PASSWORD", "NOTIFY_URL"];
 /// Beginnings of names that belong to the sidecar and must not be in our environment.
 const FOREIGN_SECRETS: [&str; 2] = ["BLUEPRINT_CLIENT_SECRET", "AzureAd__"];
 
@@ -261,7 +273,10 @@ impl Settings {
             if let Some(path) = find(&format!("{name}_FILE")) {
                 let text = std::fs::read_to_string(&path)
                     .with_context(|| format!("{name}_FILE names {path}, which cannot be read"))?;
-                values.insert(name.to_owned(), text.trim().to_owned());
+                // An empty file is none, as an empty variable is.
+                if !text.trim().is_empty() {
+                    values.insert(name.to_owned(), text.trim().to_owned());
+                }
             }
         }
         // The sidecar reads its names in any letter case.

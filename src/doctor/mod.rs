@@ -7,6 +7,8 @@
 //! holds a token or a secret.
 //! Must never know: runs, tools, the page that shows it.
 
+pub mod admin;
+pub mod deployment;
 mod identity;
 mod looking;
 mod model;
@@ -77,6 +79,7 @@ pub struct Check {
 type Line = (&'static str, &'static str);
 
 const SETTINGS: Line = ("settings", "Settings");
+const COLLECT: Line = ("collect", "To collect first");
 const FOREIGN_SECRETS: Line = ("foreign_secrets", "Secrets of others");
 const SIDECAR: Line = ("sidecar", "Auth sidecar");
 const FAMILY: Line = ("sidecar_version", "Sidecar version");
@@ -93,6 +96,7 @@ const READ_CODE: Line = ("permission.read_code", "May read code");
 const PUSH: Line = ("permission.push", "May push");
 const CREATE_BRANCH: Line = ("permission.create_branch", "May create branches");
 const PULL_REQUESTS: Line = ("permission.pull_requests", "May open pull requests");
+const QUEUE_BUILDS: Line = ("permission.queue_builds", "May start builds");
 const READ_WORK_ITEMS: Line = ("permission.read_work_items", "May read work items");
 const WRITE_WORK_ITEMS: Line = ("permission.write_work_items", "May write work items");
 const SURPLUS: Line = ("permission.surplus", "No more than needed");
@@ -121,6 +125,7 @@ const OUTSIDE: &[Line] = &[
     PUSH,
     CREATE_BRANCH,
     PULL_REQUESTS,
+    QUEUE_BUILDS,
     READ_WORK_ITEMS,
     WRITE_WORK_ITEMS,
     SURPLUS,
@@ -238,7 +243,7 @@ impl Doctor {
         self.database(&mut findings).await;
         self.static_secrets(&mut findings);
         let lines: Vec<Line> =
-            [SETTINGS, FOREIGN_SECRETS].iter().chain(OUTSIDE).chain(LAST).copied().collect();
+            [SETTINGS, COLLECT, FOREIGN_SECRETS].iter().chain(OUTSIDE).chain(LAST).copied().collect();
         findings.in_order(&lines)
     }
 }
@@ -263,6 +268,7 @@ impl Bag<'_> {
 pub fn without_settings(faults: &[Fault], foreign: &Foreign) -> Vec<Check> {
     let mut findings = Findings::default();
     own::faults(&mut findings, faults);
+    own::collect(&mut findings, faults);
     own::foreign(&mut findings, foreign);
     let reason = "The settings cannot be used.";
     findings.skip_missing(OUTSIDE, reason);

@@ -35,6 +35,8 @@ pub(super) enum Command {
     Mark { name: String, value: i64, keep: bool },
     /// Takes the next turn of something that one replica does at a time.
     TakeTurn { name: String, every: Duration },
+    /// Forgets events that were settled long ago.
+    Sweep { older_than: Duration, most: i64 },
     /// Keeps who has signed in.
     KeepSession { key: String, body: String, ends_at: i64 },
     /// Ends a session.
@@ -94,6 +96,8 @@ pub(super) enum Answer {
     Mark(i64),
     /// Whether it was done.
     Done(bool),
+    /// How many rows are gone.
+    Gone(u64),
 }
 
 /// Where entries were written.

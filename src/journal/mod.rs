@@ -14,6 +14,8 @@
 //! same number and meaning in `migrations/sqlite` and `migrations/postgres`. What an entry of a log
 //! means for its run's row is in `standing.rs`.
 
+mod approvals;
+mod backup;
 mod chain;
 mod command;
 mod feed;
@@ -44,9 +46,11 @@ use crate::clock::Clock;
 use command::{Answer, Command};
 use store::{Readers, postgres, sqlite};
 
+pub use backup::backup;
 pub use chain::{SALT_BYTES, commitment, entry_hash};
 pub use feed::Notice;
 pub use holder::Holder;
+pub use intake::{KEEP_EVENTS, SWEEP};
 pub use log::{
     Call, Entry, Link, Logged, Outcome, Person, Recorded, RunId, Source, Status, Usage, WaitingFor,
 };

@@ -1,5 +1,7 @@
 //! What the journal is asked and what it answers.
 
+use crate::policy::approval::Refusal;
+
 use super::{Person, RunId, Source, Status, WaitingFor};
 use crate::event::{OutsideEvent, Trigger};
 
@@ -24,6 +26,12 @@ pub enum JournalError {
     /// The events of a claim are no longer its: another worker has them, or they are settled.
     #[error("these events are judged elsewhere by now")]
     Superseded,
+    /// No such approval.
+    #[error("there is no approval {0}")]
+    UnknownApproval(String),
+    /// What was to happen to an approval does not follow from where it is.
+    #[error("{0}")]
+    Approval(Refusal),
     /// Another worker holds the run now.
     #[error("run {0} is held by another worker")]
     Fenced(RunId),
@@ -188,16 +196,8 @@ impl IntakeStatus {
     }
 
     /// Every fate.
-    pub const ALL: [Self; 7] = [
-            Self::Received,
-            Self::Ignored,
-            Self::Merged,
-            Self::Running,
-            Self::Done,
-            Self::Failed,
-            Self::Parked,
-        ];
-
+    pub const ALL: [Self; 7] =
+        [Self::Received, Self::Ignored, Self::Merged, Self::Running, Self::Done, Self::Failed, Self::Parked];
 
     /// The fate with this name.
     pub fn parse(text: &str) -> Option<Self> {

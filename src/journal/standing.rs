@@ -48,8 +48,12 @@ impl Standing {
                 self.status = Status::Running;
                 self.waiting_for = None;
             }
-            // Words or a stop from outside wake a run that nobody holds, also one that had ended.
-            Entry::Message { .. } | Entry::CancelRequested { .. } if !by_holder => self.wake(now),
+            // Words, a decision or a stop from outside wake a run that nobody holds, also one that had ended.
+            Entry::Message { .. } | Entry::CancelRequested { .. } | Entry::ApprovalChanged { .. }
+                if !by_holder =>
+            {
+                self.wake(now);
+            }
             // A step that is over: whoever comes next will not fall over it again.
             Entry::Replied { .. } | Entry::Performed { .. } | Entry::ToolFinished { .. } if by_holder => {
                 self.attempts = 0;

@@ -138,7 +138,8 @@ impl Folder {
     /// Writes the agent's file.
     pub(super) fn write_agent(&self, context: &Context) -> Result<bool, Problem> {
         let password = context.wanted.webhook.is_some().then(|| self.absolute(PASSWORD));
-        self.write(AGENT, &agent(&context.wanted, &context.known, password.as_deref())?)
+        let sidecar = self.absolute(SIDECAR);
+        self.write(AGENT, &agent(&context.wanted, &context.known, password.as_deref(), &sidecar)?)
     }
 
     fn absolute(&self, name: &str) -> PathBuf {
@@ -195,7 +196,7 @@ fn lines(head: &str, pairs: &[(&str, String)]) -> Result<String, Problem> {
     Ok(text)
 }
 
-fn agent(wanted: &Wanted, known: &Known, password: Option<&Path>) -> Result<String, Problem> {
+fn agent(wanted: &Wanted, known: &Known, password: Option<&Path>, sidecar: &Path) -> Result<String, Problem> {
     let head = format!(
         "# Settings of the agent '{}', written by `ado-coworker setup`. No secret is in this file.\n",
         wanted.agent
@@ -206,6 +207,7 @@ fn agent(wanted: &Wanted, known: &Known, password: Option<&Path>) -> Result<Stri
         ("AZURE_DEVOPS_REPOSITORY", wanted.repository.clone()),
         ("SIDECAR_URL", format!("http://localhost:{SIDECAR_PORT}")),
         ("AZURE_TENANT_ID", wanted.tenant.clone()),
+        ("BLUEPRINT_ID", known.id("blueprint")),
         ("AGENT_IDENTITY_ID", known.id("agent_identity")),
         ("AGENT_USERNAME", wanted.user.clone()),
         ("BLUEPRINT_ID", known.id("blueprint")),
@@ -222,6 +224,8 @@ fn agent(wanted: &Wanted, known: &Known, password: Option<&Path>) -> Result<Stri
         pairs.push(("WEBHOOK_USERNAME", wanted.webhook_username.clone()));
         pairs.push(("WEBHOOK_PASSWORD_FILE", password.display().to_string()));
     }
+    // Not a setting: compose.yaml finds the sidecar's file by it.
+    pairs.push(("SIDECAR_ENV_FILE", sidecar.display().to_string()));
     lines(&head, &pairs)
 }
 

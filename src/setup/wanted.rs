@@ -51,9 +51,9 @@ pub struct Given {
     pub sponsor: Option<String>,
     /// Who administers it; else the sponsor.
     pub owner: Option<String>,
-    /// Entra's address; else the public cloud's.
+    /// Entra's address; else `AZURE_AUTHORITY_HOST`, else the public cloud's.
     pub authority: Option<Url>,
-    /// Graph's address; else the public cloud's.
+    /// Graph's address; else `GRAPH_URL`, else the public cloud's.
     pub graph: Option<Url>,
     /// Whether the model is reached with a token of the agent user.
     pub model: bool,
@@ -141,8 +141,13 @@ impl Wanted {
         }
         credential_faults(&credential, &mut fault);
         let public_url = settings.get("PUBLIC_URL").map(|url| url.trim_end_matches('/').to_owned());
-        let authority = given.authority.clone().or_else(|| Url::parse(PUBLIC_AUTHORITY).ok());
-        let graph = given.graph.as_ref().map_or(PUBLIC_GRAPH.to_owned(), ToString::to_string);
+        let authority = settings.get("AZURE_AUTHORITY_HOST").unwrap_or(PUBLIC_AUTHORITY);
+        let authority = given.authority.clone().or_else(|| http_url(authority));
+        if authority.is_none() {
+            fault("AZURE_AUTHORITY_HOST", "must be an http or https URL");
+        }
+        let graph = settings.get("GRAPH_URL").unwrap_or(PUBLIC_GRAPH).to_owned();
+        let graph = given.graph.as_ref().map_or(graph, ToString::to_string);
         let (Some(organization), Some(authority), true) = (organization, authority, faults.is_empty()) else {
             return Err(Faults(faults));
         };

@@ -219,7 +219,9 @@ async fn sidecar_and_its_gates() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_refusal_of_entra_has_its_own_remedy() {
     let ward = Ward::open().await;
+    eprintln!("{} codes of Entra, each with its own line:", identity::CAUSES.len());
     for cause in identity::CAUSES {
+        eprintln!("  AADSTS{} {}", cause.code, cause.cause);
         ward.sidecar("break", json!({ "aadsts": cause.code, "times": 100 })).await;
         let list = ward.examined(&[]).await;
         let code = format!("AADSTS{}:", cause.code);
@@ -240,6 +242,10 @@ async fn the_organisation_is_told_apart() {
     for (fault, words) in [
         (json!({"kind": "expired_token"}), &["does not take the token (HTTP 401)", "499b84ac"][..]),
         (json!({"kind": "sign_in_page"}), &["sign-in page (HTTP 203)", "connected to the agent's tenant"]),
+        (
+            json!({"kind": "sign_in_page", "args": {"status": 302}}),
+            &["sends to its sign-in page (HTTP 302)", "connected to the agent's tenant"],
+        ),
         (json!({"kind": "unknown_user"}), &["TF400813", "does not know the agent user", "Basic access"]),
         (json!({"kind": "throttle", "args": {"retry_after": 30}}), &["throttling for 30 s", "Wait"]),
         (
@@ -283,6 +289,7 @@ async fn rights_and_access_level() {
         ("GenericContribute", "web-shop", "permission.push", "Contribute"),
         ("CreateBranch", "web-shop", "permission.create_branch", "Create branch"),
         ("PullRequestContribute", "web-shop", "permission.pull_requests", "Contribute to pull requests"),
+        ("QueueBuilds", "Fabrikam", "permission.queue_builds", "Queue builds"),
         ("WorkItemWrite", "Fabrikam", "permission.write_work_items", "Edit work items"),
     ] {
         let change =

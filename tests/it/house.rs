@@ -203,10 +203,15 @@ fn the_import_test_finds_what_is_planted() {
 #[test]
 fn every_test_that_the_map_names_is_there() {
     let mut code: String = sources().into_iter().map(|(_, text)| text).collect();
-    for entry in std::fs::read_dir(root().join("tests/it")).expect("the tests are here") {
-        let path = entry.expect("its files can be listed").path();
-        if path.extension().is_some_and(|extension| extension == "rs") {
-            code.push_str(&std::fs::read_to_string(path).expect("a test can be read"));
+    let mut folders = vec![root().join("tests/it")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("the tests are here") {
+            let path = entry.expect("its files can be listed").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                code.push_str(&std::fs::read_to_string(path).expect("a test can be read"));
+            }
         }
     }
     let architecture = read("ARCHITECTURE.md");

@@ -1,7 +1,9 @@
 //! The journal on both of its stores: the same tests for SQLite and PostgreSQL.
 
 mod events;
+mod operation;
 mod record;
+mod replicas;
 mod runs;
 
 use std::time::Duration;

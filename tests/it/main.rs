@@ -22,6 +22,7 @@ mod house;
 mod intake;
 mod journal;
 mod main_job;
+mod operators;
 mod postgres;
 mod random_operations;
 mod recorder;

@@ -286,6 +286,10 @@ def pull_request_from_draft_to_completed(world):
         SHOP, number, PROJECT)
     same(git.get_pull_request_statuses(SHOP, number, PROJECT)[0].context.name, "lint", "statuses")
     same([w.id for w in git.get_pull_request_work_item_refs(SHOP, number, PROJECT)], [str(item.id)], "work items")
+    linked = world.wit().query_work_items_for_artifact_uris(
+        wit_models.ArtifactUriQuery(artifact_uris=[made.artifact_id]), PROJECT).artifact_uris_query_result
+    same([w.id for w in linked[made.artifact_id]], [item.id], "work items of the artifact")
+    same(git.get_pull_request_iteration_statuses(SHOP, number, 1, PROJECT), [], "statuses of the iteration")
     same(len(git.get_pull_request_iterations(SHOP, number, PROJECT)), 1, "iterations")
     entries = git.get_pull_request_iteration_changes(SHOP, number, 1, PROJECT).change_entries
     # The generated model keeps the item among what it does not know.
@@ -441,7 +445,7 @@ def tags_of_builds_and_definitions(world):
     same(build.add_build_tags(["two", "three"], PROJECT, queued.id), ["one", "three", "two"], "tags")
     same(build.delete_build_tag(PROJECT, queued.id, "three"), ["one", "two"], "a tag taken off")
     same(build.get_build_tags(PROJECT, queued.id), ["one", "two"], "tags of the build")
-    same(build.get_tags(PROJECT), ["one", "two"], "tags of the project")
+    assert {"one", "two"} <= set(build.get_tags(PROJECT)), build.get_tags(PROJECT)
     same([b.id for b in build.get_builds(PROJECT, tag_filters=["two"])], [queued.id], "builds with a tag")
     whole = build.get_definition(PROJECT, definition.id)
     same((whole.tags, whole.job_authorization_scope), ([], "projectCollection"), "definition")

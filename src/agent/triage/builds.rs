@@ -4,7 +4,7 @@ use super::{Agent, Meaning, Order, TriageError, judged, nothing, prompts};
 use crate::action::BranchName;
 use crate::azure_devops::{Build, BuildResult, PullRequest, PullRequestStatus};
 use crate::event::{self, Trigger, TriggerKind};
-use crate::journal::{Entry, Person, RunId};
+use crate::journal::{Entry, Person, RunId, WaitingFor};
 
 /// Most runs that repair one pull request in seven days, unless the repository says otherwise.
 pub(super) const MAX_REPAIRS: i64 = 3;
@@ -96,9 +96,12 @@ impl Agent {
     }
 
     async fn succeeded(&self, build: &Build, pull_request: &PullRequest) -> Result<Meaning, TriageError> {
-        if let Some(run) = self.active(&event::pull_request(pull_request.id)).await? {
+        let subject = event::pull_request(pull_request.id);
+        let active = self.journal.active_run_about(&subject).await?;
+        // A run that works looks at builds by itself; words would only come between.
+        if let Some(row) = active.filter(|row| row.waiting_for == Some(WaitingFor::Build)) {
             let text = prompts::build_succeeded(pull_request.id, build.id);
-            return Ok(Meaning::Tell { run, text, version: Some(build_version(build.id)) });
+            return Ok(Meaning::Tell { run: row.id, text, version: Some(build_version(build.id)) });
         }
         Ok(judged(
             build_version(build.id),

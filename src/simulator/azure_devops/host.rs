@@ -132,7 +132,12 @@ fn before(
             Some(auth::sign_in(auth::Unknown::Bad, suppress, &format!("{}/contoso", host.origin)))
         }
         FaultKind::SignInPage => {
-            Some(auth::sign_in(auth::Unknown::Bad, false, &format!("{}/contoso", host.origin)))
+            // The service answers so in two ways: with the page, or by sending to it.
+            let why = match fault.number("status", 203) {
+                302 => auth::Unknown::Missing,
+                _ => auth::Unknown::Bad,
+            };
+            Some(auth::sign_in(why, false, &format!("{}/contoso", host.origin)))
         }
         FaultKind::UnknownUser => {
             let stranger = auth::Unknown::Stranger(crate::simulator::tokens::AGENT_USER_ID.into());

@@ -76,13 +76,19 @@ pub fn attach(organisation: &Organisation, data: &Path) -> anyhow::Result<()> {
     }
     let generation = organisation.lock().generation;
     let path = log_path(data, generation);
-    let file = OpenOptions::new().create(true).append(true).open(&path);
-    let file = file.with_context(|| format!("cannot write {}", path.display()))?;
-    let whole = fs::read(&path)?.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1);
-    let bytes = u64::try_from(whole)?;
-    file.set_len(bytes)?;
-    organisation.lock().log_to(file, bytes, generation);
+    let text = if path.is_file() { read(&path)? } else { Vec::new() };
+    let bytes = u64::try_from(text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1))?;
+    organisation.lock().log_to(appended(&path, bytes)?, bytes, generation);
     Ok(())
+}
+
+/// A log that is cut after `bytes`, to be written on at its end.
+fn appended(path: &Path, bytes: u64) -> anyhow::Result<File> {
+    let open = || {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        file.set_len(bytes).map(|()| file)
+    };
+    open().with_context(|| format!("cannot write {}", path.display()))
 }
 
 /// Whether the log has become so long that a new state file is due.
@@ -100,8 +106,7 @@ pub fn save(organisation: &Organisation, data: &Path) -> anyhow::Result<()> {
         let mut world = organisation.lock();
         let generation = world.generation + 1;
         let path = log_path(data, generation);
-        let log = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
-        world.log_to(log, 0, generation);
+        world.log_to(appended(&path, 0)?, 0, generation);
         let state: &Data = &world;
         (serde_json::to_vec(state)?, generation)
     };
@@ -165,8 +170,7 @@ pub fn bring(from: &Path, data: &Path) -> anyhow::Result<()> {
         let path = entry?.path();
         let name = path.file_name().unwrap_or_default();
         if path.extension().is_some_and(|e| e == "log") {
-            fs::copy(&path, data.join(name))
-                .with_context(|| format!("cannot copy to {}", data.display()))?;
+            fs::copy(&path, data.join(name)).with_context(|| format!("cannot copy to {}", data.display()))?;
         }
     }
     fs::copy(from.join(STATE), data.join(STATE))

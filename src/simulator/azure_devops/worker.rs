@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
-use super::faults::{FaultKind, Faults};
+use super::faults::{Fault, FaultKind, Faults};
 use super::state::Organisation;
 use super::state::deliveries::{Answer, Delivery};
 use super::storage;
@@ -42,8 +42,9 @@ pub async fn run(organisation: Organisation, faults: Arc<Faults>) -> anyhow::Res
         // Merges and builds read many files: keep them off the threads that serve sockets.
         let (deliveries, next) = tokio::task::spawn_blocking(move || work.run_due()).await?;
         for delivery in deliveries {
-            let courier = courier.clone();
-            tokio::spawn(async move { courier.send(delivery).await });
+            // Struck here, in order: which task runs first is chance.
+            let (courier, struck) = (courier.clone(), courier.faults.strike_hook(&delivery.event_type));
+            tokio::spawn(async move { courier.send(delivery, struck).await });
         }
         let clock = organisation.clock().clone();
         match next {
@@ -94,8 +95,7 @@ fn client() -> anyhow::Result<reqwest::Client> {
 
 impl Courier {
     /// Sends one notification under the armed faults.
-    async fn send(self, delivery: Delivery) {
-        let struck = self.faults.strike_hook(&delivery.event_type);
+    async fn send(self, delivery: Delivery, struck: Vec<Fault>) {
         for fault in struck.iter().filter(|f| f.kind == FaultKind::DelayHook) {
             self.organisation.clock().sleep(Duration::from_secs(fault.number("seconds", 10))).await;
         }

@@ -50,6 +50,7 @@ const GRAPH_SCOPES: &[&str] = &[
     "User.Read.All",
     "GroupMember.Read.All",
     "Application.Read.All",
+    "Directory.Read.All",
     "AgentIdentityBlueprint.Create",
     "AgentIdentityBlueprint.AddRemoveCreds.All",
     "AgentIdentityBlueprint.UpdateAuthProperties.All",

@@ -7,6 +7,7 @@
 //! It must never know: the organisation, its state or the agent; it sees only what a model sees.
 
 mod conversation;
+mod governed;
 mod patterns;
 mod replay;
 mod script;

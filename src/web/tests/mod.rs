@@ -78,6 +78,7 @@ fn settings() -> config::Web {
             "Create an issue titled 'Fix login timeout', push a fix to a new branch, and open a PR for it."
                 .into(),
         ),
+        offers: Vec::new(),
     }
 }
 
@@ -237,7 +238,7 @@ fn denied(step: u32, action: &str) -> Entry {
         rules: vec!["protected-branches".into()],
         message: "Only branches under agent/ are written.".into(),
         policy: crate::digest::Digest::of("t", b""),
-        terms: None,
+        ..Verdict::default()
     };
     Entry::Decided { step, action: action.into(), verdict }
 }

@@ -142,6 +142,14 @@ impl Transaction<'_> {
         Ok(Ok(Answer::Done(done)))
     }
 
+    /// Forgets events that were settled long ago, the oldest first.
+    pub(super) async fn sweep(&mut self, older_than: Duration, most: i64) -> Applied {
+        let sql = "DELETE FROM intake WHERE id IN (SELECT id FROM intake WHERE received_at < $1 \
+                   AND status NOT IN ('received', 'running') ORDER BY received_at LIMIT $2)";
+        let query = sqlx::query(sql).bind(self.now - micros(older_than)).bind(most);
+        Ok(Ok(Answer::Gone(query.execute(&mut *self.db).await?.rows_affected())))
+    }
+
     /// The run that an event started has ended.
     pub(super) async fn event_ends(&mut self, run: &RunId, status: Status) -> Result<(), sqlx::Error> {
         let fate = match status {

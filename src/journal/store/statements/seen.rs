@@ -72,7 +72,8 @@ pub(in crate::journal) async fn seen(db: &Pool, versions: &[String]) -> Result<H
     for chunk in versions.chunks(CHUNK) {
         let places: Vec<String> = (1..=chunk.len()).map(|n| format!("${n}")).collect();
         // Only numbers of placeholders are put in.
-        let sql = sqlx::AssertSqlSafe(format!("SELECT version FROM seen WHERE version IN ({})", places.join(", ")));
+        let sql =
+            sqlx::AssertSqlSafe(format!("SELECT version FROM seen WHERE version IN ({})", places.join(", ")));
         let query = chunk.iter().fold(sqlx::query_scalar(sql), |query, version| query.bind(version));
         let found: Vec<String> = query.fetch_all(db).await?;
         known.extend(found);
@@ -81,7 +82,12 @@ pub(in crate::journal) async fn seen(db: &Pool, versions: &[String]) -> Result<H
 }
 
 /// How many versions of this kind about `subject` were judged since.
-pub(in crate::journal) async fn seen_of(db: &Pool, subject: &str, kind: &str, since: i64) -> Result<i64, sqlx::Error> {
+pub(in crate::journal) async fn seen_of(
+    db: &Pool,
+    subject: &str,
+    kind: &str,
+    since: i64,
+) -> Result<i64, sqlx::Error> {
     let sql = "SELECT COUNT(*) FROM seen WHERE subject = $1 AND kind = $2 AND at >= $3";
     sqlx::query_scalar(sql).bind(subject).bind(kind).bind(since).fetch_one(db).await
 }
@@ -99,7 +105,8 @@ pub(in crate::journal) async fn runs_from_events(
 ) -> Result<i64, sqlx::Error> {
     let count = match subject {
         Some(subject) => {
-            let sql = "SELECT COUNT(*) FROM runs WHERE subject = $1 AND source = 'webhook' AND created_at >= $2";
+            let sql =
+                "SELECT COUNT(*) FROM runs WHERE subject = $1 AND source = 'webhook' AND created_at >= $2";
             sqlx::query_scalar(sql).bind(subject).bind(since).fetch_one(db)
         }
         None => {

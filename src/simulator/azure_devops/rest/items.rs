@@ -203,7 +203,7 @@ fn list(
     Reply::listed(&items.collect::<Vec<_>>())
 }
 
-/// GitItem of a listing, as [`super::View::item`] gives one.
+/// GitItem of a listing, with the fields of a single one.
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Listed<'a> {

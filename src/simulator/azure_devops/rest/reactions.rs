@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Call, Reply};
 use crate::simulator::azure_devops::refusal::Refusal;
+use crate::simulator::azure_devops::state::work_items::Reaction;
 use crate::simulator::azure_devops::state::{Outcome, WorkItem, WorkItemComment, World};
 
 fn found<'w>(call: &Call<'_>, world: &'w World) -> Outcome<(&'w WorkItem, &'w WorkItemComment)> {
@@ -17,10 +18,11 @@ fn found<'w>(call: &Call<'_>, world: &'w World) -> Outcome<(&'w WorkItem, &'w Wo
 
 fn render(call: &Call<'_>, world: &World, kind: &str) -> Outcome<Value> {
     let (item, comment) = found(call, world)?;
-    let who = comment.reactions.get(&kind.to_ascii_lowercase());
+    let kind = Reaction::from_text(kind).map_or("", Reaction::name);
+    let who = comment.reactions.get(kind);
     let url = format!("{}/comments/{}/reactions/{kind}", call.view(world).work_item_url(item), comment.id);
     Ok(json!({
-        "type": kind.to_ascii_lowercase(), "commentId": comment.id, "count": who.map_or(0, |w| w.len()),
+        "type": kind, "commentId": comment.id, "count": who.map_or(0, |w| w.len()),
         "isCurrentUserEngaged": who.is_some_and(|w| w.contains(&call.actor.id)), "url": url,
     }))
 }

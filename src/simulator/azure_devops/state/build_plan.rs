@@ -25,7 +25,6 @@ pub(super) struct Reading {
 
 /// What a build will do.
 pub(super) struct Planned {
-    pub build: u32,
     pub commit: String,
     pub message: String,
     pub steps: Vec<Step>,
@@ -39,7 +38,7 @@ impl Reading {
         let steps =
             plan(&self.definition, &files, &self.branch, &self.commit, &self.repository, self.conflict);
         let message = message.lines().next().unwrap_or_default().to_owned();
-        Ok(Planned { build: self.build, commit: self.commit, message, steps })
+        Ok(Planned { commit: self.commit, message, steps })
     }
 
     fn files(&self, store: &Store) -> Outcome<Vec<(String, Vec<u8>)>> {

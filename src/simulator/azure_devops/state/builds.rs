@@ -277,7 +277,11 @@ impl World {
 
     fn begin_build(&mut self, build: &Build) -> Option<Reading> {
         let definition = self.definitions.get(&build.definition)?.clone();
-        // The next step; also another beginning, should the files never be read.
+        if build.pull_request.as_ref().is_some_and(|(p, _)| !self.pull_requests.contains_key(p)) {
+            self.finish_build(build.id, BuildResult::Canceled);
+            return None;
+        }
+        // The next step; also another beginning, should a kill come before the files are read.
         self.schedule(STEP_TIME, JobKind::Build { build: build.id });
         let mut commit = build.commit.clone();
         let mut conflict = false;
@@ -302,10 +306,11 @@ impl World {
         })
     }
 
-    /// Starts a build whose files were read.
-    pub(super) fn build_planned(&mut self, done: Planned) -> Outcome<()> {
+    /// Starts a build whose files were read; where they could not be, it has failed.
+    pub(super) fn build_planned(&mut self, id: u32, done: Outcome<Planned>) -> Outcome<()> {
         let now = self.now();
-        let build = self.data.builds.get_mut(&done.build);
+        let done = done.inspect_err(|_| self.finish_build(id, BuildResult::Failed))?;
+        let build = self.data.builds.get_mut(&id);
         if let Some(build) = build.filter(|b| b.status == BuildStatus::NotStarted) {
             build.status = BuildStatus::InProgress;
             build.started = Some(now);

@@ -86,7 +86,7 @@ impl Work {
     fn run(self) -> Done {
         match self {
             Work::Merge(attempt) => Done::Merge(attempt.run()),
-            Work::Read(reading) => Done::Read(reading.run()),
+            Work::Read(reading) => Done::Read(reading.build, reading.run()),
         }
     }
 }
@@ -94,7 +94,7 @@ impl Work {
 /// What the long part of a job gave.
 enum Done {
     Merge(Outcome<Attempted>),
-    Read(Outcome<Planned>),
+    Read(u32, Outcome<Planned>),
 }
 
 impl World {
@@ -130,7 +130,7 @@ impl World {
     fn finish(&mut self, done: Done) {
         let outcome = match done {
             Done::Merge(done) => done.and_then(|done| self.merge_attempted(done)),
-            Done::Read(done) => done.and_then(|done| self.build_planned(done)),
+            Done::Read(build, done) => self.build_planned(build, done),
         };
         tell(outcome);
     }

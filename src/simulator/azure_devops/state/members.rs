@@ -64,22 +64,17 @@ impl World {
         }
         let id = known.unwrap_or_else(|| self.new_id());
         let name = found.account.split('@').next().unwrap_or_default().to_owned();
-        match self.data.people.get_mut(&id) {
-            Some(person) => person.licence = licence,
-            None => {
-                let person = Person {
-                    id,
-                    object_id: found.object_id,
-                    name,
-                    display_name: found.display_name,
-                    account: found.account,
-                    role: "member".into(),
-                    password: None,
-                    licence,
-                };
-                self.data.people.insert(id, person);
-            }
-        }
+        let person = self.people.get(&id).cloned().unwrap_or_else(|| Person {
+            id,
+            object_id: found.object_id,
+            name,
+            display_name: found.display_name,
+            account: found.account,
+            role: "member".into(),
+            password: None,
+            licence,
+        });
+        self.data.people.insert(id, Person { licence, ..person });
         self.data.left.remove(&id);
         self.enter_projects(id, projects);
         self.record(actor, "member.added", format!("member/{id}"));
@@ -109,8 +104,9 @@ impl World {
         if !self.people.contains_key(&id) || self.left.contains(&id) {
             return Err(Refusal::new(404, "IdentityNotFoundException", format!("User {id} was not found.")));
         }
-        let projects: Vec<Uuid> = self.data.projects.keys().copied().collect();
-        for project in projects {
+        let joined: Vec<Uuid> =
+            self.projects.values().filter(|p| p.members.contains(&id)).map(|p| p.id).collect();
+        for project in joined {
             if let Some(project) = self.data.projects.get_mut(&project) {
                 project.members.remove(&id);
             }

@@ -236,6 +236,8 @@ impl World {
         match written {
             Ok(length) => *bytes += u64::try_from(length).unwrap_or(0),
             Err(error) => {
+                // Half a line must not stand before the next one.
+                let _ = file.set_len(*bytes);
                 tracing::warn!(%error, "a change of the simulated organisation was not written down")
             }
         }

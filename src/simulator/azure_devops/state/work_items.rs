@@ -10,11 +10,17 @@ use super::fields;
 use super::patch::Operation;
 use super::{Actor, Counters, FieldValue, Outcome, Revision, Update, WorkItem, WorkItemComment, World};
 use crate::simulator::azure_devops::refusal::Refusal;
+use crate::simulator::azure_devops::wire_enum::wire_enum;
 
 /// Longest long text, in characters.
 pub const LONG_TEXT: usize = 1_000_000;
-/// Reactions to a comment.
-pub const REACTIONS: [&str; 6] = ["like", "dislike", "heart", "hooray", "smile", "confused"];
+wire_enum! {
+    /// A reaction to a comment.
+    Reaction {
+        Like = 0 "like", Dislike = 1 "dislike", Heart = 2 "heart", Hooray = 3 "hooray", Smile = 4 "smile",
+        Confused = 5 "confused",
+    }
+}
 /// Revisions one work item may have over REST.
 const REVISIONS: u32 = 10_000;
 
@@ -245,21 +251,19 @@ impl World {
         Ok(result)
     }
 
-    /// Reacts to a comment with one of [`REACTIONS`], or takes the reaction back.
+    /// Reacts to a comment with a [`Reaction`], or takes the reaction back.
     ///
     /// # Errors
     /// 404 unknown, 400 for another reaction.
     pub fn react(&mut self, actor: Actor, id: u32, comment: u32, kind: &str, on: bool) -> Outcome<()> {
         self.visible_work_item(actor, id)?;
-        let kind = REACTIONS.iter().find(|known| known.eq_ignore_ascii_case(kind));
-        let kind =
-            kind.ok_or_else(|| Refusal::invalid(format!("reactionType ({})", REACTIONS.join(", "))))?;
+        let kind = Reaction::from_text(kind).ok_or_else(|| Refusal::invalid("reactionType"))?.name();
         let missing = || {
             let text = format!("The comment {comment} was not found.");
             Refusal::new(404, "WorkItemCommentNotFoundException", text)
         };
         let entry = self.comment_mut(id, comment).filter(|c| !c.deleted).ok_or_else(missing)?;
-        let who = entry.reactions.entry((*kind).to_owned()).or_default();
+        let who = entry.reactions.entry(kind.to_owned()).or_default();
         if on {
             who.insert(actor.id)
         } else {

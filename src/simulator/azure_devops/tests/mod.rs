@@ -22,7 +22,7 @@ struct Bench {
     running: Running,
     client: reqwest::Client,
     token: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 async fn bench(webhook: Option<Webhook>) -> Bench {
@@ -36,7 +36,7 @@ async fn bench_at(webhook: Option<Webhook>, clock: Clock) -> Bench {
     let claims = json!({"aud": AUDIENCE_AZURE_DEVOPS, "oid": AGENT_USER_ID, "upn": AGENT_USER_UPN});
     let token = running.authority.mint(claims.as_object().unwrap().clone(), 3600);
     let client = client();
-    Bench { running, client, token, _folder: folder }
+    Bench { running, client, token, folder }
 }
 
 fn settings(data: std::path::PathBuf, webhook: Option<Webhook>) -> Settings {

@@ -112,7 +112,7 @@ async fn in_stepped_time_nothing_happens_by_itself() {
 
 /// The state as the next start would find it.
 fn on_disk(bench: &Bench) -> Value {
-    serde_json::to_value(storage::load(bench._folder.path()).unwrap()).unwrap()
+    serde_json::to_value(storage::load(bench.folder.path()).unwrap()).unwrap()
 }
 
 fn in_memory(bench: &Bench) -> Value {
@@ -139,14 +139,14 @@ async fn what_was_answered_is_there_after_a_kill() {
     assert_eq!(on_disk(&bench), in_memory(&bench));
     // Half a line, as a kill leaves it, is no line.
     let generation = bench.running.organisation.lock().generation;
-    let log = bench._folder.path().join(format!("state.{generation}.log"));
+    let log = bench.folder.path().join(format!("state.{generation}.log"));
     let text = std::fs::read(&log).unwrap();
     assert!(text.len() > 1_000, "the log holds {} bytes", text.len());
     std::fs::write(&log, [&text[..], b"{\"work_items\": {\"1\":"].concat()).unwrap();
     assert_eq!(on_disk(&bench), in_memory(&bench));
     std::fs::write(&log, text).unwrap();
     // A new log takes over, with nothing lost.
-    storage::save(&bench.running.organisation, bench._folder.path()).unwrap();
+    storage::save(&bench.running.organisation, bench.folder.path()).unwrap();
     create(&bench, "after").await;
     assert!(!log.exists());
     assert_eq!(on_disk(&bench), in_memory(&bench));

@@ -13,8 +13,12 @@ use crate::simulator::entra::{State, random_text};
 const MAX_SECRETS: usize = 20;
 /// Life of a secret whose end is not given, as in the real service: two years.
 const SECRET_LIFE: SignedDuration = SignedDuration::from_hours(2 * 365 * 24);
-const READ: [&str; 3] =
-    ["Application.Read.All", "AgentIdentityBlueprint.ReadWrite.All", "AgentIdentityBlueprint.Create"];
+const READ: [&str; 4] = [
+    "Directory.Read.All",
+    "Application.Read.All",
+    "AgentIdentityBlueprint.ReadWrite.All",
+    "AgentIdentityBlueprint.Create",
+];
 const CREDENTIALS: [&str; 2] =
     ["AgentIdentityBlueprint.AddRemoveCreds.All", "AgentIdentityBlueprint.ReadWrite.All"];
 const PROPERTIES: [&str; 2] =
