@@ -33,6 +33,7 @@ pub(super) struct Viewer {
     /// What that person may do here.
     pub(super) roles: BTreeSet<Role>,
     /// Object ids of groups in Entra.
+    #[allow(dead_code, reason = "rules may name groups as approvers")]
     pub(super) groups: Vec<String>,
     /// Whether these are all groups: when Entra did not list them and could not be asked they
     /// count as none.

@@ -17,6 +17,7 @@ mod effects;
 mod files;
 mod harness;
 mod hostile;
+mod identities;
 mod people;
 mod house;
 mod intake;

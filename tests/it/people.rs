@@ -59,6 +59,12 @@ impl Browser {
         self.get(&back).await
     }
 
+    /// The value of a cookie.
+    pub fn cookie(&self, name: &str) -> String {
+        let found = self.cookies.iter().find(|(own, _)| own == name);
+        found.unwrap_or_else(|| panic!("no cookie {name}")).1.clone()
+    }
+
     pub async fn sign_in(&mut self, who: &str) {
         let response = self.to_callback(&format!("/sign-in?as={who}")).await;
         assert_eq!((response.status().as_u16(), location(&response)), (303, "/".to_owned()));
@@ -194,12 +200,30 @@ async fn keys_rotate_and_groups_that_do_not_fit_are_asked_for() {
     demo.stop().await;
 }
 
-/// Waits until the page says who the co-worker is.
-#[allow(dead_code, reason = "used by tests of the identity strip")]
-pub async fn verified(demo: &Demo) -> String {
-    eventually("a verified identity", async || {
-        let page = demo.http.get(format!("{}/", demo.page)).send().await.unwrap().text().await.unwrap();
-        (!page.contains("not verified yet")).then_some(page)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_survives_a_restart_and_the_page_says_who_the_co_worker_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = Demo::start(folder.path()).await;
+    let mut browser = Browser::new(&demo.page);
+    browser.sign_in("carol").await;
+    let page = eventually("a verified identity", async || {
+        let page = browser.text("/identity").await;
+        (!page.contains("Not verified yet")).then_some(page)
     })
-    .await
+    .await;
+    for words in [
+        "ado-coworker@contoso.example",
+        "44444444-dddd-4ddd-8ddd-444444444444",
+        "22222222-bbbb-4bbb-8bbb-222222222222",
+        "<dt>Sponsor</dt><dd>alice@contoso.example</dd>",
+        "xms_sub_fct",
+        "3 13",
+    ] {
+        assert!(page.contains(words), "{words} is not in {page}");
+    }
+    demo.stop().await;
+    let demo = Demo::start(folder.path()).await;
+    browser.page = demo.page.clone();
+    assert!(browser.text("/").await.contains("Carol Nguyen</b> (instructor, approver, auditor)"));
+    demo.stop().await;
 }
