@@ -62,6 +62,7 @@ fn fill(saved: &Path, part: usize) {
         seed: 1,
         webhook: None,
         files: simulator::seed::web_shop(),
+        provisioned: true,
     })
     .unwrap();
     let mut world = organisation.lock();

@@ -14,6 +14,7 @@ pub mod config;
 pub mod digest;
 pub mod doctor;
 pub mod event;
+pub mod fault_point;
 pub mod http;
 pub mod identity;
 pub mod journal;

@@ -6,6 +6,7 @@ use ado_coworker::app::{self, cli};
 use clap::Parser as _;
 
 fn main() -> ExitCode {
+    ado_coworker::fault_point::arm();
     let arguments = cli::Arguments::parse();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::agent::{Agent, Left, TriageError};
+use crate::fault_point;
 use crate::journal::{Claim, IntakeStatus, Journal, JournalError, RunId};
 
 /// Runs worked at the same time by one process.
@@ -65,11 +66,13 @@ impl Worker {
     /// Takes everything that is due and there is room for.
     async fn look(&self, stop: &CancellationToken) -> Result<(), JournalError> {
         while let Some(row) = self.journal.claim_intake(INTAKE_LEASE).await? {
+            fault_point::pass("worker.event_claimed");
             self.judge(&row).await?;
         }
         while !stop.is_cancelled() {
             let Ok(permit) = self.permits.clone().try_acquire_owned() else { return Ok(()) };
             let Some(claim) = self.journal.claim(&self.holder, LEASE).await? else { return Ok(()) };
+            fault_point::pass("worker.run_claimed");
             let (worker, stop) = (self.clone(), stop.clone());
             self.tasks.spawn(async move {
                 worker.hold(claim, stop).await;

@@ -440,12 +440,13 @@ impl Action {
         kept
     }
 
-    /// The canonical digest of exactly this action: what a permit and an approval are bound to.
+    /// The canonical digest of exactly this action: what a permit and an approval are bound to. The
+    /// action as the record keeps it has the same one, so that an auditor can compute it again.
     ///
     /// # Errors
     /// Never for the values that this type can hold; the signature keeps callers honest.
     pub fn digest(&self) -> Result<Digest, serde_json::Error> {
-        Ok(Digest::of("ado-coworker action v1", digest::canonical(self)?.as_bytes()))
+        Ok(Digest::of("ado-coworker action v1", digest::canonical(&self.for_record())?.as_bytes()))
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
+use crate::fault_point;
 use crate::journal::{
     Call, Claim, Entry, Holder, Journal, JournalError, Notice, RunId, Status, Usage, WaitingFor,
 };
@@ -151,14 +152,17 @@ impl Agent {
         let mut begun = false;
         let mut on_piece = |piece: Piece<'_>| match piece {
             Piece::Text(text) => {
+                fault_point::pass("model.piece");
                 journal.words(&run, turn, !begun, text);
                 begun = true;
             }
             Piece::Restart => journal.words(&run, turn, true, ""),
         };
         let since = Instant::now();
+        fault_point::pass("model.before_reply");
         match self.model.reply(&state.conversation, &self.schemas, &mut on_piece, cancel).await {
             Ok(reply) => {
+                fault_point::pass("model.after_reply");
                 holder.record(vec![replied(turn, read_to, reply, since.elapsed())]).await?;
                 Ok(true)
             }

@@ -20,6 +20,7 @@ impl Play {
             project: "P".into(),
             repository: "r".into(),
             subject: None,
+            trigger: None,
         });
         play.add(Entry::Message { from: bob, text: text.into() });
         assert_eq!(play.state.next(), Next::Prepare);

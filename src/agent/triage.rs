@@ -98,6 +98,7 @@ impl Agent {
             name: said.author.name.clone(),
             account: said.author.account.clone(),
             id: Some(said.author.id.clone()),
+            oid: None,
         };
         let text = prompts::review_comment(id, thread, &from.name, &said.text);
         self.order(format!("{}{id}", prompts::PULL_REQUEST_SUBJECT), from, text).await
@@ -119,6 +120,7 @@ impl Agent {
             project: served.project.clone(),
             repository: served.repository.clone(),
             subject: Some(subject),
+            trigger: None,
         };
         let run = self.journal.create(run).await?;
         Ok(Fate { status: IntakeStatus::Running, reason: None, run: Some(run) })

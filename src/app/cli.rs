@@ -120,6 +120,10 @@ pub struct Simulate {
     /// Milliseconds between two words of the stand-in model.
     #[arg(long, default_value_t = 35)]
     pub pace: u64,
+    /// Begin with a tenant and an organisation in which the co-worker does not exist yet, to try
+    /// `setup`.
+    #[arg(long)]
+    pub unprovisioned: bool,
 }
 
 #[cfg(test)]

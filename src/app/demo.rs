@@ -44,6 +44,7 @@ pub(super) async fn demo(options: cli::Demo, stop: CancellationToken) -> anyhow:
     config.web.listen_address = listening;
     config.web.public_url = Some(page.clone());
     config.web.local_person = LOCAL_PERSON.into();
+    config.web.always_local = true;
     config.web.suggestion = Some(SUGGESTION.into());
     config.web.notice = Some(given.get("NOTICE").map_or_else(|| notice(real, &config), str::to_owned));
     let deployment = config.model.deployment.clone();
@@ -96,6 +97,7 @@ fn simulation(listen: IpAddr, port: u16, data: &Path, pace: u64) -> simulator::S
         pace: Duration::from_millis(pace),
         webhook: None,
         seed: 1,
+        provisioned: true,
     }
 }
 
@@ -146,12 +148,14 @@ pub(super) async fn simulate(options: cli::Simulate, stop: CancellationToken) ->
     let data = options.save.clone().unwrap_or_else(|| temporary.clone());
     let running = start(simulator::Settings {
         load: options.load.clone(),
+        provisioned: !options.unprovisioned,
         ..simulation(options.listen, options.simulator_port, &data, options.pace)
     })
     .await?;
     println!("ready {}", running.organization_url);
     println!("sidecar {}", running.sidecar_url);
     println!("model {} (a scripted stand-in, not an AI)", running.model_url);
+    println!("entra {} (sign-in and Graph)", running.entra_url);
     stop.cancelled().await;
     running.shutdown().await?;
     if options.save.is_none() {

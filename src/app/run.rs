@@ -66,6 +66,7 @@ fn order(options: &cli::Run, config: &Config) -> NewRun {
         project: config.azure_devops.project.clone(),
         repository: config.azure_devops.repository.clone(),
         subject: None,
+        trigger: None,
     }
 }
 

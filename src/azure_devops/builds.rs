@@ -258,6 +258,31 @@ impl RawRecord {
 }
 
 impl Client {
+    /// Builds of a repository that ended at or after `since`, newest first, at most `most`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn finished_builds(
+        &self,
+        project: &str,
+        repository_id: &str,
+        since: Timestamp,
+        most: u32,
+    ) -> Result<Vec<Build>, Error> {
+        let segments = [project];
+        let question = Question::of(&BUILDS, &segments)
+            .with("repositoryId", repository_id)
+            .with("repositoryType", "TfsGit")
+            .with("statusFilter", "completed")
+            .with("minTime", since)
+            .with("queryOrder", "finishTimeDescending")
+            .with("$top", most);
+        let found = self.ask::<List<RawBuild>>(question).await?.value.unwrap_or_default();
+        let builds = found.into_iter().map(|raw| self.build_from(project, raw));
+        // What `minTime` is compared with follows the order that is asked for; to be sure:
+        Ok(builds.filter(|build| build.finished.is_none_or(|at| at >= since)).collect())
+    }
+
     /// The newest `most` builds of `reference` (`refs/heads/…` or `refs/pull/{id}/merge`) of a
     /// repository, newest first.
     ///

@@ -14,6 +14,7 @@ mod builds;
 mod effect;
 mod error;
 mod git;
+mod groups;
 pub mod limits;
 mod lookup;
 mod people;
@@ -25,6 +26,7 @@ mod routes;
 mod search;
 mod threads;
 mod transport;
+mod work_item_history;
 mod work_items;
 mod write;
 
@@ -43,13 +45,15 @@ use transport::{Answer, Question, Transport};
 pub use builds::{Build, BuildResult, BuildStatus, Definition, FailedStep, FailedTest, LogTail, TestSummary};
 pub use effect::{Effect, EffectKind};
 pub use error::{Error, Failure};
-pub use git::{Branch, Commit, Item, ItemKind, Push, Recursion, Repository, Version};
+pub use git::{Branch, BranchMove, Commit, Item, ItemKind, Push, Recursion, Repository, Version};
+pub use groups::{Group, IdentityKind, KnownIdentity, Team};
 pub use lookup::Lookup;
 pub use people::{Me, Person};
 pub use probes::{Project, Reached, Subscription};
-pub use pull_requests::{ChangedFile, PullRequest, PullRequestChanges, PullRequestStatus, Reviewer};
+pub use pull_requests::{ChangedFile, PullRequest, PullRequestChanges, PullRequestStatus, Reviewer, Role};
 pub use search::{CodeHit, CodeMatch, CodeSearch};
 pub use threads::{Comment, Side, Thread, Writer};
+pub use work_item_history::Assignment;
 pub use work_items::{
     LinkKind, State, TextFormat, WorkItem, WorkItemComment, WorkItemRelation, WorkItemSummary, WorkItemType,
 };

@@ -19,6 +19,7 @@ use super::retry::{Safety, next_wait};
 use super::routes::{Method, Read, Write};
 use super::{Error, Failure};
 use crate::clock::{self, Clock};
+use crate::fault_point;
 use crate::http::{BodyError, read_body, reason, retry_after};
 use crate::identity::{Audience, Identity};
 use crate::policy::Permit;
@@ -232,10 +233,16 @@ impl Transport {
         token: &SecretString,
         understand: fn(Vec<u8>, Option<String>) -> Result<T, Error>,
     ) -> Result<Answer<T>, Error> {
+        let (before, after) = match request.safety {
+            Safety::Read => ("azure_devops.before_read", "azure_devops.after_read"),
+            Safety::Write => ("azure_devops.before_write", "azure_devops.after_write"),
+        };
+        fault_point::pass(before);
         let response = self.request(request, token)?.send().await.map_err(|error| {
             let sent = !error.is_connect();
             Error::Transport { sent, failure: Failure::said(reason(error)) }
         })?;
+        fault_point::pass(after);
         let (status, headers) = (response.status(), response.headers().clone());
         let now = self.clock.now();
         if let Some(pause) = retry_after(&headers, now) {

@@ -6,13 +6,35 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use url::Url;
 
-use super::{AgentUser, AzureDevOps, Config, Fault, Identity, Model, Settings, Web, WebhookCredentials};
+use super::{
+    AgentUser, AzureDevOps, Cloud, Config, Fault, Identity, Model, Profile, RoleGroups, Settings, SignIn,
+    Web, WebhookCredentials, people,
+};
 
 /// Checks every setting; the faults are all there are.
 pub(super) fn check(settings: &Settings) -> (Option<Config>, Vec<Fault>) {
     let mut check = Check { settings, faults: Vec::new() };
     let config = check.config();
     (config, check.faults)
+}
+
+/// Checks what signing in needs, and that it is configured.
+pub(super) fn sign_in(settings: &Settings) -> Result<SignIn, Vec<Fault>> {
+    let mut check = Check { settings, faults: Vec::new() };
+    check.required("SIGN_IN_CLIENT_ID", "the application id of the public client with which people sign in");
+    match check.sign_in() {
+        Some(sign_in) if check.faults.is_empty() => Ok(sign_in),
+        _ => Err(check.faults),
+    }
+}
+
+/// Checks the addresses of Entra and Graph.
+pub(super) fn cloud(settings: &Settings) -> Result<Cloud, Vec<Fault>> {
+    let mut check = Check { settings, faults: Vec::new() };
+    match check.cloud() {
+        Some(cloud) if check.faults.is_empty() => Ok(cloud),
+        _ => Err(check.faults),
+    }
 }
 
 struct Check<'a> {
@@ -73,12 +95,19 @@ impl Check<'_> {
         if !database_url.starts_with("sqlite:") {
             self.fault("DATABASE_URL", "must begin with sqlite: and name a file");
         }
+        let sign_in = self.sign_in();
+        let profile = self.profile();
+        if let Some(web) = &web {
+            self.check_openness(web, sign_in.is_some());
+        }
         let policy_file = self.settings.get("POLICY_FILE").map(PathBuf::from);
         Some(Config {
             azure_devops: azure_devops?,
             identity: identity?,
             model: model?,
             web: web?,
+            sign_in,
+            profile: profile?,
             database_url,
             policy_file,
             foreign: self.settings.foreign.clone(),
@@ -175,18 +204,83 @@ impl Check<'_> {
             }
         };
         let notice = self.settings.get("NOTICE").map(str::to_owned);
+        let groups = RoleGroups::parse(self.settings.get("ROLE_GROUPS").unwrap_or_default());
+        let role_groups = groups.unwrap_or_else(|problem| {
+            self.fault("ROLE_GROUPS", &problem);
+            RoleGroups::default()
+        });
         Some(Web {
             listen_address: listen_address?,
             public_url,
             webhook,
             notice,
             local_person: "local person".to_owned(),
+            always_local: false,
+            role_groups,
             suggestion: None,
         })
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// What people's sign-in needs.
+impl Check<'_> {
+    fn sign_in(&mut self) -> Option<SignIn> {
+        self.settings.get("SIGN_IN_CLIENT_ID")?;
+        let client_id = self.guid("SIGN_IN_CLIENT_ID", "the application id of the public client for sign-in");
+        self.required("AZURE_TENANT_ID", "people sign in to one tenant; give its id, a GUID");
+        let tenant_id = self.guid("AZURE_TENANT_ID", "the id of the tenant that people sign in to");
+        let blueprint_id = self.guid("BLUEPRINT_ID", "the application id of the agent's blueprint");
+        let cloud = self.cloud();
+        Some(SignIn { client_id: client_id?, tenant_id: tenant_id?, blueprint_id, cloud: cloud? })
+    }
+
+    /// Where Entra and Graph are; https, or http on this machine.
+    fn cloud(&mut self) -> Option<Cloud> {
+        let mut address =
+            |name: &str, hint: &str| self.url(name, hint).filter(|url| self.is_private(name, url));
+        let authority =
+            address("AZURE_AUTHORITY_HOST", "Entra's address, for example https://login.microsoftonline.com");
+        let graph =
+            address("GRAPH_URL", "Microsoft Graph's address, for example https://graph.microsoft.com");
+        people::cloud(authority, graph)
+    }
+
+    fn guid(&mut self, name: &str, hint: &str) -> Option<String> {
+        let id: Option<uuid::Uuid> = self.parsed(name, &format!("it is not a GUID; give {hint}"));
+        id.map(|id| id.to_string())
+    }
+
+    fn profile(&mut self) -> Option<Profile> {
+        let profile = match self.settings.get("PROFILE") {
+            Some(_) => self.parsed("PROFILE", "it is development or federated")?,
+            None => Profile::default(),
+        };
+        if profile == Profile::Federated && self.settings.get("AZURE_OPENAI_API_KEY").is_some() {
+            self.fault(
+                "AZURE_OPENAI_API_KEY",
+                "is a static secret, which PROFILE=federated does not allow; take it away and grant the agent user \
+                 the model, so that its token comes through the sidecar",
+            );
+        }
+        Some(profile)
+    }
+
+    /// A page that others can reach needs people to sign in.
+    fn check_openness(&mut self, web: &Web, has_sign_in: bool) {
+        let published_here = web.public_url.as_ref().is_some_and(is_loopback);
+        if !has_sign_in && !published_here && !web.listen_address.ip().is_loopback() {
+            self.fault(
+                "LISTEN_ADDRESS",
+                "lets other machines reach the page, and nobody has to sign in; set SIGN_IN_CLIENT_ID, or listen on \
+                 127.0.0.1, or, where it is published on this machine only (as by compose), say so with PUBLIC_URL \
+                 http://127.0.0.1:4192",
+            );
+        }
+    }
+}
+
+/// Whether `url` is this machine's.
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),

@@ -10,6 +10,7 @@
 
 mod causes;
 mod claims;
+mod device;
 mod error;
 mod explain;
 mod probe;
@@ -33,6 +34,7 @@ use crate::config;
 
 pub use causes::{CAUSES, Cause, cause};
 pub use claims::Who;
+pub use device::{DeviceSignIn, PUBLIC_AUTHORITY, Prompt, SignInError, Signed};
 pub use error::{EntraRefusal, Fallback, IdentityError};
 pub use explain::Claim;
 pub use probe::{Family, Sidecar};

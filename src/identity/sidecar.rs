@@ -11,6 +11,7 @@ use url::Url;
 use super::{Audience, EntraRefusal, IdentityError};
 use crate::clock::Clock;
 use crate::config::{self, AgentUser};
+use crate::fault_point;
 use crate::http::{backoff, plain, read_body, reason};
 
 /// Longest time for one answer; a cold sidecar walks three exchanges with Entra.
@@ -109,6 +110,7 @@ impl Call<'_> {
         let address = url.origin().ascii_serialization();
         let unreachable =
             |cause| IdentityError::Unreachable { address: address.clone(), waited_seconds: 0, cause };
+        fault_point::pass("sidecar.before_token");
         let response = self
             .http
             .get(url)
@@ -118,6 +120,7 @@ impl Call<'_> {
             .send()
             .await
             .map_err(|error| unreachable(reason(error)))?;
+        fault_point::pass("sidecar.after_token");
         let status = response.status().as_u16();
         let body =
             read_body(response, MAX_ANSWER_BYTES).await.map_err(|error| unreachable(error.to_string()))?;
@@ -169,7 +172,7 @@ fn refusal(status: u16, body: &[u8], audience: Audience, address: &str) -> Ident
 
 /// Reads Entra's code and ids out of a problem's detail: it is all that the sidecar passes on
 /// (SIDECAR.md §7). Separators are line ends in older answers and blanks in newer ones.
-fn entra(detail: &str) -> Option<EntraRefusal> {
+pub(super) fn entra(detail: &str) -> Option<EntraRefusal> {
     let start = detail.find("AADSTS")?;
     let words = &detail[start..];
     let digits: String = words.chars().skip("AADSTS".len()).take_while(char::is_ascii_digit).collect();

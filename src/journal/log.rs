@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::action::Action;
 use crate::digest::Digest;
+use crate::event::Trigger;
 use crate::policy::Verdict;
 
 /// Identifies a run: 32 hexadecimal digits that sort by time.
@@ -165,12 +166,15 @@ pub struct Person {
     pub account: Option<String>,
     /// Identity id in Azure DevOps, where known.
     pub id: Option<String>,
+    /// Object id in Entra, where the person has signed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oid: Option<String>,
 }
 
 impl Person {
     /// A person known by name only.
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), account: None, id: None }
+        Self { name: name.to_owned(), account: None, id: None, oid: None }
     }
 }
 
@@ -241,6 +245,9 @@ pub enum Entry {
         repository: String,
         /// What it is about, for example `pull_request:12`.
         subject: Option<String>,
+        /// What in Azure DevOps began it; none for an order from a person.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trigger: Option<Trigger>,
     },
     /// Somebody said something: the instruction first, steering later.
     Message {

@@ -27,6 +27,7 @@ use tokio::sync::{Notify, broadcast};
 
 use crate::clock::Clock;
 use crate::event::OutsideEvent;
+use crate::fault_point;
 
 pub use feed::Notice;
 pub use holder::Holder;
@@ -164,7 +165,9 @@ impl Journal {
     /// When it cannot be written.
     pub async fn create(&self, run: NewRun) -> Result<RunId, JournalError> {
         let id = RunId::generate();
+        fault_point::pass("journal.before_create");
         self.writer.write(Command::Create { id: id.clone(), run, ts: self.now() }).await?;
+        fault_point::pass("journal.after_create");
         self.work.notify_waiters();
         self.told(&id);
         Ok(id)
@@ -202,7 +205,9 @@ impl Journal {
         entries: Vec<Entry>,
     ) -> Result<Vec<Logged>, JournalError> {
         let command = Command::Append { run: run.clone(), fence, known, entries, ts: self.now() };
+        fault_point::pass("journal.before_append");
         let Answer::Log(log) = self.writer.write(command).await? else { return Err(JournalError::Closed) };
+        fault_point::pass("journal.after_append");
         if let Some(last) = log.last() {
             let complete =
                 log.iter().any(|l| matches!(l.entry, Entry::Replied { .. } | Entry::Finished { .. }));
@@ -296,19 +301,36 @@ impl Journal {
     ) -> Result<Received, JournalError> {
         let command = Command::Receive {
             id: uuid::Uuid::now_v7().simple().to_string(),
-            key: key.to_owned(),
+            key: remembered(key),
             summary: summary.to_owned(),
             event,
             refused,
             ts: self.now(),
         };
+        if fault_point::is_off("commit_before_answer") {
+            return Ok(self.receive_later(command));
+        }
+        fault_point::pass("journal.before_receive");
         match self.writer.write(command).await? {
             Answer::Received(received) => {
+                fault_point::pass("journal.after_receive");
                 self.work.notify_waiters();
                 Ok(received)
             }
             _ => Err(JournalError::Closed),
         }
+    }
+
+    /// What a test puts in place of the write when that defence is switched off.
+    fn receive_later(&self, command: Command) -> Received {
+        let writer = self.writer.clone();
+        tokio::spawn(async move {
+            // Long enough for the answer to be on its way.
+            tokio::time::sleep(Duration::from_millis(200)).await;
+            fault_point::pass("journal.before_receive");
+            writer.write(command).await
+        });
+        Received { id: String::new(), duplicate: false }
     }
 
     /// Takes the oldest event that nobody has judged, for `lease`.
@@ -335,7 +357,10 @@ impl Journal {
         run: Option<RunId>,
     ) -> Result<(), JournalError> {
         let command = Command::Settle { id: id.to_owned(), status, reason, run, ts: self.now() };
-        self.done(command).await.map(|_| ())
+        fault_point::pass("journal.before_settle");
+        self.done(command).await?;
+        fault_point::pass("journal.after_settle");
+        Ok(())
     }
 
     /// Puts an event back to be judged again. False when there is no such event.
@@ -451,6 +476,14 @@ impl Journal {
     /// Words of a model turn that is not complete; `restart` throws away what there was of it.
     pub fn words(&self, run: &RunId, turn: u32, restart: bool, text: &str) {
         self.feed.words(run, turn, restart, text);
+    }
+}
+
+/// The key under which an event is known. With the defence switched off, no longer than this process lives.
+fn remembered(key: &str) -> String {
+    match fault_point::is_off("stored_dedup") {
+        true => format!("{key}:{}", std::process::id()),
+        false => key.to_owned(),
     }
 }
 

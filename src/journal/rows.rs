@@ -1,7 +1,7 @@
 //! What the journal is asked and what it answers.
 
 use super::{Person, RunId, Source, Status, WaitingFor};
-use crate::event::OutsideEvent;
+use crate::event::{OutsideEvent, Trigger};
 
 /// Why the journal refused.
 #[derive(Debug, thiserror::Error)]
@@ -48,6 +48,8 @@ pub struct NewRun {
     pub repository: String,
     /// What it is about, for example `pull_request:12`.
     pub subject: Option<String>,
+    /// What in Azure DevOps began it; none for an order from a person.
+    pub trigger: Option<Trigger>,
 }
 
 /// A run as the lists show it.

@@ -14,6 +14,7 @@ fn new_run(text: &str) -> NewRun {
         project: "Fabrikam".into(),
         repository: "web-shop".into(),
         subject: Some("pull_request:1".into()),
+        trigger: None,
     }
 }
 

@@ -8,6 +8,7 @@ use sqlx::sqlite::SqlitePool;
 use tokio::sync::{mpsc, oneshot};
 
 use super::{Answer, Command, JournalError, sqlite};
+use crate::fault_point;
 
 /// Commands that may wait for the writer; senders beyond that wait themselves.
 const QUEUE: usize = 1_024;
@@ -70,6 +71,8 @@ async fn commit(
     for command in commands {
         answers.push(sqlite::apply(&mut transaction, command).await?);
     }
+    fault_point::pass("journal.before_commit");
     transaction.commit().await?;
+    fault_point::pass("journal.after_commit");
     Ok(answers)
 }

@@ -7,6 +7,7 @@
 //! Must never know: models, prompts, the network, the time of day.
 
 mod actions;
+pub mod approval;
 mod check;
 mod conditions;
 mod error;
@@ -36,10 +37,16 @@ pub use facts::{Facts, Instructor, Label, Level, MAX_TAINT_SOURCES, TaintSource,
 pub use force::InForce;
 pub use replay::{Compared, Difference, compare};
 pub use rules::{Tested, parse, parse_and_test};
-pub use terms::{Approvers, DEFAULT_APPROVER, Grant, ROLES, Terms, is_object_id};
+pub use terms::{ROLES, is_object_id};
 
 /// The rules that ship with the product.
 pub const DEFAULT_POLICY: &str = include_str!("../../policies/default.toml");
+
+/// Actions that a notice of the co-worker's own may be: a comment that leads to an approval, the
+/// work item that asks for a review of a broken glass.
+const NOTICES: [&str; 3] = ["work_item.comment", "thread.create", "work_item.create"];
+/// The rule that is named where a notice was allowed.
+const BUILT_IN: &str = "built-in: notice";
 
 /// What the judge says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -128,7 +135,10 @@ impl Policy {
         let verdict =
             Verdict { outcome, rules, message, policy: self.hash.clone(), observed, ..Verdict::default() };
         match outcome {
-            Outcome::Ask => asked(verdict, decided.iter().filter_map(|rule| rule.terms.as_ref())),
+            Outcome::Ask => {
+                let terms = decided.iter().filter_map(|rule| rule.terms.clone()).reduce(approval::Terms::and);
+                Verdict { terms: Some(terms.unwrap_or_default()), ..verdict }
+            }
             _ => verdict,
         }
     }
@@ -153,6 +163,58 @@ impl Policy {
         }
     }
 
+    /// Decides again, now, on an action that people approved: their approval stands in for `ask`
+    /// and for nothing else.
+    ///
+    /// # Errors
+    /// The verdict, when it is `deny`, or when the proof is for another action.
+    pub fn permit_approved(
+        &self,
+        action: Action,
+        facts: &Facts,
+        proof: &approval::Proof,
+    ) -> Result<(Permit, Verdict), Verdict> {
+        let verdict = self.decide(facts).on(facts);
+        let digest = action.digest().ok().filter(|_| facts.action == action.kind());
+        let digest = digest.filter(|digest| digest == proof.digest());
+        match (verdict.outcome, digest) {
+            (Outcome::Allow | Outcome::Ask, Some(digest)) => Ok((Permit { action, digest }, verdict)),
+            (Outcome::Deny, _) => Err(verdict),
+            (_, None) => Err(Verdict {
+                outcome: Outcome::Deny,
+                message: "The approval is for another action.".into(),
+                rules: Vec::new(),
+                ..verdict
+            }),
+        }
+    }
+
+    /// Decides on a notice of the co-worker's own: a fixed list that no rule widens, and that a
+    /// rule which denies the action narrows.
+    ///
+    /// # Errors
+    /// The verdict, when it is not one of those, or denied.
+    pub fn permit_notice(&self, action: Action, facts: &Facts) -> Result<(Permit, Verdict), Verdict> {
+        let verdict = self.decide(facts).on(facts);
+        let denied = verdict.outcome == Outcome::Deny && !verdict.rules.is_empty();
+        let listed =
+            NOTICES.contains(&action.kind()) && facts.action == action.kind() && facts.project_served;
+        match action.digest() {
+            Ok(digest) if listed && !denied => {
+                let rules = vec![BUILT_IN.to_owned()];
+                let verdict = Verdict {
+                    outcome: Outcome::Allow,
+                    rules,
+                    message: String::new(),
+                    terms: None,
+                    ..verdict
+                };
+                Ok((Permit { action, digest }, verdict))
+            }
+            _ => Err(Verdict { outcome: Outcome::Deny, terms: None, ..verdict }),
+        }
+    }
+
     /// Hash of the rule file.
     pub fn hash(&self) -> &Digest {
         &self.hash
@@ -174,37 +236,11 @@ impl Policy {
     /// [`PolicyError::Approvers`] for the first that is not.
     pub fn resolve(&self, known: impl Fn(&str) -> bool) -> Result<(), PolicyError> {
         for rule in &self.matcher.rules {
-            let groups = rule.terms.iter().flat_map(|terms| &terms.approvers.any_of);
-            if let Some(group) = groups.into_iter().find(|group| !known(group)) {
+            let panels = rule.terms.iter().flat_map(|terms| &terms.panels);
+            if let Some(group) = panels.flat_map(|panel| &panel.any_of).find(|group| !known(group)) {
                 return Err(PolicyError::Approvers { rule: rule.id.clone(), group: group.clone() });
             }
         }
         Ok(())
     }
-}
-
-/// The verdict with terms that satisfy every rule that asks.
-fn asked<'t>(verdict: Verdict, terms: impl Iterator<Item = &'t Terms>) -> Verdict {
-    let mut all: Option<Terms> = None;
-    for one in terms {
-        all = match all {
-            None => Some(one.clone()),
-            Some(so_far) => match so_far.and(one) {
-                Some(both) => Some(both),
-                None => {
-                    let message = format!(
-                        "{} The rules {} want approvers that nobody is both of.",
-                        verdict.message,
-                        verdict.rules.join(", ")
-                    );
-                    return Verdict {
-                        outcome: Outcome::Deny,
-                        message: message.trim_start().to_owned(),
-                        ..verdict
-                    };
-                }
-            },
-        };
-    }
-    Verdict { terms: Some(all.unwrap_or_default()), ..verdict }
 }

@@ -13,6 +13,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Fault, Interrupted, Toolbox, failure, veil};
 use crate::action::{Action, BranchName, CommitId};
 use crate::azure_devops::{Effect, Error, Lookup};
+use crate::fault_point;
 use crate::journal::{Entry, Holder, Outcome};
 use crate::mask::Session;
 use crate::policy::{Facts, Outcome as Judged};
@@ -147,7 +148,11 @@ impl<'a> Gate<'a> {
             digest: permit.digest().clone(),
             verdict,
         };
-        self.holder.record(vec![intent]).await?;
+        fault_point::pass("gate.before_intent");
+        if !fault_point::is_off("intent") {
+            self.holder.record(vec![intent]).await?;
+        }
+        fault_point::pass("gate.after_intent");
         let (action, intended) = (permit.action().clone(), self.toolbox.now());
         let performed = match self.toolbox.azure.perform(permit).await {
             Err(error) if error.may_have_happened() => {
@@ -155,11 +160,13 @@ impl<'a> Gate<'a> {
             }
             other => other,
         };
+        fault_point::pass("gate.before_outcome");
         let (effect, error) = match &performed {
             Ok(effect) => (serde_json::to_value(effect).ok(), None),
             Err(error) => (None, Some(error.to_string())),
         };
         self.holder.record(vec![Entry::Performed { step, write, effect, error }]).await?;
+        fault_point::pass("gate.after_outcome");
         Ok(performed?)
     }
 
@@ -173,6 +180,9 @@ impl<'a> Gate<'a> {
         }
         if let Some(effect) = earlier.effect.clone().and_then(|effect| serde_json::from_value(effect).ok()) {
             return Ok(Some(effect));
+        }
+        if fault_point::is_off("probe") {
+            return Ok(None);
         }
         let (step, write) = (self.step, earlier.write);
         match self.look_up(&earlier.action, earlier.intended).await? {

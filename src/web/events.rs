@@ -10,8 +10,10 @@ use serde_json::{Map, Value, json};
 
 use super::input::Window;
 use super::problem::Problem;
+use super::viewer::Viewer;
 use super::when::rfc3339;
 use super::{Shared, State};
+use crate::config::Role;
 use crate::journal::{IntakeRow, IntakeStatus, JournalError, RunId, Status};
 
 /// `GET /api/events`.
@@ -41,7 +43,12 @@ fn shown(state: &State, row: &IntakeRow, fate: &'static str) -> Value {
 }
 
 /// `POST /api/events/{id}/redeliver`.
-pub(super) async fn redeliver(app: Shared, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn redeliver(
+    app: Shared,
+    viewer: Viewer,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    viewer.needs(Role::Instructor)?;
     again(&app.state, &id).await?;
     let url = app.state.public(&format!("/events/{id}"));
     Ok((StatusCode::ACCEPTED, Json(json!({"id": id, "status": "received", "url": url}))).into_response())

@@ -21,6 +21,7 @@ use super::problem::Problem;
 use crate::config::WebhookCredentials;
 use crate::digest::Digest;
 use crate::event::{OutsideEvent, parse_delivery};
+use crate::fault_point;
 
 /// Largest delivery, in bytes; the service sends at most 2 MB.
 const MAX_DELIVERY_BYTES: usize = 4 * 1024 * 1024;
@@ -45,6 +46,7 @@ pub(super) async fn receive(app: Shared, request: Request) -> Result<Response, P
     let ignored = reading.ignored.is_some();
     let received =
         app.state.journal.receive(&reading.key, &reading.summary, reading.event, reading.ignored).await?;
+    fault_point::pass("webhook.before_answer");
     let status = match (received.duplicate, ignored) {
         (true, _) => "duplicate",
         (false, true) => "ignored",

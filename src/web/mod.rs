@@ -23,6 +23,7 @@ mod shown;
 mod steps;
 mod stream;
 mod text;
+mod viewer;
 mod when;
 
 #[cfg(test)]
@@ -40,7 +41,7 @@ use url::Url;
 
 use crate::clock::Clock;
 use crate::config;
-use crate::journal::{Journal, Person};
+use crate::journal::Journal;
 
 pub use doctor::{CheckShown, Checkup};
 pub use ready::Ready;
@@ -108,9 +109,9 @@ impl State {
         }
     }
 
-    /// The person at the page.
-    fn person(&self) -> Person {
-        Person::named(&self.config.local_person)
+    /// Whether people can sign in.
+    fn has_sign_in(&self) -> bool {
+        false
     }
 }
 

@@ -8,7 +8,9 @@ use axum::response::{Html, IntoResponse, Redirect, Response};
 use super::input::{FormText, MAX_INSTRUCTION_CHARS, RunPath, Window};
 use super::problem::Problem;
 use super::shown::{EventLine, RunLine, RunShown, Shell};
+use super::viewer::Viewer;
 use super::{App, Shared, api, events as intake};
+use crate::config::Role;
 use crate::journal::RunId;
 
 /// Runs beside a new conversation.
@@ -86,7 +88,7 @@ pub(super) fn page(template: &impl Template) -> Result<Response, Problem> {
 }
 
 /// A problem as a page; as JSON where even that fails.
-pub(super) fn problem(app: &App, problem: &Problem) -> Response {
+pub(super) fn problem(app: &App, viewer: &Viewer, problem: &Problem) -> Response {
     let reason = match problem.status {
         StatusCode::NOT_FOUND => "Not found",
         StatusCode::SERVICE_UNAVAILABLE => "Not available right now",
@@ -95,7 +97,7 @@ pub(super) fn problem(app: &App, problem: &Problem) -> Response {
         status if status.is_client_error() => "That did not work",
         _ => "Something went wrong",
     };
-    let shell = Shell::new(app, "", reason);
+    let shell = Shell::new(app, viewer, "", reason);
     match page(&ProblemPage { shell, problem, reason }) {
         Ok(mut response) => {
             *response.status_mut() = problem.status;
@@ -106,16 +108,21 @@ pub(super) fn problem(app: &App, problem: &Problem) -> Response {
 }
 
 /// `GET /`.
-pub(super) async fn home(app: Shared) -> Result<Response, Problem> {
+pub(super) async fn home(app: Shared, viewer: Viewer) -> Result<Response, Problem> {
     let text = app.state.config.suggestion.clone().unwrap_or_default();
-    home_page(&app, text, None).await
+    home_page(&app, &viewer, text, None).await
 }
 
-async fn home_page(app: &App, text: String, trouble: Option<Problem>) -> Result<Response, Problem> {
+async fn home_page(
+    app: &App,
+    viewer: &Viewer,
+    text: String,
+    trouble: Option<Problem>,
+) -> Result<Response, Problem> {
     let rows = app.state.journal.runs(RECENT, None).await?;
     let runs = rows.iter().map(RunLine::from).collect();
     let status = trouble.as_ref().map(|problem| problem.status);
-    let shell = Shell::new(app, "new", "New conversation");
+    let shell = Shell::new(app, viewer, "new", "New conversation");
     let mut response = page(&Home { shell, runs, text, trouble, max_chars: MAX_INSTRUCTION_CHARS })?;
     *response.status_mut() = status.unwrap_or(StatusCode::OK);
     Ok(response)
@@ -128,36 +135,41 @@ pub(super) async fn recent(app: Shared) -> Result<Response, Problem> {
 }
 
 /// `GET /runs`.
-pub(super) async fn runs(app: Shared, window: Window) -> Result<Response, Problem> {
+pub(super) async fn runs(app: Shared, viewer: Viewer, window: Window) -> Result<Response, Problem> {
     let rows = app.state.journal.runs(window.limit, window.before).await?;
     let full = i64::try_from(rows.len()).is_ok_and(|n| n == window.limit);
     let runs: Vec<RunLine> = rows.iter().map(RunLine::from).collect();
     let older = runs.last().filter(|_| full).map(|line| line.created.exact.clone());
-    page(&Runs { shell: Shell::new(&app, "runs", "Runs"), runs, older })
+    page(&Runs { shell: Shell::new(&app, &viewer, "runs", "Runs"), runs, older })
 }
 
 /// `POST /runs`: the form of a new conversation.
-pub(super) async fn start(app: Shared, FormText(text): FormText) -> Result<Response, Problem> {
-    match api::start(&app.state, &text).await {
+pub(super) async fn start(
+    app: Shared,
+    viewer: Viewer,
+    FormText(text): FormText,
+) -> Result<Response, Problem> {
+    match api::start(&app.state, &viewer, &text).await {
         Ok(id) => Ok(Redirect::to(&format!("/runs/{id}")).into_response()),
         // What was typed is not lost.
-        Err(trouble) => home_page(&app, text, Some(trouble)).await,
+        Err(trouble) => home_page(&app, &viewer, text, Some(trouble)).await,
     }
 }
 
 /// `GET /runs/{id}`.
-pub(super) async fn run(app: Shared, RunPath(id): RunPath) -> Result<Response, Problem> {
-    run_page(&app, &id, String::new(), None).await
+pub(super) async fn run(app: Shared, viewer: Viewer, RunPath(id): RunPath) -> Result<Response, Problem> {
+    run_page(&app, &viewer, &id, String::new(), None).await
 }
 
 async fn run_page(
     app: &App,
+    viewer: &Viewer,
     id: &RunId,
     text: String,
     trouble: Option<Problem>,
 ) -> Result<Response, Problem> {
     let run = read(app, id, 0).await?;
-    let shell = Shell::new(app, "runs", &run.line.title);
+    let shell = Shell::new(app, viewer, "runs", &run.line.title);
     let status = trouble.as_ref().map(|problem| problem.status);
     let mut response = page(&Run { shell, run, text, trouble, max_chars: MAX_INSTRUCTION_CHARS })?;
     *response.status_mut() = status.unwrap_or(StatusCode::OK);
@@ -178,18 +190,19 @@ pub(super) async fn timeline(app: Shared, RunPath(id): RunPath, window: Window) 
 /// `POST /runs/{id}/messages`: the form under a run.
 pub(super) async fn message(
     app: Shared,
+    viewer: Viewer,
     RunPath(id): RunPath,
     FormText(text): FormText,
 ) -> Result<Response, Problem> {
-    match api::say(&app.state, &id, &text).await {
+    match api::say(&app.state, &viewer, &id, &text).await {
         Ok(seq) => Ok(Redirect::to(&format!("/runs/{id}#step-{seq}")).into_response()),
-        Err(trouble) => run_page(&app, &id, text, Some(trouble)).await,
+        Err(trouble) => run_page(&app, &viewer, &id, text, Some(trouble)).await,
     }
 }
 
 /// `POST /runs/{id}/cancel`: the Stop button.
-pub(super) async fn cancel(app: Shared, RunPath(id): RunPath) -> Result<Response, Problem> {
-    match api::stop(&app.state, &id).await {
+pub(super) async fn cancel(app: Shared, viewer: Viewer, RunPath(id): RunPath) -> Result<Response, Problem> {
+    match api::stop(&app.state, &viewer, &id).await {
         // It ended before the stop came: that is what was wanted.
         Err(problem) if problem.status != StatusCode::CONFLICT => Err(problem),
         _ => Ok(Redirect::to(&format!("/runs/{id}")).into_response()),
@@ -197,16 +210,16 @@ pub(super) async fn cancel(app: Shared, RunPath(id): RunPath) -> Result<Response
 }
 
 /// `GET /events`.
-pub(super) async fn events(app: Shared, window: Window) -> Result<Response, Problem> {
+pub(super) async fn events(app: Shared, viewer: Viewer, window: Window) -> Result<Response, Problem> {
     let rows = app.state.journal.intake(window.limit).await?;
     let fates = intake::Fates::read(&app.state, &rows).await?;
     let events = rows.iter().map(|row| EventLine::new(row, &fates)).collect();
     let webhooks_taken = app.state.config.webhook.is_some();
-    page(&Events { shell: Shell::new(&app, "events", "Events"), events, webhooks_taken })
+    page(&Events { shell: Shell::new(&app, &viewer, "events", "Events"), events, webhooks_taken })
 }
 
 /// `GET /events/{id}`: goes on to the run, once there is one.
-pub(super) async fn event(app: Shared, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn event(app: Shared, viewer: Viewer, Path(id): Path<String>) -> Result<Response, Problem> {
     let row = app.state.journal.intake_row(&id).await?.ok_or_else(|| Problem::no_event(&id))?;
     if let Some(run) = &row.run {
         return Ok(Redirect::to(&format!("/runs/{run}")).into_response());
@@ -214,7 +227,7 @@ pub(super) async fn event(app: Shared, Path(id): Path<String>) -> Result<Respons
     let fates = intake::Fates::read(&app.state, std::slice::from_ref(&row)).await?;
     let event = EventLine::new(&row, &fates);
     let waits = event.open;
-    let mut response = page(&Event { shell: Shell::new(&app, "events", "Event"), event })?;
+    let mut response = page(&Event { shell: Shell::new(&app, &viewer, "events", "Event"), event })?;
     if waits {
         // The page looks again by itself until the fate is known, also without JavaScript.
         response.headers_mut().insert("refresh", HeaderValue::from_static("2"));
@@ -223,7 +236,12 @@ pub(super) async fn event(app: Shared, Path(id): Path<String>) -> Result<Respons
 }
 
 /// `POST /events/{id}/redeliver`.
-pub(super) async fn redeliver(app: Shared, Path(id): Path<String>) -> Result<Response, Problem> {
+pub(super) async fn redeliver(
+    app: Shared,
+    viewer: Viewer,
+    Path(id): Path<String>,
+) -> Result<Response, Problem> {
+    viewer.needs(Role::Instructor)?;
     intake::again(&app.state, &id).await?;
     Ok(Redirect::to(&format!("/events#event-{id}")).into_response())
 }

@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use super::assets;
 use super::events::Fates;
 use super::steps::{LinkShown, StepShown, one_line, web_address};
+use super::viewer::Viewer;
 use super::when::{Moment, duration, grouped, rfc3339};
 use super::{App, markdown};
 use crate::journal::{Entry, IntakeRow, Logged, RunRow, RunView, Source, Status, Step, StepKind, WaitingFor};
@@ -35,7 +36,7 @@ pub(super) struct WhoLine {
 }
 
 impl Shell {
-    pub(super) fn new(app: &App, here: &'static str, title: &str) -> Self {
+    pub(super) fn new(app: &App, viewer: &Viewer, here: &'static str, title: &str) -> Self {
         let state = &app.state;
         let who = (state.who)().map(|who| WhoLine {
             identity_short: who.agent_identity.chars().take(8).collect(),
@@ -49,7 +50,7 @@ impl Shell {
             title: title.to_owned(),
             here,
             notice: state.config.notice.clone(),
-            you: state.config.local_person.clone(),
+            you: viewer.person.name.clone(),
             who,
             serves: format!("{} / {}", served.project, served.repository),
             organization_url: web_address(served.url.as_str()),

@@ -318,7 +318,7 @@ fn no_dependency_is_banned_or_doubled() {
 
 /// Every setting, with the `_FILE` form of secrets.
 fn settings() -> BTreeSet<String> {
-    let names = config::NAMES.into_iter().chain(config::MORE_NAMES).map(str::to_owned);
+    let names = config::NAMES.iter().copied().chain(config::MORE_NAMES).map(str::to_owned);
     names.chain(config::SECRET_NAMES.into_iter().map(|name| format!("{name}_FILE"))).collect()
 }
 

@@ -1,4 +1,4 @@
-//! `/_simulator`: faults, clock, step, ledger, state, access.
+//! `/_simulator`: faults, clock, step, ledger, state, access, people.
 
 use axum::body::{Body, to_bytes};
 use axum::http::Method;
@@ -43,9 +43,10 @@ pub async fn answer(host: &Host, parts: &Parts, command: &str, body: Body) -> Re
         (&Method::GET, "state") => state(host),
         (&Method::POST, "state") => save(host, &value).await,
         (&Method::POST, "access") => access(host, &value),
+        (&Method::POST, "people") => people(host, &value),
         _ => bad(
             404,
-            "Known are GET|POST|DELETE faults, GET|POST clock, POST step, GET ledger, GET|POST state, POST access.",
+            "Known are GET|POST|DELETE faults, GET|POST clock, POST step, GET ledger, GET|POST state, POST access, POST people.",
         ),
     }
 }
@@ -137,6 +138,22 @@ async fn save(host: &Host, value: &Value) -> Reply {
         Ok(Ok(())) => Reply::ok(json!({"saved": value["save"]})),
         Ok(Err(error)) => bad(500, &format!("{error:#}")),
         Err(_) => bad(500, "Saving failed."),
+    }
+}
+
+/// Adds somebody to the organisation: a person, or a service that nobody signs in to.
+fn people(host: &Host, value: &Value) -> Reply {
+    let text = |name: &str| value[name].as_str().unwrap_or_default();
+    let new = super::state::people::Newcomer {
+        name: text("name"),
+        display_name: text("display_name"),
+        project: text("project"),
+        in_team: value["in_team"].as_bool().unwrap_or(false),
+        is_service: value["is_service"].as_bool().unwrap_or(false),
+    };
+    match host.organisation.lock().add_person(&new) {
+        Some(id) => Reply::ok(json!({"id": id, "password": format!("demo-{}", new.name)})),
+        None => bad(400, "Give name (new, letters and digits), display_name, project, in_team, is_service."),
     }
 }
 

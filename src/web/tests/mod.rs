@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::journal::{Call, Claim, Entry, Link, NewRun, Outcome, RunId, Source, Status, Usage, WaitingFor};
+use crate::journal::{
+    Call, Claim, Entry, Link, NewRun, Outcome, Person, RunId, Source, Status, Usage, WaitingFor,
+};
 use crate::policy::{Outcome as Judged, Verdict};
 
 /// Who holds a run in tests, for long.
@@ -69,6 +71,8 @@ fn settings() -> config::Web {
         }),
         notice: Some("Organisation and identity are simulated; the model is a scripted stand-in.".into()),
         local_person: "bob".into(),
+        always_local: false,
+        role_groups: config::RoleGroups::default(),
         suggestion: Some(
             "Create an issue titled 'Fix login timeout', push a fix to a new branch, and open a PR for it."
                 .into(),
@@ -173,6 +177,7 @@ async fn api_start(state: &State, text: &str) -> RunId {
         project: "Fabrikam".into(),
         repository: "web-shop".into(),
         subject: None,
+        trigger: None,
     };
     state.journal.create(run).await.unwrap()
 }

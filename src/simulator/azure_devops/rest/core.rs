@@ -48,7 +48,7 @@ pub fn members(call: &Call<'_>) -> Outcome<Reply> {
     }
     let view = call.view(&world);
     let members =
-        project.members.iter().map(|id| json!({"isTeamAdmin": false, "identity": view.identity(*id)}));
+        project.members.difference(&project.guests).map(|id| json!({"isTeamAdmin": false, "identity": view.identity(*id)}));
     Ok(Reply::list(members.collect()))
 }
 

@@ -35,7 +35,7 @@ pub fn get(call: &Call<'_>) -> Outcome<Reply> {
     // Who may not see subscriptions gets an empty list, not a refusal.
     let seen = |s: &Subscription| {
         let project = s.publisher_inputs.get("projectId").and_then(|id| Uuid::try_parse(id).ok());
-        project.is_none_or(|id| world.may(call.actor.id, id, None, Permission::EditSubscriptions))
+        project.is_none_or(|id| world.may(call.actor.id, id, None, Permission::ViewSubscriptions))
     };
     let kind = call.query.get("eventType");
     let wanted =

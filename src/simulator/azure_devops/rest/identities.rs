@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::{Call, PAGE, Reply};
 use crate::simulator::azure_devops::refusal::Refusal;
-use crate::simulator::azure_devops::render::descriptor;
+use crate::simulator::azure_devops::render::{descriptor, descriptor_of};
 use crate::simulator::azure_devops::state::{Outcome, Person, SYSTEM_ID, World};
 
 /// `GET connectionData`.
@@ -51,7 +51,7 @@ pub fn identities(call: &Call<'_>) -> Outcome<Reply> {
         return Ok(by_key(ids, &|p| p.id.to_string()));
     }
     if let Some(keys) = listed("subjectDescriptors") {
-        return Ok(by_key(keys, &|p| descriptor(p.id).to_ascii_lowercase()));
+        return Ok(by_key(keys, &|p| descriptor_of(p).to_ascii_lowercase()));
     }
     let Some(wanted) = call.query.get("filterValue").map(str::to_lowercase) else {
         return Err(Refusal::invalid(
@@ -86,8 +86,8 @@ pub fn users(call: &Call<'_>) -> Outcome<Reply> {
     }
 }
 
-fn by_descriptor<'w>(world: &'w World, wanted: &str) -> Outcome<&'w Person> {
-    people(world).find(|p| descriptor(p.id).eq_ignore_ascii_case(wanted)).ok_or_else(|| {
+pub(super) fn by_descriptor<'w>(world: &'w World, wanted: &str) -> Outcome<&'w Person> {
+    people(world).find(|p| descriptor_of(p).eq_ignore_ascii_case(wanted)).ok_or_else(|| {
         Refusal::new(
             404,
             "GraphSubjectNotFoundException",
@@ -96,7 +96,7 @@ fn by_descriptor<'w>(world: &'w World, wanted: &str) -> Outcome<&'w Person> {
     })
 }
 
-fn group_descriptor(id: uuid::Uuid) -> String {
+pub(super) fn group_descriptor(id: uuid::Uuid) -> String {
     descriptor(id).replacen("aad.", "vssgp.", 1)
 }
 
@@ -149,7 +149,7 @@ pub fn groups(call: &Call<'_>) -> Outcome<Reply> {
 pub fn descriptors(call: &Call<'_>) -> Outcome<Reply> {
     let id = call.guid("storageKey")?;
     let world = call.organisation.lock();
-    let known = world.person(id).map(|p| descriptor(p.id));
+    let known = world.person(id).map(descriptor_of);
     let known = known
         .or_else(|| world.projects.values().find(|p| p.team.0 == id).map(|p| group_descriptor(p.team.0)));
     let value = known.ok_or_else(|| {

@@ -8,8 +8,8 @@ use serde_json::{Value, json};
 
 use super::reply::Reply;
 use super::{
-    Call, builds, commits, core, discovery, hooks, identities, items, policies, pull_request_parts,
-    pull_requests, repositories, search, security, threads, work_item_parts, work_items,
+    Call, builds, commits, core, discovery, entitlements, hooks, identities, items, memberships, policies,
+    pull_request_parts, pull_requests, repositories, search, security, threads, work_item_parts, work_items,
 };
 use crate::simulator::azure_devops::state::Outcome;
 
@@ -186,8 +186,14 @@ static ROUTES: &[Route] = routes! {
     "ebbe6af8-0b91-4c13-8cf1-777c14858188" "Graph" "Groups" "_apis/{area}/{resource}/{groupDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => identities::groups }
     "048aee0a-7072-4cde-ab73-7af77b1e0b4e" "Graph" "Descriptors" "_apis/{area}/{resource}/{storageKey}" 1 "4.0" "7.2" "0.0" { "GET" => identities::descriptors }
     "eb85f8cc-f0f6-4264-a5b1-ffe2e4d4801f" "Graph" "StorageKeys" "_apis/{area}/{resource}/{subjectDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => identities::storage_keys }
+    "e34b6394-6b30-4435-94a9-409a5eef3e31" "Graph" "MembershipsBatch" "_apis/{area}/Memberships/{subjectDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => memberships::list }
     "05942c89-006a-48ce-bb79-baeb8abf99c6" "Graph" "SubjectQuery" "_apis/{area}/{resource}" 1 "6.0" "7.2" "0.0" { "POST" => identities::subject_query }
     "dd3b8bd6-c7fc-4cbd-929a-933d9c011c9d" "Security" "Permissions" "_apis/{resource}/{securityNamespaceId}/{permissions}" 2 "1.0" "7.2" "7.1" { "GET" => security::permissions }
+    "cf1faa59-1b63-4448-bf04-13d981a46f5d" "Security" "PermissionEvaluationBatch" "_apis/{area}/{resource}" 1 "3.0" "7.2" "7.1" { "POST" => security::evaluate }
+    "ac08c8ff-4323-4b08-af90-bcd018d380ce" "Security" "AccessControlEntries" "_apis/{resource}/{securityNamespaceId}" 1 "1.0" "7.2" "7.1" { "POST" => security::set_entries, "DELETE" => security::remove_entries }
+    "18a2ad18-7571-46ae-bec7-0c7da1495885" "Security" "AccessControlLists" "_apis/{resource}/{securityNamespaceId}" 1 "1.0" "7.2" "7.1" { "GET" => security::lists }
+    "ce7b9f95-fde9-4be8-a86d-83b366f0b87a" "Security" "SecurityNamespaces" "_apis/{resource}/{securityNamespaceId}" 1 "1.0" "7.2" "7.1" { "GET" => security::namespaces }
+    "387f832c-dbf2-4643-88e9-c1aa94dbb737" "MemberEntitlementManagement" "UserEntitlements" "_apis/{resource}/{userDescriptor}" 4 "4.1" "7.2" "0.0" { "GET" => entitlements::get, "POST" => entitlements::add, "PATCH" => entitlements::change, "DELETE" => entitlements::remove }
     "225f7195-f9c7-4d14-ab28-a83f7ff77e1f" "git" "repositories" "{project}/_apis/{area}/{resource}/{repositoryId}" 1 "1.0" "7.2" "7.1" { "GET" => repositories::get, "POST" => repositories::create, "PATCH" => repositories::update, "DELETE" => repositories::delete }
     "2d874a60-a811-4f62-9c9f-963a6ea0a55b" "git" "refs" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}/{*filter}" 2 "1.0" "7.2" "7.1" { "GET" => repositories::refs, "POST" => repositories::update_refs, "PATCH" => repositories::lock_ref }
     "fb93c0db-47ed-4a31-8c20-47552878fb44" "git" "items" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}/{*path}" 1 "1.0" "7.2" "7.1" { "GET" => items::get }

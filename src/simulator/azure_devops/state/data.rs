@@ -9,6 +9,7 @@ use uuid::Uuid;
 use super::Counters;
 use super::access::Denial;
 use super::build::{Build, Definition};
+use super::entries::AccessEntry;
 use super::hooks::Subscription;
 use super::jobs::Job;
 use super::ledger::Entry;
@@ -52,6 +53,18 @@ pub struct Data {
     pub builds: BTreeMap<u32, Build>,
     /// Permissions taken away.
     pub denials: Vec<Denial>,
+    /// Access control entries.
+    #[serde(default)]
+    pub entries: Vec<AccessEntry>,
+    /// Who administers the organisation.
+    #[serde(default = "super::seed::administrators")]
+    pub administrators: BTreeSet<Uuid>,
+    /// Members of a project who only read in it: project, person.
+    #[serde(default)]
+    pub readers: BTreeSet<(Uuid, Uuid)>,
+    /// People who were members of the organisation and are no more; what they did stays theirs.
+    #[serde(default)]
+    pub left: BTreeSet<Uuid>,
     /// Statuses posted on commits, by repository and commit.
     pub commit_statuses: Vec<CommitStatus>,
     /// Every effect in order.
@@ -108,6 +121,9 @@ pub struct Project {
     pub process: Process,
     /// Who may read and work in it.
     pub members: BTreeSet<Uuid>,
+    /// Those of them who are in no group of the project: invited from outside, or services.
+    #[serde(default)]
+    pub guests: BTreeSet<Uuid>,
     /// Its team: id and name.
     pub team: (Uuid, String),
     /// Area paths, with backslashes; the first is the root.

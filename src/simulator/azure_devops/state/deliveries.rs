@@ -173,7 +173,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::stepped(Timestamp::from_second(1_790_000_000).unwrap());
         let base = "http://x/contoso".to_owned();
-        let organisation = Organisation::new(data(clock.now(), 3), folder.path().into(), base, clock.clone());
+        let organisation =
+            Organisation::new(data(clock.now(), 3, true), folder.path().into(), base, clock.clone());
         let mut world = organisation.lock();
         let alice = Actor { id: ALICE, activity: world.new_id() };
         let consumer = BTreeMap::from([("url".to_owned(), "http://127.0.0.1:9/".to_owned())]);

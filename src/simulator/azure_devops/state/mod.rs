@@ -25,12 +25,15 @@ pub mod checks;
 pub mod completion;
 pub mod data;
 pub mod deliveries;
+pub mod entries;
 mod events;
 pub mod fields;
 pub mod hooks;
 pub mod jobs;
 pub mod ledger;
+pub mod members;
 pub mod patch;
+pub mod people;
 pub mod policies;
 pub mod process;
 pub mod pull_request;
@@ -80,6 +83,7 @@ pub struct World {
     clock: Clock,
     wake: Arc<Notify>,
     dirty: bool,
+    tenant: Option<members::Tenant>,
 }
 
 impl Deref for World {
@@ -94,7 +98,8 @@ impl Organisation {
     /// (`http://127.0.0.1:4193/contoso`, no slash at the end).
     pub fn new(data: Data, root: PathBuf, base: String, clock: Clock) -> Self {
         let wake = Arc::new(Notify::new());
-        let world = World { data, root, base, clock: clock.clone(), wake: wake.clone(), dirty: true };
+        let world =
+            World { data, root, base, clock: clock.clone(), wake: wake.clone(), dirty: true, tenant: None };
         Self { world: Arc::new(Mutex::new(world)), wake, clock }
     }
 

@@ -30,8 +30,14 @@ pub const NORTHWIND: Uuid = Uuid::from_u128(0x40274000_0000_4000_8000_0000000000
 /// The repository of the demo.
 pub const WEB_SHOP: Uuid = Uuid::from_u128(0x3eb50000_0000_4000_8000_000000000020);
 
-/// An empty organisation with its people and projects.
-pub fn data(now: Timestamp, seed: u64) -> Data {
+/// Who administers the organisation: its lead.
+pub fn administrators() -> BTreeSet<Uuid> {
+    BTreeSet::from([ALICE])
+}
+
+/// An empty organisation with its people and projects; with the agent user among its members when
+/// it is `provisioned`.
+pub fn data(now: Timestamp, seed: u64, provisioned: bool) -> Data {
     let agent = Uuid::try_parse(AGENT_USER_ID).unwrap_or_default();
     let people = [
         person(ALICE, "alice", "Alice Martin", "lead"),
@@ -58,19 +64,14 @@ pub fn data(now: Timestamp, seed: u64) -> Data {
             licence: Licence::Basic,
         },
     ];
-    let fabrikam = project(
-        FABRIKAM,
-        "Fabrikam",
-        "The web shop and everything around it.",
-        &[ALICE, BOB, CAROL, agent],
-        now,
-    );
+    let members = if provisioned { vec![ALICE, BOB, CAROL, agent] } else { vec![ALICE, BOB, CAROL] };
+    let fabrikam = project(FABRIKAM, "Fabrikam", "The web shop and everything around it.", &members, now);
     let northwind =
         project(NORTHWIND, "Northwind", "Payments. Few people may look in.", &[ALICE, CAROL], now);
     Data {
         organization: ORGANIZATION.into(),
         instance_id: Uuid::from_u128(0xc0470500_0000_4000_8000_000000000100),
-        people: people.into_iter().map(|p| (p.id, p)).collect(),
+        people: people.into_iter().filter(|p| provisioned || p.id != agent).map(|p| (p.id, p)).collect(),
         projects: [fabrikam, northwind].into_iter().map(|p| (p.id, p)).collect(),
         repositories: BTreeMap::new(),
         pushes: Vec::new(),
@@ -81,6 +82,10 @@ pub fn data(now: Timestamp, seed: u64) -> Data {
         definitions: BTreeMap::new(),
         builds: BTreeMap::new(),
         denials: Vec::new(),
+        entries: Vec::new(),
+        administrators: administrators(),
+        readers: BTreeSet::new(),
+        left: BTreeSet::new(),
         commit_statuses: Vec::new(),
         ledger: Vec::new(),
         jobs: Vec::new(),
@@ -111,6 +116,7 @@ fn project(id: Uuid, name: &str, description: &str, members: &[Uuid], now: Times
         description: description.into(),
         process: Process::Basic,
         members: members.iter().copied().collect::<BTreeSet<_>>(),
+        guests: BTreeSet::new(),
         team: (Uuid::from_u128(id.as_u128() + 0x1000), format!("{name} Team")),
         areas: vec![name.into(), format!("{name}\\Shop"), format!("{name}\\Platform")],
         iterations: vec![name.into(), format!("{name}\\Sprint 1"), format!("{name}\\Sprint 2")],

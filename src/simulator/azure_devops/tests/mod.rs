@@ -47,6 +47,7 @@ fn settings(data: std::path::PathBuf, webhook: Option<Webhook>) -> Settings {
         pace: Duration::ZERO,
         webhook,
         seed: 1,
+        provisioned: true,
     }
 }
 

@@ -160,7 +160,7 @@ fn add_secret(state: &mut State, call: &Call<'_>, id: &str) -> Outcome {
     if application.secrets.len() >= MAX_SECRETS {
         return Err(Fault::bad("The application has too many password credentials; remove one."));
     }
-    let secret = Secret { id: Uuid::new_v4().to_string(), name, text: text.clone(), ends, since };
+    let secret = Secret::new(Uuid::new_v4().to_string(), name, &text, ends, since);
     let mut answer = shown_secret(&secret);
     answer["secretText"] = json!(text);
     application.secrets.push(secret);
@@ -215,8 +215,7 @@ fn federated(state: &mut State, call: &Call<'_>, method: &str, id: &str, rest: &
 
 /// A secret without its text.
 fn shown_secret(secret: &Secret) -> Value {
-    let hint: String = secret.text.chars().take(3).collect();
-    json!({"keyId": secret.id, "displayName": secret.name, "hint": hint, "secretText": null,
+    json!({"keyId": secret.id, "displayName": secret.name, "hint": secret.hint, "secretText": null,
         "startDateTime": secret.since.to_string(), "endDateTime": secret.ends.to_string()})
 }
 

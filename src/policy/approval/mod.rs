@@ -1,0 +1,664 @@
+//! Approvals: a person's decision on one exact action, as a pure state machine.
+//!
+//! Purpose: [`Approval`] is folded from the entries of a run's log. The journal folds it too, inside
+//! the transaction that writes an entry, and refuses an entry that the machine does not allow.
+//! Invariant: an approval is bound to the digest of its action. Nothing but an approval in the
+//! state `executing`, or an open grant, gives a [`Proof`]; distinct eligible people only are counted;
+//! time alone never approves.
+//! Must never know: input, output, the clock, who is signed in.
+
+mod edits;
+mod grant;
+mod people;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Facts, Outcome, Verdict};
+use crate::action::Action;
+use crate::digest::Digest;
+
+pub use edits::Edits;
+pub use grant::{Grant, GrantAsked, GrantKind, MAX_WINDOW_MINUTES, Use, WINDOW_MINUTES, resource};
+pub use people::{Approver, FRESH_SIGN_IN, Panel, Terms, Who};
+
+/// How long an approval waits where its rule says nothing: 30 minutes, in seconds.
+pub const TTL_S: u32 = 30 * 60;
+/// Shortest reason for breaking the glass, in characters.
+pub const BREAK_GLASS_REASON: usize = 20;
+/// Longest reason that is taken, in characters.
+pub const MAX_REASON: usize = 2_000;
+/// Most approvals of one run that may be open at once: more wear people out (GOVERNANCE §4.1).
+pub const MAX_OPEN: usize = 5;
+/// Most approvals that one co-worker may ask for within an hour.
+pub const MAX_PER_HOUR: i64 = 20;
+/// The role of those who may break the glass.
+pub const BREAK_GLASS: &str = "break_glass";
+
+/// Where an approval is (GOVERNANCE §4.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum State {
+    /// Asked for, not judged yet.
+    Requested,
+    /// Waits for people.
+    Pending,
+    /// Some of the people that are needed have approved.
+    PartiallyApproved,
+    /// May be carried out, once.
+    Approved,
+    /// Is being carried out.
+    Executing,
+    /// Was carried out.
+    Executed,
+    /// Was refused by the service, or could not be carried out.
+    Failed,
+    /// It is not known whether it was carried out; the target is asked.
+    Unknown,
+    /// A person said no.
+    Denied,
+    /// Nobody decided, or it was not carried out, in time.
+    Expired,
+    /// The run ended or was stopped.
+    Cancelled,
+    /// The action or its target is not the one that was shown any more.
+    Superseded,
+    /// Was approved, and may not be carried out after all.
+    Revoked,
+    /// The rules deny it.
+    Refused,
+}
+
+impl State {
+    /// Every state.
+    pub const ALL: [Self; 14] = [
+        Self::Requested,
+        Self::Pending,
+        Self::PartiallyApproved,
+        Self::Approved,
+        Self::Executing,
+        Self::Executed,
+        Self::Failed,
+        Self::Unknown,
+        Self::Denied,
+        Self::Expired,
+        Self::Cancelled,
+        Self::Superseded,
+        Self::Revoked,
+        Self::Refused,
+    ];
+
+    /// The name in API and journal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Requested => "requested",
+            Self::Pending => "pending",
+            Self::PartiallyApproved => "partially_approved",
+            Self::Approved => "approved",
+            Self::Executing => "executing",
+            Self::Executed => "executed",
+            Self::Failed => "failed",
+            Self::Unknown => "unknown",
+            Self::Denied => "denied",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Superseded => "superseded",
+            Self::Revoked => "revoked",
+            Self::Refused => "refused",
+        }
+    }
+
+    /// The state with this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|state| state.as_str() == text)
+    }
+
+    /// Whether people can still decide.
+    pub fn is_open(self) -> bool {
+        matches!(self, Self::Requested | Self::Pending | Self::PartiallyApproved)
+    }
+
+    /// Whether nothing more can happen to it.
+    pub fn is_final(self) -> bool {
+        !self.is_open() && !matches!(self, Self::Approved | Self::Executing | Self::Unknown)
+    }
+}
+
+/// What is asked, frozen. The action has contents of files by their digest.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Request {
+    /// Id: 32 hexadecimal digits.
+    pub id: String,
+    /// The run that asks.
+    pub run: String,
+    /// The tool call of the run it belongs to, from 1.
+    pub step: u32,
+    /// Which write of that call, from 1.
+    pub write: u32,
+    /// The tool.
+    pub tool: String,
+    /// Exactly what would be written.
+    pub action: Action,
+    /// Its digest.
+    pub digest: Digest,
+    /// The version of what it changes; compared again before it is carried out.
+    pub target: Target,
+    /// What was known about it.
+    pub facts: Facts,
+    /// What the judge said.
+    pub verdict: Verdict,
+    /// Who gave the order behind the run.
+    pub requested_by: Who,
+    /// The co-worker's own ids: never people who decide.
+    pub agent: Vec<String>,
+    /// Text of others that was read before.
+    pub taint: Vec<Source>,
+    /// What else a person needs to see.
+    pub shown: Shown,
+    /// When it ends undecided, microseconds since 1970.
+    pub expires_at: i64,
+    /// The approval that this one takes the place of.
+    pub supersedes: Option<String>,
+}
+
+/// What an action changes, and the version of it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Target {
+    /// In words, for example `branch agent/7-x`.
+    pub what: String,
+    /// Its version: a commit, a revision; empty where there is nothing that could move.
+    pub version: String,
+    /// Its page.
+    pub url: Option<String>,
+}
+
+/// A text of somebody else that the run had read when it asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Source {
+    /// What it is, for example `comment 3 in pull request 12`.
+    pub what: String,
+    /// Its page.
+    pub url: Option<String>,
+    /// Who wrote it, where that is known.
+    pub author: Option<Who>,
+}
+
+/// What a card shows besides the action.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Shown {
+    /// Unified diff of a push, without secrets.
+    pub diff: Option<String>,
+    /// Fields as they are now.
+    pub before: BTreeMap<String, String>,
+    /// Names for the ids in the action, for example the build definition's.
+    pub names: BTreeMap<String, String>,
+    /// What to look at twice.
+    pub flags: Vec<String>,
+    /// The model's own words. Untrusted.
+    pub rationale: String,
+}
+
+/// What a person answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Answer {
+    /// It may be done.
+    Approve,
+    /// It may not.
+    Deny,
+}
+
+/// A person's decision.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Who, with what they were when they decided.
+    pub by: Approver,
+    /// What.
+    pub answer: Answer,
+    /// The digest that they saw.
+    pub digest: Digest,
+    /// Why.
+    #[serde(default)]
+    pub reason: String,
+    /// What they changed before they approved.
+    #[serde(default)]
+    pub edits: Option<Edits>,
+    /// Leave for more than this once.
+    #[serde(default)]
+    pub grant: Option<GrantAsked>,
+    /// The ticket of a decision against the usual way.
+    #[serde(default)]
+    pub break_glass: Option<String>,
+}
+
+/// What happens to an approval.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "change", rename_all = "snake_case")]
+pub enum Change {
+    /// A person decided.
+    Decided(Box<Decision>),
+    /// It begins to be carried out. Only once: the write is synced before anything is sent.
+    Executing {
+        /// Digest of the action as computed again now.
+        digest: Digest,
+        /// Version of the target as read again now.
+        target: String,
+    },
+    /// It was carried out.
+    Executed,
+    /// The service refused it, or it failed for good.
+    Failed {
+        /// Why.
+        error: String,
+    },
+    /// The process ended, or no answer came, while it was carried out.
+    Unknown {
+        /// What is known.
+        why: String,
+    },
+    /// The target was asked: it was not carried out.
+    NotDone,
+    /// Its time is over.
+    Expired,
+    /// The run ended.
+    Cancelled {
+        /// By whom or why.
+        why: String,
+    },
+    /// The action or its target changed.
+    Superseded {
+        /// How.
+        why: String,
+    },
+    /// It was approved, and may not be done after all.
+    Revoked {
+        /// Why, or by whom.
+        why: String,
+    },
+    /// Its grant was used for another action.
+    GrantUsed {
+        /// What for.
+        used: Use,
+    },
+    /// A grant is taken back.
+    GrantEnded {
+        /// By whom or why.
+        why: String,
+    },
+}
+
+/// Why a change is not possible.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// The person may not decide on this.
+    #[error("{0}")]
+    NotEligible(String),
+    /// The sign-in is too old.
+    #[error("the sign-in is older than 12 hours")]
+    StaleSignIn,
+    /// It cannot be decided any more.
+    #[error("it is {} already", .0.as_str().replace('_', " "))]
+    Closed(State),
+    /// Its time is over.
+    #[error("its time is over")]
+    Expired,
+    /// The person saw another action than the one that waits.
+    #[error("the digest is not the one of the action that waits")]
+    OtherDigest,
+    /// The person has approved it before.
+    #[error("{0} has approved it before")]
+    Twice(String),
+    /// A reason is missing or too short.
+    #[error("{0}")]
+    Reason(String),
+    /// What the person changed cannot be changed.
+    #[error("{0}")]
+    Edit(String),
+    /// More leave than the rule gives.
+    #[error("{0}")]
+    Grant(String),
+    /// The target moved.
+    #[error("the target moved: it is {found} and was {wanted}")]
+    TargetMoved {
+        /// The version that was approved.
+        wanted: String,
+        /// The version now.
+        found: String,
+    },
+    /// This does not follow from where it is.
+    #[error("{change} does not follow from {}", .state.as_str())]
+    OutOfOrder {
+        /// Where it is.
+        state: State,
+        /// What was to happen.
+        change: &'static str,
+    },
+}
+
+/// That an approval, or a grant, covers one exact action. Only the machine makes one.
+#[derive(Debug)]
+pub struct Proof {
+    digest: Digest,
+    approval: String,
+}
+
+impl Proof {
+    /// Digest of the action that is covered.
+    pub fn digest(&self) -> &Digest {
+        &self.digest
+    }
+
+    /// Id of the approval behind it.
+    pub fn approval(&self) -> &str {
+        &self.approval
+    }
+}
+
+/// An approval and everything that happened to it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Approval {
+    /// What is asked.
+    pub request: Request,
+    /// Where it is.
+    pub state: State,
+    /// When it was asked, microseconds since 1970.
+    pub requested_at: i64,
+    /// When it last changed, microseconds since 1970.
+    pub changed_at: i64,
+    /// Who decided what, in order, with the time.
+    pub decisions: Vec<(i64, Decision)>,
+    /// The action after a person's changes.
+    pub edited: Option<Action>,
+    /// Digest of the action as it would be carried out now.
+    pub digest: Digest,
+    /// One more person is needed, because a change widened it.
+    pub widened: bool,
+    /// Why it is where it is, in words.
+    pub why: String,
+    /// Leave for more than this once.
+    pub grant: Option<Grant>,
+    /// How often it was begun after it was known not to be done. Never two at once.
+    pub executions: u32,
+}
+
+impl Approval {
+    /// Begins with what the judge said: what is denied is refused at once.
+    pub fn request(request: Request, at: i64) -> Self {
+        let state = match request.verdict.outcome {
+            Outcome::Deny => State::Refused,
+            Outcome::Ask | Outcome::Allow => State::Pending,
+        };
+        Self {
+            digest: request.digest.clone(),
+            state,
+            requested_at: at,
+            changed_at: at,
+            decisions: Vec::new(),
+            edited: None,
+            widened: false,
+            why: String::new(),
+            grant: None,
+            executions: 0,
+            request,
+        }
+    }
+
+    /// The action as it would be carried out now, contents of files by digest.
+    pub fn action(&self) -> &Action {
+        self.edited.as_ref().unwrap_or(&self.request.action)
+    }
+
+    /// Four letters and digits that people can say: the beginning of the digest.
+    pub fn code(&self) -> String {
+        code(&self.digest)
+    }
+
+    /// Where it is at this time: one whose time is over is expired, whether or not that was
+    /// written down yet.
+    pub fn state_at(&self, now: i64) -> State {
+        let waits = self.state.is_open() || self.state == State::Approved;
+        if waits && now >= self.request.expires_at { State::Expired } else { self.state }
+    }
+
+    /// People who approved the action as it is now, each once.
+    pub fn approved_by(&self) -> Vec<&Who> {
+        let mut people: Vec<&Who> = Vec::new();
+        for (_, decision) in &self.decisions {
+            let approves = decision.answer == Answer::Approve && self.counts(decision);
+            if approves && !people.iter().any(|known| known.same(&decision.by.who)) {
+                people.push(&decision.by.who);
+            }
+        }
+        people
+    }
+
+    /// Whether a decision was about the action as it is now.
+    fn counts(&self, decision: &Decision) -> bool {
+        match (&self.edited, &decision.edits) {
+            (Some(_), Some(edits)) => edits
+                .apply(&self.request.action)
+                .is_ok_and(|action| digest_of(&action) == Some(self.digest.clone())),
+            _ => decision.digest == self.digest,
+        }
+    }
+
+    /// How many more people have to approve.
+    pub fn missing(&self) -> usize {
+        let people: Vec<&Approver> = self
+            .decisions
+            .iter()
+            .filter(|(_, decision)| decision.answer == Answer::Approve && self.counts(decision))
+            .map(|(_, decision)| &decision.by)
+            .collect();
+        if self.decisions.iter().any(|(_, decision)| decision.break_glass.is_some()) && !people.is_empty() {
+            return 0;
+        }
+        self.terms().missing(&people).max(self.needed().saturating_sub(self.approved_by().len()))
+    }
+
+    fn needed(&self) -> usize {
+        self.terms().least() + usize::from(self.widened)
+    }
+
+    /// What its rules ask for.
+    pub fn terms(&self) -> Terms {
+        self.request.verdict.terms.clone().unwrap_or_default()
+    }
+
+    /// The ticket, where the glass was broken.
+    pub fn break_glass(&self) -> Option<&Decision> {
+        self.decisions.iter().map(|(_, decision)| decision).find(|decision| decision.break_glass.is_some())
+    }
+
+    /// Takes one change, or says why it is not possible; then nothing has changed.
+    ///
+    /// # Errors
+    /// [`Refusal`].
+    pub fn apply(&mut self, change: &Change, at: i64) -> Result<(), Refusal> {
+        match change {
+            Change::Decided(decision) => self.decide(decision, at)?,
+            Change::Executing { digest, target } => self.begin(digest, target, at)?,
+            Change::Executed => self.go(State::Executed, "", &[State::Executing, State::Unknown], change)?,
+            Change::Failed { error } => {
+                self.go(State::Failed, error, &[State::Executing, State::Unknown, State::Approved], change)?;
+            }
+            Change::Unknown { why } => self.go(State::Unknown, why, &[State::Executing], change)?,
+            Change::NotDone => {
+                self.go(State::Approved, "", &[State::Executing, State::Unknown], change)?;
+            }
+            Change::Expired => {
+                if at < self.request.expires_at {
+                    return Err(self.out_of_order(change));
+                }
+                self.go(
+                    State::Expired,
+                    "Nobody decided, or it was not carried out, in time.",
+                    &WAITING,
+                    change,
+                )?;
+            }
+            Change::Cancelled { why } => self.go(State::Cancelled, why, &WAITING, change)?,
+            Change::Superseded { why } => self.go(State::Superseded, why, &WAITING, change)?,
+            Change::Revoked { why } => self.go(State::Revoked, why, &[State::Approved], change)?,
+            Change::GrantUsed { used } => match &mut self.grant {
+                Some(grant) => grant.take(used, at)?,
+                None => return Err(self.out_of_order(change)),
+            },
+            Change::GrantEnded { why } => match &mut self.grant {
+                Some(grant) => grant.end(why),
+                None => return Err(self.out_of_order(change)),
+            },
+        }
+        self.changed_at = at;
+        Ok(())
+    }
+
+    fn out_of_order(&self, change: &Change) -> Refusal {
+        Refusal::OutOfOrder { state: self.state, change: change.name() }
+    }
+
+    fn go(&mut self, to: State, why: &str, from: &[State], change: &Change) -> Result<(), Refusal> {
+        if !from.contains(&self.state) {
+            return Err(self.out_of_order(change));
+        }
+        self.state = to;
+        why.clone_into(&mut self.why);
+        Ok(())
+    }
+
+    fn decide(&mut self, decision: &Decision, at: i64) -> Result<(), Refusal> {
+        if !self.state.is_open() {
+            return Err(Refusal::Closed(self.state));
+        }
+        if at >= self.request.expires_at {
+            return Err(Refusal::Expired);
+        }
+        people::may_decide(&self.request, decision, at)?;
+        if decision.digest != self.digest {
+            return Err(Refusal::OtherDigest);
+        }
+        self.check_reason(decision)?;
+        if decision.answer == Answer::Deny {
+            self.state = State::Denied;
+            self.why = decision.reason.trim().to_owned();
+            self.decisions.push((at, decision.clone()));
+            return Ok(());
+        }
+        if self.approved_by().iter().any(|known| known.same(&decision.by.who)) && decision.edits.is_none() {
+            return Err(Refusal::Twice(decision.by.who.name.clone()));
+        }
+        let mut next = self.clone();
+        if let Some(edits) = decision.edits.as_ref().filter(|edits| !edits.is_empty()) {
+            let action = edits.apply(&self.request.action).map_err(Refusal::Edit)?;
+            let digest =
+                digest_of(&action).ok_or_else(|| Refusal::Edit("It cannot be written down.".into()))?;
+            next.widened |= edits.widens(&self.request.action);
+            (next.edited, next.digest) = (Some(action), digest);
+        }
+        if let Some(asked) = &decision.grant {
+            next.grant = grant::open(&next, decision, asked, at)?;
+        }
+        next.decisions.push((at, decision.clone()));
+        next.state = if next.missing() == 0 { State::Approved } else { State::PartiallyApproved };
+        *self = next;
+        Ok(())
+    }
+
+    fn check_reason(&self, decision: &Decision) -> Result<(), Refusal> {
+        let length = decision.reason.trim().chars().count();
+        if length > MAX_REASON {
+            return Err(Refusal::Reason(format!(
+                "The reason has {length} characters; at most {MAX_REASON} are taken."
+            )));
+        }
+        if let Some(ticket) = &decision.break_glass {
+            if length < BREAK_GLASS_REASON || ticket.trim().is_empty() {
+                return Err(Refusal::Reason(format!(
+                    "Breaking the glass needs a ticket and a reason of at least {BREAK_GLASS_REASON} characters."
+                )));
+            }
+            return Ok(());
+        }
+        let wanted = decision.answer == Answer::Deny || self.terms().reason;
+        match wanted && length == 0 {
+            true => Err(Refusal::Reason("A reason is needed.".into())),
+            false => Ok(()),
+        }
+    }
+
+    /// The one way to execution: approved, in time, the same action on the same version.
+    fn begin(&mut self, digest: &Digest, target: &str, at: i64) -> Result<(), Refusal> {
+        let change = Change::Executing { digest: digest.clone(), target: target.to_owned() };
+        if self.state != State::Approved || self.missing() > 0 {
+            return Err(self.out_of_order(&change));
+        }
+        if at >= self.request.expires_at {
+            return Err(Refusal::Expired);
+        }
+        if *digest != self.digest {
+            return Err(Refusal::OtherDigest);
+        }
+        if target != self.request.target.version {
+            let wanted = self.request.target.version.clone();
+            return Err(Refusal::TargetMoved { wanted, found: target.to_owned() });
+        }
+        self.state = State::Executing;
+        self.executions += 1;
+        Ok(())
+    }
+
+    /// The proof for the action that is being carried out; none in any other state.
+    pub fn proof(&self) -> Option<Proof> {
+        (self.state == State::Executing)
+            .then(|| Proof { digest: self.digest.clone(), approval: self.request.id.clone() })
+    }
+
+    /// The proof for an action that this approval's grant was just used for.
+    pub fn granted(&self, digest: &Digest) -> Option<Proof> {
+        let used = self.grant.as_ref().is_some_and(|grant| grant.was_used_for(digest));
+        used.then(|| Proof { digest: digest.clone(), approval: self.request.id.clone() })
+    }
+}
+
+/// The states from which an approval can still end without being carried out.
+const WAITING: [State; 4] = [State::Requested, State::Pending, State::PartiallyApproved, State::Approved];
+
+impl Change {
+    /// Its name in the record.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Decided(_) => "decided",
+            Self::Executing { .. } => "executing",
+            Self::Executed => "executed",
+            Self::Failed { .. } => "failed",
+            Self::Unknown { .. } => "unknown",
+            Self::NotDone => "not_done",
+            Self::Expired => "expired",
+            Self::Cancelled { .. } => "cancelled",
+            Self::Superseded { .. } => "superseded",
+            Self::Revoked { .. } => "revoked",
+            Self::GrantUsed { .. } => "grant_used",
+            Self::GrantEnded { .. } => "grant_ended",
+        }
+    }
+
+    /// Whether people do this, and not the worker of the run.
+    pub fn is_by_a_person(&self) -> bool {
+        matches!(self, Self::Decided(_) | Self::Revoked { .. } | Self::GrantEnded { .. })
+    }
+}
+
+fn digest_of(action: &Action) -> Option<Digest> {
+    action.digest().ok()
+}
+
+/// Four letters and digits that people can say and hear apart.
+pub fn code(digest: &Digest) -> String {
+    const LETTERS: &[u8; 32] = b"ABCDEFGHJKLMNPQRSTUVWXYZ23456789";
+    let number = u32::from_str_radix(digest.short(), 16).unwrap_or_default();
+    let letter = |at: u32| char::from(LETTERS[(number >> (27 - 5 * at)) as usize & 31]);
+    (0..4).map(letter).collect()
+}
