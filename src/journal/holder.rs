@@ -51,6 +51,11 @@ impl Holder {
         std::mem::take(&mut self.unseen)
     }
 
+    /// What was logged since the last time, left where it is.
+    pub fn unseen(&self) -> &[Logged] {
+        &self.unseen
+    }
+
     /// Puts entries back that were taken and not used.
     pub fn give_back(&mut self, unseen: Vec<Logged>) {
         self.unseen.splice(0..0, unseen);

@@ -10,6 +10,7 @@ use crate::action::Action;
 use crate::digest::Digest;
 use crate::event::Trigger;
 use crate::policy::Verdict;
+use crate::policy::approval::{Change, Request, Who};
 
 /// Identifies a run: 32 hexadecimal digits that sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -178,6 +179,13 @@ impl Person {
     }
 }
 
+impl From<&Person> for Who {
+    fn from(person: &Person) -> Self {
+        let ids = [&person.id, &person.oid].into_iter().flatten().cloned().collect();
+        Self { name: person.name.clone(), account: person.account.clone(), ids }
+    }
+}
+
 /// A tool call that the model asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Call {
@@ -308,6 +316,30 @@ pub enum Entry {
         action: String,
         /// What the judge said.
         verdict: Verdict,
+    },
+    /// An action waits for people. The journal refuses it where the rules deny it.
+    ApprovalRequested {
+        /// What is asked.
+        request: Box<Request>,
+    },
+    /// Something happened to an approval. The journal refuses what its state does not allow.
+    ApprovalChanged {
+        /// Which.
+        id: String,
+        /// What.
+        what: Change,
+    },
+    /// The call behind an approval was made again, and this is what came of it.
+    Carried {
+        /// Which approval.
+        id: String,
+        /// The step of the call.
+        step: u32,
+        /// What it came to.
+        #[serde(flatten)]
+        outcome: Outcome,
+        /// How long it took, in milliseconds.
+        duration_ms: u64,
     },
     /// An allowed action is about to be performed. Synced before it is sent.
     Intended {

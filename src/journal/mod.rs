@@ -5,6 +5,7 @@
 //! disk; only the holder of a run's current fence may add to its work.
 //! Must never know: models, tools, Azure DevOps, HTTP.
 
+mod approvals;
 mod feed;
 mod holder;
 mod log;

@@ -1,5 +1,7 @@
 //! What the journal is asked and what it answers.
 
+use crate::policy::approval::Refusal;
+
 use super::{Person, RunId, Source, Status, WaitingFor};
 use crate::event::{OutsideEvent, Trigger};
 
@@ -15,6 +17,12 @@ pub enum JournalError {
     /// No such run.
     #[error("there is no run {0}")]
     UnknownRun(RunId),
+    /// No such approval.
+    #[error("there is no approval {0}")]
+    UnknownApproval(String),
+    /// What was to happen to an approval does not follow from where it is.
+    #[error("{0}")]
+    Approval(Refusal),
     /// Another worker holds the run now.
     #[error("run {0} is held by another worker")]
     Fenced(RunId),

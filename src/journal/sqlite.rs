@@ -4,11 +4,12 @@ use sqlx::sqlite::{SqliteConnection, SqlitePool, SqliteRow};
 use sqlx::{Connection as _, Row as _};
 
 use super::{
-    Answer, Claim, Command, Entry, IntakeRow, IntakeStatus, JournalError, Logged, NewRun, Received, Recorded,
+    Answer, approvals, Claim, Command, Entry, IntakeRow, IntakeStatus, JournalError, Logged, NewRun, Received, Recorded,
     RunId, RunRow, Source, Status, WaitingFor,
 };
 use crate::digest::Digest;
 use crate::event::OutsideEvent;
+use crate::policy::approval::Approval;
 use crate::fault_point;
 
 /// Domain of the hash chain of one run.
@@ -112,6 +113,9 @@ async fn append(
     if fence.is_some() && !log.is_empty() && entries.iter().any(Entry::leaves_the_run) {
         return Ok(log.into_iter().collect::<Result<_, _>>().map(Answer::Log));
     }
+    if let Err(error) = move_approvals(&mut *db, &run, &entries, ts).await? {
+        return Ok(Err(error));
+    }
     let mut change = StatusChange::default();
     for entry in entries {
         seq += 1;
@@ -164,7 +168,9 @@ impl StatusChange {
             }
             Entry::Finished { status, .. } => self.status = Some(*status),
             // Words or a stop from outside wake a run that nobody holds, also one that had ended.
-            Entry::Message { .. } | Entry::CancelRequested { .. } if !by_holder => self.wake_now = true,
+            Entry::Message { .. } | Entry::CancelRequested { .. } | Entry::ApprovalChanged { .. } if !by_holder => {
+                self.wake_now = true;
+            }
             _ => {}
         }
     }
@@ -428,4 +434,75 @@ pub(super) async fn first_fault(db: &SqlitePool, run: &RunId) -> Result<Option<i
     };
     let (last_seq, stored): (i64, String) = (row.try_get(0).map_err(store)?, row.try_get(1).map_err(store)?);
     Ok((last_seq != expected || stored != head).then_some(expected + 1))
+}
+
+async fn move_approvals(
+    db: &mut SqliteConnection,
+    run: &RunId,
+    entries: &[Entry],
+    ts: i64,
+) -> Result<Result<(), JournalError>, sqlx::Error> {
+    let mut kept = std::collections::BTreeMap::new();
+    for id in approvals::named(entries.iter()) {
+        let sql = "SELECT run_id, body FROM approvals WHERE id = ?1";
+        if let Some(row) = sqlx::query(sql).bind(id).fetch_optional(&mut *db).await? {
+            let (run, approval) = read_approval(&row)?;
+            kept.insert(id.to_owned(), approvals::Kept { run, approval });
+        }
+    }
+    if let Err(error) = approvals::fold(run, entries.iter(), &mut kept, ts) {
+        return Ok(Err(error));
+    }
+    for (id, kept) in kept {
+        let sql = "INSERT INTO approvals (id, run_id, state, requested_at, expires_at, grant_until, body) \
+                   VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT (id) DO UPDATE SET \
+                   state = excluded.state, grant_until = excluded.grant_until, body = excluded.body";
+        let body = serde_json::to_string(&kept.approval).map_err(|e| sqlx::Error::Encode(Box::new(e)))?;
+        sqlx::query(sql)
+            .bind(&id)
+            .bind(kept.run.as_str())
+            .bind(kept.approval.state.as_str())
+            .bind(kept.approval.requested_at)
+            .bind(kept.approval.request.expires_at)
+            .bind(approvals::grant_until(&kept.approval))
+            .bind(&body)
+            .execute(&mut *db)
+            .await?;
+    }
+    Ok(Ok(()))
+}
+
+fn read_approval(row: &SqliteRow) -> Result<(RunId, Approval), sqlx::Error> {
+    let body: String = row.try_get(1)?;
+    let approval = serde_json::from_str(&body).map_err(|e| sqlx::Error::Decode(Box::new(e)))?;
+    Ok((RunId(row.try_get(0)?), approval))
+}
+
+pub(super) async fn approval(db: &SqlitePool, id: &str) -> Result<Option<(RunId, Approval)>, JournalError> {
+    let sql = "SELECT run_id, body FROM approvals WHERE id = ?1";
+    let row = sqlx::query(sql).bind(id).fetch_optional(db).await.map_err(store)?;
+    row.map(|row| read_approval(&row)).transpose().map_err(store)
+}
+
+pub(super) async fn approvals(
+    db: &SqlitePool,
+    state: Option<&str>,
+    limit: i64,
+) -> Result<Vec<(RunId, Approval)>, JournalError> {
+    let sql = "SELECT run_id, body FROM approvals WHERE ?1 IS NULL OR state = ?1 \
+               ORDER BY requested_at DESC LIMIT ?2";
+    let rows = sqlx::query(sql).bind(state).bind(limit).fetch_all(db).await.map_err(store)?;
+    rows.iter().map(read_approval).collect::<Result<_, _>>().map_err(store)
+}
+
+pub(super) async fn asked_since(db: &SqlitePool, ts: i64) -> Result<(i64, Option<i64>), JournalError> {
+    let sql = "SELECT COUNT(*), MIN(requested_at) FROM approvals WHERE requested_at > ?1";
+    let row = sqlx::query(sql).bind(ts).fetch_one(db).await.map_err(store)?;
+    Ok((row.try_get(0).map_err(store)?, row.try_get(1).map_err(store)?))
+}
+
+pub(super) async fn open_grants(db: &SqlitePool, now: i64, limit: i64) -> Result<Vec<Approval>, JournalError> {
+    let sql = "SELECT run_id, body FROM approvals WHERE grant_until > ?1 ORDER BY requested_at DESC LIMIT ?2";
+    let rows = sqlx::query(sql).bind(now).bind(limit).fetch_all(db).await.map_err(store)?;
+    rows.iter().map(|row| read_approval(row).map(|(_, approval)| approval)).collect::<Result<_, _>>().map_err(store)
 }

@@ -256,6 +256,7 @@ async fn queue(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> 
         own_branch: branch.creator.is_some_and(|creator| creator.id == me.id),
         ..desk.gate.facts(action.kind())
     };
+    desk.gate.shown().names.insert("definition_id".to_owned(), definition.name.clone());
     let effect = desk.gate.write(action, facts).await?;
     let (title, url) = (effect.title.unwrap_or_default(), effect.web_url.unwrap_or_default());
     let id = effect.id.and_then(|id| id.parse::<u32>().ok());

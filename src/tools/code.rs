@@ -245,6 +245,7 @@ async fn push(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
     for change in &args.changes {
         changes.push(prepare(desk, &Version::Commit(to.tip.clone()), change, &mut diff).await?);
     }
+    desk.gate.shown().diff = Some(diff.clone());
     let sent = send(desk, &to, &args.message, changes.clone()).await?;
     Ok(pushed(&to, &title, &sent, &changes, diff))
 }
@@ -402,16 +403,6 @@ async fn send(
         deleted: u32::try_from(deleted).unwrap_or(u32::MAX),
         ..desk.gate.facts(kind)
     };
-    let mut branch_url = to.url.clone();
-    if branch_url.is_none() {
-        let action = Action::CreateBranch {
-            repository: repository.clone(),
-            branch: to.branch.clone(),
-            commit: to.tip.clone(),
-        };
-        let facts = facts(action.kind(), desk);
-        branch_url = desk.gate.write(action, facts).await?.web_url;
-    }
     let me = desk.toolbox.me().await?;
     let author = Author {
         name: me.name.clone(),
@@ -420,13 +411,22 @@ async fn send(
     let message =
         format!("{}\n\nAgent-Run: {}\nAgent-Step: {}", message.trim_end(), desk.gate.run(), desk.gate.step());
     let action = Action::Push {
-        repository,
+        repository: repository.clone(),
         branch: to.branch.clone(),
         old_commit: to.tip.clone(),
         message,
         author,
         changes,
     };
+    let mut branch_url = to.url.clone();
+    if branch_url.is_none() {
+        // No branch is made for a push that is then refused or left to a person.
+        desk.gate.foresee(&action, facts(action.kind(), desk)).await?;
+        let action =
+            Action::CreateBranch { repository, branch: to.branch.clone(), commit: to.tip.clone() };
+        let facts = facts(action.kind(), desk);
+        branch_url = desk.gate.write(action, facts).await?.web_url;
+    }
     let facts = facts(action.kind(), desk);
     let effect = desk.gate.write(action, facts).await?;
     let Some(commit) = effect.commit.as_deref().map(CommitId::new).transpose()? else {

@@ -6,14 +6,17 @@
 //! Must never know: prompts, turns, who is watching.
 
 mod anchor;
+mod asking;
 mod builds;
 mod code;
 mod edit;
 mod gate;
+mod notify;
 mod people;
 mod pull_requests;
 mod schema;
 mod search;
+mod target;
 mod text;
 mod threads;
 mod update;
@@ -35,10 +38,12 @@ use crate::clock::Clock;
 use crate::journal::{Holder, JournalError, Outcome, Person};
 use crate::mask::Masker;
 use crate::model::{ToolSchema, ToolSchemas};
-use crate::policy::{Outcome as Judged, Policy, Verdict};
+use crate::policy::approval::Approval;
+use crate::policy::{Policy, Verdict};
 
 pub use gate::EarlierWrite;
 use gate::Gate;
+pub use notify::Notifier;
 use veil::Veil;
 
 /// The tool that asks the person; the run then waits for an answer.
@@ -54,6 +59,7 @@ pub struct Toolbox {
     public_url: Url,
     clock: Clock,
     veil: Veil,
+    notifier: Option<Notifier>,
     me: OnceCell<Me>,
     repository: OnceCell<Repository>,
 }
@@ -72,6 +78,22 @@ pub struct Call<'a> {
     pub earlier: Vec<EarlierWrite>,
     /// Stops the call between two outside requests.
     pub cancel: &'a CancellationToken,
+    /// What else of the run matters where people are asked.
+    pub of_run: OfRun<'a>,
+}
+
+/// What the gate needs to know of a run to ask people.
+pub struct OfRun<'a> {
+    /// Who gave the order.
+    pub requested_by: &'a Person,
+    /// The approval that this call carries out.
+    pub carries: Option<&'a Approval>,
+    /// Every approval of the run.
+    pub approvals: Vec<Approval>,
+    /// What the model said before its calls.
+    pub said: &'a str,
+    /// Where a notice belongs: kind (`pull_request`, `work_item`) and number.
+    pub place: Option<(String, u32)>,
 }
 
 /// Why a call has no result now. Everything else is a result, in words.
@@ -86,6 +108,14 @@ pub enum Interrupted {
         what: String,
         /// What a person can do.
         remedy: String,
+    },
+    /// People were asked too often: the run waits, and the same call can be made later.
+    #[error("{reason}")]
+    AskedTooMuch {
+        /// Why, for people.
+        reason: String,
+        /// When it goes on by itself, microseconds since 1970.
+        wake_at: Option<i64>,
     },
     /// The run is to stop.
     #[error("stopped")]
@@ -105,6 +135,12 @@ enum Fault {
     Words { error: String, remedy: String },
     #[error("{}", .0.message)]
     Refused(Verdict),
+    /// People were asked; it waits for them.
+    #[error("waits for approval {}", .0.code())]
+    Waits(Box<Approval>),
+    /// An approved action was not carried out after all; the log says why.
+    #[error("{0}")]
+    NotCarried(String),
     #[error(transparent)]
     Azure(#[from] azure_devops::Error),
     #[error(transparent)]
@@ -183,9 +219,17 @@ impl Toolbox {
             public_url,
             clock,
             veil: Veil::new(masker),
+            notifier: None,
             me: OnceCell::new(),
             repository: OnceCell::new(),
         }
+    }
+
+    /// The same tools, which tell of approvals at an address.
+    #[must_use]
+    pub fn notifying(mut self, notifier: Option<Notifier>) -> Self {
+        self.notifier = notifier;
+        self
     }
 
     /// What the model is told of the tools.
@@ -265,12 +309,15 @@ impl Toolbox {
             }
         };
         let session = self.veil.of(holder.run());
-        let gate = Gate::new(self, holder, session.clone(), call.step, call.earlier, call.cancel);
-        let mut desk = Desk { toolbox: self, gate, requested_by: call.requested_by };
+        let requested_by = call.requested_by;
+        let gate = Gate::new(self, holder, session.clone(), call);
+        let mut desk = Desk { toolbox: self, gate, requested_by };
         let outcome = match (tool.run)(&mut desk, arguments).await {
             Ok(outcome) => outcome,
             Err(Fault::Words { error, remedy }) => failure(&error, &remedy),
             Err(Fault::Refused(verdict)) => refused(&verdict),
+            Err(Fault::Waits(approval)) => waits(&approval),
+            Err(Fault::NotCarried(why)) => failure(&why, "Nothing was done."),
             Err(Fault::Azure(error)) => gate::settle(error)?,
             Err(Fault::Interrupted(interrupted)) => return Err(interrupted),
         };
@@ -288,15 +335,30 @@ fn failure(error: &str, remedy: &str) -> Outcome {
     }
 }
 
+/// A result that says that people were asked.
+fn waits(approval: &Approval) -> Outcome {
+    let code = approval.code();
+    let rules = approval.request.verdict.rules.join(", ");
+    let content = json!({
+        "status": "pending_approval",
+        "id": approval.request.id,
+        "code": code,
+        "rule": rules,
+        "message": approval.request.verdict.message,
+        "remedy": "A person decides. It was not done yet and is done by itself when they approve. Do not call this again and do \
+                   not try a way around it. Go on with what does not depend on it; if there is nothing, end your answer by \
+                   naming what waits.",
+    });
+    Outcome {
+        ok: true,
+        content: content.to_string(),
+        summary: format!("Waits for approval {code}: {}", approval.request.target.what),
+        ..Outcome::default()
+    }
+}
+
 fn refused(verdict: &Verdict) -> Outcome {
     let rules = verdict.rules.join(", ");
-    if verdict.outcome == Judged::Ask {
-        let error = format!("Not done: rule {rules} leaves this to a person. {}", verdict.message);
-        return failure(
-            error.trim_end(),
-            "Do not try this again. Go on without it, and name it in your answer as left for a person.",
-        );
-    }
     let error = match verdict.rules.is_empty() {
         true => format!("Not allowed. {}", verdict.message),
         false => format!("Not allowed by rule {rules}. {}", verdict.message),

@@ -283,6 +283,7 @@ async fn update(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
     if fields.is_empty() && link.is_none() {
         return Err(words("Nothing to change was given.", "Give at least one field or a link."));
     }
+    desk.gate.shown().before = fields.keys().map(|field| (field.clone(), before(&item, field))).collect();
     let action =
         Action::UpdateWorkItem { project: project.clone(), id: item.id, rev: item.rev, fields, link };
     let facts = desk.gate.facts(action.kind());
@@ -306,6 +307,18 @@ async fn update(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
     }
     let title = effect.title.clone().unwrap_or(item.title);
     Ok(written(&effect, &item.work_item_type, &title, "changed", notes))
+}
+
+/// A field as it is now, for a person who is asked.
+fn before(item: &WorkItem, field: &str) -> String {
+    match field {
+        "System.Title" => item.title.clone(),
+        "System.Description" => item.description.clone(),
+        "System.State" => item.state.clone(),
+        "System.AssignedTo" => item.assigned_to.as_ref().map(|person| person.name.clone()).unwrap_or_default(),
+        "System.Tags" => item.tags.join("; "),
+        _ => String::new(),
+    }
 }
 
 async fn comment(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {

@@ -7,8 +7,10 @@
 //! Must never know: agents, tools, models, Azure DevOps.
 
 mod api;
+mod approvals;
 mod assets;
 mod audit;
+mod card;
 mod diff;
 mod doctor;
 mod events;
@@ -144,6 +146,9 @@ fn api_routes() -> Vec<Route> {
         route("/api/runs/{id}/events", &["get"], get(stream::watch)),
         route("/api/runs/{id}/messages", &["post"], post(api::message)),
         route("/api/runs/{id}/cancel", &["post"], post(api::cancel)),
+        route("/api/approvals", &["get"], get(approvals::list)),
+        route("/api/approvals/{id}", &["get"], get(approvals::show)),
+        route("/api/approvals/{id}/decision", &["post"], post(approvals::decide)),
         route("/api/events", &["get"], get(events::list)),
         route("/api/events/{id}/redeliver", &["post"], post(events::redeliver)),
         route("/api/doctor", &["get"], get(doctor::list)),
@@ -165,6 +170,9 @@ fn page_routes() -> Router<Arc<App>> {
         .route("/runs/{id}/timeline", get(pages::timeline))
         .route("/runs/{id}/messages", post(pages::message))
         .route("/runs/{id}/cancel", post(pages::cancel))
+        .route("/approvals", get(approvals::inbox))
+        .route("/approvals/{id}", get(approvals::page))
+        .route("/approvals/{id}/decision", post(approvals::answer))
         .route("/events", get(pages::events))
         .route("/events/{id}", get(pages::event))
         .route("/events/{id}/redeliver", post(pages::redeliver))

@@ -6,6 +6,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 
 use super::input::{FormText, MAX_INSTRUCTION_CHARS, RunPath, Window};
+use super::card::Card;
 use super::problem::Problem;
 use super::shown::{EventLine, RunLine, RunShown, Shell};
 use super::viewer::Viewer;
@@ -168,7 +169,7 @@ async fn run_page(
     text: String,
     trouble: Option<Problem>,
 ) -> Result<Response, Problem> {
-    let run = read(app, id, 0).await?;
+    let run = read(app, viewer, id, 0).await?;
     let shell = Shell::new(app, viewer, "runs", &run.line.title);
     let status = trouble.as_ref().map(|problem| problem.status);
     let mut response = page(&Run { shell, run, text, trouble, max_chars: MAX_INSTRUCTION_CHARS })?;
@@ -176,15 +177,22 @@ async fn run_page(
     Ok(response)
 }
 
-async fn read(app: &App, id: &RunId, after: i64) -> Result<RunShown, Problem> {
+async fn read(app: &App, viewer: &Viewer, id: &RunId, after: i64) -> Result<RunShown, Problem> {
     let row = app.state.journal.run(id).await?.ok_or_else(|| Problem::no_run(id.as_str()))?;
     let log = app.state.journal.whole_log(id).await?;
-    Ok(RunShown::new(&row, &log, after, app.state.clock.now()))
+    let mut run = RunShown::new(&row, &log, after, app.state.clock.now());
+    run.cards = run.approvals.iter().map(|approval| Card::new(&app.state, viewer, id, approval)).collect();
+    Ok(run)
 }
 
 /// `GET /runs/{id}/timeline?after=`: what changed since.
-pub(super) async fn timeline(app: Shared, RunPath(id): RunPath, window: Window) -> Result<Response, Problem> {
-    page(&Timeline { run: read(&app, &id, window.after.unwrap_or(0)).await? })
+pub(super) async fn timeline(
+    app: Shared,
+    viewer: Viewer,
+    RunPath(id): RunPath,
+    window: Window,
+) -> Result<Response, Problem> {
+    page(&Timeline { run: read(&app, &viewer, &id, window.after.unwrap_or(0)).await? })
 }
 
 /// `POST /runs/{id}/messages`: the form under a run.

@@ -9,7 +9,9 @@ use super::events::Fates;
 use super::steps::{LinkShown, StepShown, one_line, web_address};
 use super::viewer::Viewer;
 use super::when::{Moment, duration, grouped, rfc3339};
+use super::card::Card;
 use super::{App, markdown};
+use crate::policy::approval::Approval;
 use crate::journal::{Entry, IntakeRow, Logged, RunRow, RunView, Source, Status, Step, StepKind, WaitingFor};
 
 /// What is around every page.
@@ -128,6 +130,10 @@ pub(super) struct RunShown {
     pub(super) answer_html: String,
     /// What it waits for, rendered and sanitised.
     pub(super) waiting: Option<String>,
+    /// What was left to people, open ones and those of interest.
+    pub(super) approvals: Vec<Approval>,
+    /// The same as cards, for who looks at it.
+    pub(super) cards: Vec<Card>,
     /// Time worked until the clock that runs now, in words.
     pub(super) worked: String,
     /// RFC 3339 instant from which the page counts on, while it works.
@@ -164,6 +170,8 @@ impl RunShown {
                 .waiting_reason
                 .filter(|_| row.status == Status::Waiting)
                 .map(|why| markdown::render(&why)),
+            approvals: view.approvals,
+            cards: Vec::new(),
             worked: duration(work.total(now.as_microsecond())),
             counts_from: work.since.map(|since| rfc3339(since - work.micros)),
             tokens: grouped(usage.input + usage.output),

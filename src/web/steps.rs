@@ -85,6 +85,7 @@ impl From<&Step> for StepShown {
             (_, StepStatus::Ok) => "Done",
             (_, StepStatus::Failed) => "Failed",
             (_, StepStatus::Refused) => "Not allowed",
+            (_, StepStatus::Waiting) => "Waits for approval",
         };
         let is_reply = step.kind == StepKind::Reply;
         let text = match (&step.tool, step.text.is_empty()) {
@@ -124,6 +125,7 @@ fn status(status: StepStatus) -> &'static str {
         StepStatus::Ok => "ok",
         StepStatus::Failed => "failed",
         StepStatus::Refused => "refused",
+        StepStatus::Waiting => "waiting",
     }
 }
 
@@ -245,7 +247,7 @@ fn fields(value: &Value) -> Vec<Field> {
     }
 }
 
-fn field(name: &str, value: String) -> Field {
+pub(super) fn field(name: &str, value: String) -> Field {
     let value = visible(&value);
     let value = match cut(&value, MAX_VALUE_CHARS) {
         Some(start) => format!("{start}\n… cut here; the record has all of it"),

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use super::{Approval, Decision, Refusal, Source, Who};
 use crate::action::{Action, FileChange};
 use crate::digest::Digest;
+use crate::policy::Grant;
 
 /// How long a window is open where the approver says nothing, in minutes.
 pub const WINDOW_MINUTES: u32 = 60;
@@ -25,25 +26,12 @@ const NEVER: [&str; 5] = [
     "service_connection.update",
 ];
 
-/// How far a decision reaches.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum GrantKind {
-    /// This one action.
-    #[default]
-    Once,
-    /// Actions of the same kind on the same thing in the same run.
-    Session,
-    /// The same in every run of the same person, for a while.
-    Window,
-}
-
 /// What an approver asks for besides this one action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct GrantAsked {
     /// How far.
-    pub kind: GrantKind,
+    pub kind: Grant,
     /// For how long, in minutes.
     #[serde(default)]
     pub minutes: Option<u32>,
@@ -71,9 +59,9 @@ pub struct Use {
 
 /// Leave for more than one action.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Grant {
+pub struct OpenGrant {
     /// How far.
-    pub kind: GrantKind,
+    pub kind: Grant,
     /// The action's name.
     pub action: String,
     /// What may be changed.
@@ -123,7 +111,9 @@ fn defines_builds(path: &str) -> bool {
         || path.starts_with("/.github/workflows/")
 }
 
-fn never(action: &Action, touches_builds: bool) -> bool {
+fn never(approval: &Approval) -> bool {
+    let action = approval.action();
+    let touches_builds = approval.request.verdict.facts.as_ref().is_some_and(|facts| facts.touches_ci);
     let paths = match action {
         Action::Push { changes, .. } => changes.iter().flat_map(FileChange::paths).collect(),
         _ => Vec::new(),
@@ -137,15 +127,15 @@ pub(super) fn open(
     decision: &Decision,
     asked: &GrantAsked,
     at: i64,
-) -> Result<Option<Grant>, Refusal> {
+) -> Result<Option<OpenGrant>, Refusal> {
     let no = |why: &str| Err(Refusal::Grant(why.to_owned()));
-    if asked.kind == GrantKind::Once {
+    if asked.kind == Grant::Once {
         return Ok(None);
     }
-    if decision.break_glass.is_some() || never(approval.action(), false) {
+    if decision.break_glass.is_some() || never(approval) {
         return no("This has to be looked at each time: approve it once.");
     }
-    if asked.kind > approval.terms().grant {
+    if asked.kind > approval.request.terms().grant {
         return no("The rule does not give leave for that long: approve it once, or for less.");
     }
     let minutes = asked.minutes.unwrap_or(WINDOW_MINUTES);
@@ -153,7 +143,7 @@ pub(super) fn open(
     if !(1..=MAX_WINDOW_MINUTES).contains(&minutes) || !(1..=MAX_USES).contains(&uses) {
         return no("Give 1 to 480 minutes and 1 to 50 uses.");
     }
-    Ok(Some(Grant {
+    Ok(Some(OpenGrant {
         kind: asked.kind,
         action: approval.action().kind().to_owned(),
         resource: resource(approval.action()),
@@ -167,7 +157,7 @@ pub(super) fn open(
     }))
 }
 
-impl Grant {
+impl OpenGrant {
     /// Whether it covers an action now, of a run, or why not.
     ///
     /// # Errors
@@ -183,7 +173,7 @@ impl Grant {
         if !self.requested_by.same(&used.requested_by) {
             return no("the grant is for orders of another person");
         }
-        if self.kind == GrantKind::Session && self.run != used.run {
+        if self.kind == Grant::Session && self.run != used.run {
             return no("the grant is for another run");
         }
         match used.taint.iter().all(|source| self.taint.contains(source)) {

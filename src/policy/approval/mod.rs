@@ -17,16 +17,14 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Facts, Outcome, Verdict};
+use super::{Outcome, Verdict};
 use crate::action::Action;
 use crate::digest::Digest;
 
 pub use edits::Edits;
-pub use grant::{Grant, GrantAsked, GrantKind, MAX_WINDOW_MINUTES, Use, WINDOW_MINUTES, resource};
-pub use people::{Approver, FRESH_SIGN_IN, Panel, Terms, Who};
+pub use grant::{GrantAsked, MAX_WINDOW_MINUTES, OpenGrant, Use, WINDOW_MINUTES, resource};
+pub use people::{Approver, FRESH_SIGN_IN, Who};
 
-/// How long an approval waits where its rule says nothing: 30 minutes, in seconds.
-pub const TTL_S: u32 = 30 * 60;
 /// Shortest reason for breaking the glass, in characters.
 pub const BREAK_GLASS_REASON: usize = 20;
 /// Longest reason that is taken, in characters.
@@ -146,9 +144,7 @@ pub struct Request {
     pub digest: Digest,
     /// The version of what it changes; compared again before it is carried out.
     pub target: Target,
-    /// What was known about it.
-    pub facts: Facts,
-    /// What the judge said.
+    /// What the judge said, and on which facts.
     pub verdict: Verdict,
     /// Who gave the order behind the run.
     pub requested_by: Who,
@@ -379,7 +375,7 @@ pub struct Approval {
     /// Why it is where it is, in words.
     pub why: String,
     /// Leave for more than this once.
-    pub grant: Option<Grant>,
+    pub grant: Option<OpenGrant>,
     /// How often it was begun after it was known not to be done. Never two at once.
     pub executions: u32,
 }
@@ -447,25 +443,15 @@ impl Approval {
 
     /// How many more people have to approve.
     pub fn missing(&self) -> usize {
-        let people: Vec<&Approver> = self
-            .decisions
-            .iter()
-            .filter(|(_, decision)| decision.answer == Answer::Approve && self.counts(decision))
-            .map(|(_, decision)| &decision.by)
-            .collect();
-        if self.decisions.iter().any(|(_, decision)| decision.break_glass.is_some()) && !people.is_empty() {
+        let yes = |decision: &&Decision| decision.answer == Answer::Approve && self.counts(decision);
+        let counted: Vec<&Decision> = self.decisions.iter().map(|(_, decision)| decision).filter(yes).collect();
+        if counted.iter().any(|decision| decision.break_glass.is_some()) {
             return 0;
         }
-        self.terms().missing(&people).max(self.needed().saturating_sub(self.approved_by().len()))
-    }
-
-    fn needed(&self) -> usize {
-        self.terms().least() + usize::from(self.widened)
-    }
-
-    /// What its rules ask for.
-    pub fn terms(&self) -> Terms {
-        self.request.verdict.terms.clone().unwrap_or_default()
+        let people: Vec<&Approver> = counted.iter().map(|decision| &decision.by).collect();
+        let approvers = self.request.terms().approvers;
+        let wanted = approvers.min.max(1) as usize + usize::from(self.widened);
+        wanted.saturating_sub(people::count(&approvers, &people))
     }
 
     /// The ticket, where the glass was broken.
@@ -582,8 +568,7 @@ impl Approval {
             }
             return Ok(());
         }
-        let wanted = decision.answer == Answer::Deny || self.terms().reason;
-        match wanted && length == 0 {
+        match decision.answer == Answer::Deny && length == 0 {
             true => Err(Refusal::Reason("A reason is needed.".into())),
             false => Ok(()),
         }

@@ -4,12 +4,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{BREAK_GLASS, Decision, GrantKind, Refusal, Request, TTL_S};
+use super::{BREAK_GLASS, Decision, Refusal, Request};
+use crate::policy::{Approvers, Terms};
 
 /// How old a sign-in may be: 12 hours, in microseconds.
 pub const FRESH_SIGN_IN: i64 = 12 * 3_600 * 1_000_000;
-/// Who decides where a rule names nobody.
-const DEFAULT_ROLE: &str = "approver";
 
 /// A person, by everything that may tell them apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -18,8 +17,8 @@ pub struct Who {
     pub name: String,
     /// Account (mail address), where known.
     pub account: Option<String>,
-    /// Object id of Entra or identity id of Azure DevOps, where known.
-    pub id: Option<String>,
+    /// Object id in Entra and identity id in Azure DevOps, as far as known.
+    pub ids: Vec<String>,
 }
 
 impl Who {
@@ -30,7 +29,8 @@ impl Who {
             (Some(a), Some(b)) => a.eq_ignore_ascii_case(b),
             _ => false,
         };
-        if equal(&self.id, &other.id) || equal(&self.account, &other.account) {
+        let known = |id: &String| other.ids.iter().any(|other| other.eq_ignore_ascii_case(id));
+        if self.ids.iter().any(known) || equal(&self.account, &other.account) {
             return true;
         }
         // Two that both have an account are told apart by it.
@@ -51,7 +51,7 @@ impl Who {
     }
 
     fn is_named(&self, id: &str) -> bool {
-        [&self.id, &self.account].into_iter().flatten().any(|own| own.eq_ignore_ascii_case(id))
+        self.ids.iter().chain(&self.account).any(|own| own.eq_ignore_ascii_case(id))
     }
 }
 
@@ -68,102 +68,28 @@ pub struct Approver {
     pub signed_in_at: Option<i64>,
 }
 
-/// One group of people that has to agree.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Panel {
-    /// Names of roles, or object ids of groups: a member of any of them counts.
-    pub any_of: Vec<String>,
-    /// How many distinct people.
-    pub min: u32,
-}
-
-impl Panel {
-    fn takes(&self, approver: &Approver) -> bool {
-        approver
-            .memberships
-            .iter()
-            .any(|own| self.any_of.iter().any(|wanted| wanted.eq_ignore_ascii_case(own)))
+impl Approver {
+    fn is_in(&self, approvers: &Approvers) -> bool {
+        let is = |wanted: &String| self.memberships.iter().any(|own| own.eq_ignore_ascii_case(wanted));
+        approvers.any_of.iter().any(is)
     }
 }
 
-/// What rules that ask want: joined over all of them, the strictest of each.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct Terms {
-    /// Who has to agree; every panel.
-    pub panels: Vec<Panel>,
-    /// Authors of text that led to the action may not decide.
-    pub exclude_taint_authors: bool,
-    /// How long it may wait, in seconds.
-    pub ttl_s: u32,
-    /// The widest grant that may be given.
-    pub grant: GrantKind,
-    /// Approving needs a reason too.
-    pub reason: bool,
-}
-
-impl Default for Terms {
-    fn default() -> Self {
-        Self {
-            panels: vec![Panel { any_of: vec![DEFAULT_ROLE.to_owned()], min: 1 }],
-            exclude_taint_authors: true,
-            ttl_s: TTL_S,
-            grant: GrantKind::Once,
-            reason: false,
+/// How many of these people count for a rule: members, each person once.
+pub(super) fn count(approvers: &Approvers, people: &[&Approver]) -> usize {
+    let mut counted: Vec<&Who> = Vec::new();
+    for approver in people.iter().filter(|approver| approver.is_in(approvers)) {
+        if !counted.iter().any(|known| known.same(&approver.who)) {
+            counted.push(&approver.who);
         }
     }
-}
-
-impl Terms {
-    /// The terms of two rules that both ask.
-    #[must_use]
-    pub fn and(mut self, other: Self) -> Self {
-        for panel in other.panels {
-            match self.panels.iter_mut().find(|known| known.any_of == panel.any_of) {
-                Some(known) => known.min = known.min.max(panel.min),
-                None => self.panels.push(panel),
-            }
-        }
-        self.exclude_taint_authors |= other.exclude_taint_authors;
-        self.ttl_s = self.ttl_s.min(other.ttl_s);
-        self.grant = self.grant.min(other.grant);
-        self.reason |= other.reason;
-        self
-    }
-
-    /// The smallest number of people that could be enough; never nobody.
-    pub(super) fn least(&self) -> usize {
-        self.panels.iter().map(|panel| panel.min.max(1) as usize).max().unwrap_or(1)
-    }
-
-    /// How many more people the panel that lacks most needs; one person may sit in several.
-    pub(super) fn missing(&self, approvers: &[&Approver]) -> usize {
-        let lacking = |panel: &Panel| {
-            let mut people: Vec<&Who> = Vec::new();
-            for approver in approvers.iter().filter(|approver| panel.takes(approver)) {
-                if !people.iter().any(|known| known.same(&approver.who)) {
-                    people.push(&approver.who);
-                }
-            }
-            (panel.min.max(1) as usize).saturating_sub(people.len())
-        };
-        self.panels.iter().map(lacking).max().unwrap_or(1)
-    }
-
-    /// Names of everybody who is asked, for people.
-    pub fn asked(&self) -> Vec<&str> {
-        let mut names: Vec<&str> =
-            self.panels.iter().flat_map(|panel| panel.any_of.iter().map(String::as_str)).collect();
-        names.sort_unstable();
-        names.dedup();
-        names
-    }
+    counted.len()
 }
 
 /// Whether a person may decide as they want to.
 pub(super) fn may_decide(request: &Request, decision: &Decision, at: i64) -> Result<(), Refusal> {
     let approver = &decision.by;
-    let terms = request.verdict.terms.clone().unwrap_or_default();
+    let terms = request.terms();
     let no = |why: String| Err(Refusal::NotEligible(why));
     let who = &approver.who;
     if !approver.is_human {
@@ -183,7 +109,7 @@ pub(super) fn may_decide(request: &Request, decision: &Decision, at: i64) -> Res
         return no(format!("{} gave the order, and nobody approves their own work.", who.name));
     }
     let wrote = |source: &super::Source| source.author.as_ref().is_some_and(|author| author.same(who));
-    if terms.exclude_taint_authors && request.taint.iter().any(wrote) {
+    if terms.approvers.exclude_taint_authors && request.taint.iter().any(wrote) {
         return no(format!("{} wrote a text that the co-worker read before it asked.", who.name));
     }
     if decision.break_glass.is_some() {
@@ -192,13 +118,18 @@ pub(super) fn may_decide(request: &Request, decision: &Decision, at: i64) -> Res
             false => no(format!("{} is not among those who may break the glass.", who.name)),
         };
     }
-    match terms.panels.iter().any(|panel| panel.takes(approver)) {
+    match approver.is_in(&terms.approvers) {
         true => Ok(()),
-        false => no(format!("{} is in none of: {}.", who.name, terms.asked().join(", "))),
+        false => no(format!("{} is in none of: {}.", who.name, terms.approvers.any_of.join(", "))),
     }
 }
 
 impl Request {
+    /// What its rules want.
+    pub fn terms(&self) -> Terms {
+        self.verdict.terms.clone().unwrap_or_default()
+    }
+
     /// Why this person may not decide; none where they may.
     pub fn not_for(&self, approver: &Approver, at: i64) -> Option<Refusal> {
         let decision = Decision {

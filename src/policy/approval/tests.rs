@@ -1,6 +1,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::policy::{Approvers, Grant, Terms};
 use crate::action::{Author, BranchName, CommitId, Content, FileChange, ItemPath, RepositoryRef};
 
 const MINUTE: i64 = 60_000_000;
@@ -9,7 +10,7 @@ fn who(name: &str) -> Who {
     Who {
         name: name.into(),
         account: Some(format!("{name}@contoso.example")),
-        id: Some(format!("id-{name}")),
+        ids: vec![format!("id-{name}")],
     }
 }
 
@@ -33,9 +34,9 @@ fn push(branch: &str, files: &[&str]) -> Action {
     }
 }
 
-fn terms(min: u32, grant: GrantKind) -> Terms {
-    let panels = vec![Panel { any_of: vec!["approver".into()], min }];
-    Terms { panels, grant, ..Terms::default() }
+fn terms(min: u32, grant: Grant) -> Terms {
+    let approvers = Approvers { min, ..Approvers::default() };
+    Terms { approvers, grant, ..Terms::default() }
 }
 
 fn request(action: &Action, terms: Terms) -> Request {
@@ -49,11 +50,9 @@ fn request(action: &Action, terms: Terms) -> Request {
         action: action.for_record(),
         digest: digest.clone(),
         target: Target { what: "branch".into(), version: "v1".into(), url: None },
-        facts: Facts::default(),
         verdict: Verdict {
             outcome: Outcome::Ask,
             rules: vec!["ci".into()],
-            message: String::new(),
             policy: digest,
             terms: Some(terms),
             ..Verdict::default()
@@ -67,7 +66,7 @@ fn request(action: &Action, terms: Terms) -> Request {
     }
 }
 
-fn asked(min: u32, grant: GrantKind) -> Approval {
+fn asked(min: u32, grant: Grant) -> Approval {
     Approval::request(request(&push("agent/x", &["/a", "/b"]), terms(min, grant)), 0)
 }
 
@@ -93,7 +92,7 @@ fn executing(approval: &Approval) -> Change {
 
 #[test]
 fn an_approved_action_is_carried_out_once() {
-    let mut approval = asked(1, GrantKind::Once);
+    let mut approval = asked(1, Grant::Once);
     assert!(approval.apply(&executing(&approval.clone()), 1).is_err(), "nobody has approved");
     assert!(approval.proof().is_none());
     let decision = yes(&approval, member("alice", &["approver"]));
@@ -114,7 +113,7 @@ fn an_approved_action_is_carried_out_once() {
 
 #[test]
 fn nobody_decides_on_their_own_work_and_admins_are_no_exception() {
-    let approval = asked(1, GrantKind::Once);
+    let approval = asked(1, Grant::Once);
     let try_as = |by: Approver| decide(&mut approval.clone(), yes(&approval, by), 1);
     let everything = ["approver", "admin", "break_glass"];
     let bob = Approver { who: Who { name: "Bob Smith".into(), ..who("bob") }, ..member("bob", &everything) };
@@ -142,7 +141,7 @@ fn nobody_decides_on_their_own_work_and_admins_are_no_exception() {
 
 #[test]
 fn distinct_people_are_counted_and_not_their_groups() {
-    let mut approval = asked(2, GrantKind::Once);
+    let mut approval = asked(2, Grant::Once);
     let alice = member("alice", &["approver", "admin"]);
     let first = yes(&approval, alice.clone());
     decide(&mut approval, first.clone(), 1).unwrap();
@@ -156,23 +155,11 @@ fn distinct_people_are_counted_and_not_their_groups() {
     let second = yes(&approval, member("dave", &["approver"]));
     decide(&mut approval, second, 3).unwrap();
     assert_eq!(approval.state, State::Approved);
-
-    let both = terms(1, GrantKind::Session).and(Terms {
-        panels: vec![Panel { any_of: vec!["security".into()], min: 1 }],
-        ..terms(1, GrantKind::Once)
-    });
-    let mut approval = Approval::request(request(&push("agent/x", &["/a"]), both), 0);
-    let one = yes(&approval, member("alice", &["approver"]));
-    decide(&mut approval, one, 1).unwrap();
-    assert_eq!(approval.state, State::PartiallyApproved, "every rule's people are needed");
-    let other = yes(&approval, member("carol", &["security"]));
-    decide(&mut approval, other, 2).unwrap();
-    assert_eq!(approval.state, State::Approved);
 }
 
 #[test]
 fn time_never_approves_and_ends_what_was_approved() {
-    let mut approval = asked(1, GrantKind::Once);
+    let mut approval = asked(1, Grant::Once);
     assert!(approval.apply(&Change::Expired, 29 * MINUTE).is_err());
     let late = yes(&approval, member("alice", &["approver"]));
     assert_eq!(decide(&mut approval.clone(), late.clone(), 30 * MINUTE), Err(Refusal::Expired));
@@ -187,7 +174,7 @@ fn time_never_approves_and_ends_what_was_approved() {
 
 #[test]
 fn another_action_or_a_moved_target_is_not_carried_out() {
-    let mut approval = asked(1, GrantKind::Once);
+    let mut approval = asked(1, Grant::Once);
     let mut other = yes(&approval, member("alice", &["approver"]));
     other.digest = push("agent/x", &["/c"]).digest().unwrap();
     assert_eq!(decide(&mut approval, other.clone(), 1), Err(Refusal::OtherDigest));
@@ -203,7 +190,7 @@ fn another_action_or_a_moved_target_is_not_carried_out() {
 
 #[test]
 fn a_no_needs_a_reason_and_ends_it() {
-    let mut approval = asked(2, GrantKind::Once);
+    let mut approval = asked(2, Grant::Once);
     let mut no = Decision { answer: Answer::Deny, ..yes(&approval, member("alice", &["approver"])) };
     assert!(matches!(decide(&mut approval, no.clone(), 1), Err(Refusal::Reason(_))));
     no.reason = "Not on a Friday.".into();
@@ -215,7 +202,7 @@ fn a_no_needs_a_reason_and_ends_it() {
 
 #[test]
 fn an_edit_makes_another_action_and_what_widens_needs_one_more() {
-    let mut approval = asked(1, GrantKind::Once);
+    let mut approval = asked(1, Grant::Once);
     let original = approval.digest.clone();
     let narrow = Edits { files: Some(vec!["a".into()]), title: Some("Only a".into()), ..Edits::default() };
     let decision = Decision { edits: Some(narrow.clone()), ..yes(&approval, member("alice", &["approver"])) };
@@ -228,7 +215,7 @@ fn an_edit_makes_another_action_and_what_widens_needs_one_more() {
     let stale = Change::Executing { digest: original, target: "v1".into() };
     assert_eq!(approval.apply(&stale, 2), Err(Refusal::OtherDigest));
 
-    let mut approval = asked(1, GrantKind::Once);
+    let mut approval = asked(1, Grant::Once);
     let wide = Edits { branch: Some("agent/y".into()), ..Edits::default() };
     let decision = Decision { edits: Some(wide), ..yes(&approval, member("alice", &["approver"])) };
     decide(&mut approval, decision.clone(), 1).unwrap();
@@ -244,7 +231,7 @@ fn an_edit_makes_another_action_and_what_widens_needs_one_more() {
         Edits { description: Some("x".into()), ..Edits::default() },
         Edits { title: Some("two\nlines".into()), ..Edits::default() },
     ] {
-        let approval = asked(1, GrantKind::Once);
+        let approval = asked(1, Grant::Once);
         let by = member("alice", &["approver"]);
         let decision = Decision { edits: Some(edits), ..yes(&approval, by) };
         assert!(matches!(decide(&mut approval.clone(), decision, 1), Err(Refusal::Edit(_))));
@@ -258,13 +245,13 @@ fn breaking_the_glass_needs_its_own_group_a_ticket_and_a_reason_and_reaches_once
         reason: reason.into(),
         ..yes(approval, by)
     };
-    let mut approval = asked(2, GrantKind::Window);
+    let mut approval = asked(2, Grant::Window);
     let reason = "The shop is down and nobody else is awake.";
     let plain = glass(&approval, member("alice", &["approver"]), reason);
     assert!(matches!(decide(&mut approval, plain, 1), Err(Refusal::NotEligible(_))));
     let short = glass(&approval, member("eve", &[BREAK_GLASS]), "now");
     assert!(matches!(decide(&mut approval, short, 1), Err(Refusal::Reason(_))));
-    let asked_more = GrantAsked { kind: GrantKind::Session, minutes: None, uses: None };
+    let asked_more = GrantAsked { kind: Grant::Session, minutes: None, uses: None };
     let mut more = glass(&approval, member("eve", &[BREAK_GLASS]), reason);
     more.grant = Some(asked_more);
     assert!(matches!(decide(&mut approval, more, 1), Err(Refusal::Grant(_))));
@@ -274,7 +261,7 @@ fn breaking_the_glass_needs_its_own_group_a_ticket_and_a_reason_and_reaches_once
     decide(&mut approval, good, 1).unwrap();
     assert_eq!(approval.state, State::Approved);
     // What the rules deny is refused before anybody is asked.
-    let mut denied = request(&push("agent/x", &["/a"]), terms(1, GrantKind::Once));
+    let mut denied = request(&push("agent/x", &["/a"]), terms(1, Grant::Once));
     denied.verdict.outcome = Outcome::Deny;
     let mut denied = Approval::request(denied, 0);
     assert_eq!(denied.state, State::Refused);
@@ -285,11 +272,11 @@ fn breaking_the_glass_needs_its_own_group_a_ticket_and_a_reason_and_reaches_once
 #[test]
 fn a_grant_covers_its_kind_and_thing_for_a_while_and_new_text_suspends_it() {
     let kind = |kind| Some(GrantAsked { kind, minutes: Some(10), uses: Some(2) });
-    let mut approval = asked(1, GrantKind::Session);
+    let mut approval = asked(1, Grant::Session);
     let by = member("alice", &["approver"]);
-    let window = Decision { grant: kind(GrantKind::Window), ..yes(&approval, by.clone()) };
+    let window = Decision { grant: kind(Grant::Window), ..yes(&approval, by.clone()) };
     assert!(matches!(decide(&mut approval, window, 1), Err(Refusal::Grant(_))), "wider than the rule's");
-    let session = Decision { grant: kind(GrantKind::Session), ..yes(&approval, by.clone()) };
+    let session = Decision { grant: kind(Grant::Session), ..yes(&approval, by.clone()) };
     decide(&mut approval, session, 1).unwrap();
     let next = push("agent/x", &["/z"]);
     let used = Use {
@@ -321,23 +308,23 @@ fn a_grant_covers_its_kind_and_thing_for_a_while_and_new_text_suspends_it() {
     assert!(take(&mut approval, &used, 4).is_err(), "twice was the most");
 
     let ci = Approval::request(
-        request(&push("agent/x", &["/azure-pipelines.yml"]), terms(1, GrantKind::Window)),
+        request(&push("agent/x", &["/azure-pipelines.yml"]), terms(1, Grant::Window)),
         0,
     );
-    let decision = Decision { grant: kind(GrantKind::Session), ..yes(&ci, by) };
+    let decision = Decision { grant: kind(Grant::Session), ..yes(&ci, by) };
     assert!(matches!(decide(&mut ci.clone(), decision, 1), Err(Refusal::Grant(_))));
 }
 
 #[test]
 fn codes_can_be_said() {
-    let code = asked(1, GrantKind::Once).code();
+    let code = asked(1, Grant::Once).code();
     assert_eq!(code.len(), 4);
     assert!(code.chars().all(|c| c.is_ascii_uppercase() || ('2'..='9').contains(&c)));
 }
 
 /// Changes as anybody might send them, good and bad.
 fn changes() -> impl Strategy<Value = Vec<(Change, i64)>> {
-    let approval = asked(2, GrantKind::Session);
+    let approval = asked(2, Grant::Session);
     let people = prop::sample::select(vec!["alice", "dave", "bob", "mallory", "agent", "eve"]);
     let decided = (people, any::<bool>(), any::<bool>(), 0..4u8).prop_map(move |(name, no, human, how)| {
         let mut by = member(name, &["approver", "admin"]);
@@ -355,7 +342,7 @@ fn changes() -> impl Strategy<Value = Vec<(Change, i64)>> {
         }
         Change::Decided(Box::new(decision))
     });
-    let good = asked(2, GrantKind::Once).digest;
+    let good = asked(2, Grant::Once).digest;
     let other = push("agent/x", &["/other"]).digest().unwrap();
     let begin = (any::<bool>(), any::<bool>()).prop_map(move |(right, here)| Change::Executing {
         digest: if right { good.clone() } else { other.clone() },
@@ -380,7 +367,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 512, ..ProptestConfig::default() })]
     #[test]
     fn no_path_reaches_execution_without_a_valid_approval_and_none_reaches_it_twice(changes in changes()) {
-        let mut approval = asked(2, GrantKind::Once);
+        let mut approval = asked(2, Grant::Once);
         let (mut now, mut begun, mut done) = (0, false, 0);
         for (change, later) in changes {
             now += later;
