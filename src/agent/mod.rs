@@ -206,6 +206,7 @@ impl Agent {
                 approvals: state.approvals.all(),
                 said: &state.said,
                 place: state.place(),
+                standing: &state.standing,
             },
         };
         match self.toolbox.run(holder, request).await {
@@ -346,6 +347,7 @@ impl Agent {
                 approvals: state.approvals.all(),
                 said: &state.said,
                 place: state.place(),
+                standing: &state.standing,
             },
         };
         match self.toolbox.run(holder, request).await {

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::held::{Approvals, Held};
 use crate::journal::{Call, Entry, Logged, Person, Status, Usage, WaitingFor};
 use crate::model::{Conversation, ConversationError, Message, ToolCall};
-use crate::tools::{ASK_PERSON, EarlierWrite};
+use crate::tools::{ASK_PERSON, EarlierWrite, Standing};
 
 /// Most model turns of one run.
 pub const MAX_TURNS: u32 = 60;
@@ -97,6 +97,8 @@ pub struct RunState {
     pub said: String,
     /// The newest pull request or work item that the run wrote to: kind and number.
     pub newest: Option<(String, u32)>,
+    /// What the run has done and read, for the judge.
+    pub standing: Standing,
     prepared: bool,
     /// Words that the model has not been given, with their sequence numbers.
     unread: Vec<(i64, String)>,
@@ -124,6 +126,7 @@ impl Default for RunState {
             order: None,
             conversation: Conversation::new(),
             outages: 0,
+            standing: Standing::default(),
             approvals: Approvals::default(),
             said: String::new(),
             newest: None,
@@ -153,6 +156,7 @@ impl RunState {
     /// Takes the next entry of the log.
     pub fn apply(&mut self, logged: &Logged) {
         self.read_to = logged.seq;
+        self.standing.apply(logged);
         match &logged.entry {
             Entry::Created { requested_by, project, repository, subject, .. } => {
                 self.order = Some(Order {
@@ -210,7 +214,7 @@ impl RunState {
             Entry::CancelRequested { by } => self.cancelled_by = Some(by.name.clone()),
             Entry::Finished { .. } => self.finished(),
             Entry::Unknown => self.unknown_entry = true,
-            Entry::Decided { .. } | Entry::Trouble { .. } | Entry::Waiting { .. } | Entry::Resumed {} => {}
+            Entry::Decided { .. } | Entry::TaintChanged { .. } | Entry::Trouble { .. } | Entry::Waiting { .. } | Entry::Resumed {} => {}
         }
     }
 

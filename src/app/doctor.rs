@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::{cli, load_policy};
+use super::{cli, policies};
 use crate::clock::Clock;
 use crate::config::{self, Settings};
 use crate::doctor::{self, Check, Doctor, Status};
@@ -35,7 +35,7 @@ async fn examined(settings: &Settings) -> anyhow::Result<Vec<Check>> {
         Ok(config) => config,
         Err(faults) => return Ok(doctor::without_settings(&faults.0, settings.foreign())),
     };
-    let policy = match load_policy(&config) {
+    let policy = match policies::load(&config) {
         Ok(policy) => Arc::new(policy),
         Err(error) => {
             let fault = config::Fault { name: "POLICY_FILE".into(), problem: format!("{error:#}") };

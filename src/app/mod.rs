@@ -3,6 +3,7 @@
 pub mod cli;
 mod demo;
 mod doctor;
+mod policies;
 mod run;
 
 use std::net::SocketAddr;
@@ -24,10 +25,11 @@ use crate::config::{self, AgentUser, Config};
 use crate::doctor::Doctor;
 use crate::identity::{Audience, Identity};
 use crate::journal::Journal;
-use crate::mask::Masker;
+use crate::mask::{Masker, sanitise};
 use crate::model::{BearerSource, Model};
-use crate::policy::{self, Policy};
+use crate::policy::InForce;
 use crate::tools::Toolbox;
+use crate::weaken::{Defence, off};
 use crate::worker::Worker;
 use crate::{azure_devops, telemetry, web};
 
@@ -51,6 +53,7 @@ pub async fn run_command(command: cli::Command) -> anyhow::Result<u8> {
         cli::Command::Simulate(options) => demo::simulate(options, stop).await,
         cli::Command::Doctor(told) => doctor::doctor(&told).await,
         cli::Command::Token(cli::Token::Show(told)) => doctor::show_token(&told).await,
+        cli::Command::Policy(command) => policies::policy(&command).await,
         cli::Command::Healthcheck => healthcheck().await,
     }
 }
@@ -118,7 +121,7 @@ pub struct App {
     pub worker: Worker,
     config: Config,
     identity: Arc<Identity>,
-    policy: Arc<Policy>,
+    policy: Arc<InForce>,
     http: reqwest::Client,
     clock: Clock,
 }
@@ -143,8 +146,10 @@ impl App {
     pub async fn build(config: Config, public_url: Url) -> anyhow::Result<Self> {
         let clock = Clock::Real;
         let http = config::http_client()?;
-        let policy = Arc::new(load_policy(&config)?);
-        let journal = Journal::open(&config.database_url, clock.clone()).await?;
+        let policy = Arc::new(InForce::new(policies::load(&config)?));
+        let masker = Arc::new(Masker::new(own_secrets(&config))?);
+        telemetry::hide_with(hider(masker.clone()));
+        let journal = Journal::open(&config.database_url, clock.clone()).await?.cleaning(cleaner(masker.clone()));
         let identity = Identity::new(&config.identity, http.clone(), clock.clone());
         let bearer = Arc::new(ModelBearer(identity.clone()));
         let model = Model::new(&config.model, bearer, http.clone(), clock.clone());
@@ -154,7 +159,6 @@ impl App {
             project: config.azure_devops.project.clone(),
             repository: config.azure_devops.repository.clone(),
         };
-        let masker = Arc::new(Masker::new(own_secrets(&config))?);
         let toolbox = Toolbox::new(azure, policy.clone(), served, public_url, clock.clone(), masker);
         let facts = PromptFacts {
             organization_url: config.azure_devops.organization_url.to_string(),
@@ -188,9 +192,10 @@ impl App {
                     token_expires: who.expires_at,
                 })
             }),
+            policy: self.policy.clone(),
             doctor: doctor::for_page(Doctor::new(
                 self.config.clone(),
-                self.policy.clone(),
+                self.policy.get(),
                 self.http.clone(),
                 self.clock.clone(),
                 Some(self.journal.clone()),
@@ -211,6 +216,7 @@ impl App {
         state.ready.up("worker");
         let tasks = TaskTracker::new();
         tasks.spawn(self.worker.clone().work(stop.clone()));
+        tasks.spawn(policies::watch(self.policy.clone(), self.config.clone(), stop.clone()));
         tasks.spawn(verify_identity(self.identity.clone(), stop.clone()));
         let served = web::serve(listener, web::router(state), stop.clone()).await;
         stop.cancel();
@@ -220,22 +226,28 @@ impl App {
     }
 }
 
+/// Words of people as they are kept: without hidden characters and comments, secrets and look-alikes
+/// of placeholders.
+fn cleaner(masker: Arc<Masker>) -> crate::journal::Cleaner {
+    Arc::new(move |text| {
+        let seen = match off(Defence::SanitiseIn) {
+            true => text.to_owned(),
+            false => sanitise::incoming(text, sanitise::Kind::Prose).text,
+        };
+        if off(Defence::Mask) { seen } else { masker.typed(&seen) }
+    })
+}
+
+/// Hides secrets in log lines.
+fn hider(masker: Arc<Masker>) -> telemetry::Hide {
+    Box::new(move |line| masker.redact(line).into_owned())
+}
+
 /// The secrets that this process was given: never to be seen in what it reads or writes.
 fn own_secrets(config: &Config) -> Vec<(&'static str, SecretString)> {
     let key = config.model.api_key.clone().map(|key| ("model-key", key));
     let webhook = config.web.webhook.as_ref().map(|hook| ("webhook-password", hook.password.clone()));
     key.into_iter().chain(webhook).collect()
-}
-
-fn load_policy(config: &Config) -> anyhow::Result<Policy> {
-    match &config.policy_file {
-        None => Ok(policy::parse(policy::DEFAULT_POLICY)?),
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("POLICY_FILE names {}, which cannot be read", path.display()))?;
-            policy::parse(&text).with_context(|| format!("in {}", path.display()))
-        }
-    }
 }
 
 /// Asks for a first token, so that the page can say who the co-worker is. A sidecar that is not up

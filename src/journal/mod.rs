@@ -12,6 +12,7 @@ mod log;
 mod rows;
 mod sqlite;
 mod view;
+mod words;
 mod writer;
 
 #[cfg(test)]
@@ -37,6 +38,7 @@ pub use log::{
 };
 pub use rows::{Claim, IntakeRow, IntakeStatus, JournalError, NewRun, Received, RunRow};
 pub use view::{RunView, Step, StepKind, StepStatus, Write};
+pub use words::Cleaner;
 
 /// Connections that read.
 const READERS: u32 = 4;
@@ -117,6 +119,7 @@ pub struct Journal {
     work: Arc<Notify>,
     changes: broadcast::Sender<RunId>,
     clock: Clock,
+    clean: Option<Cleaner>,
 }
 
 impl Journal {
@@ -153,6 +156,7 @@ impl Journal {
             work: Arc::default(),
             changes: broadcast::Sender::new(CHANGES),
             clock,
+            clean: None,
         })
     }
 
@@ -165,6 +169,7 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub async fn create(&self, run: NewRun) -> Result<RunId, JournalError> {
+        let run = self.cleaned_run(run);
         let id = RunId::generate();
         fault_point::pass("journal.before_create");
         self.writer.write(Command::Create { id: id.clone(), run, ts: self.now() }).await?;
@@ -193,7 +198,7 @@ impl Journal {
     /// # Errors
     /// When there is no such run.
     pub async fn add_from_outside(&self, run: &RunId, entry: Entry) -> Result<i64, JournalError> {
-        let log = self.add(run.clone(), None, i64::MAX, vec![entry]).await?;
+        let log = self.add(run.clone(), None, i64::MAX, vec![self.cleaned_entry(entry)]).await?;
         self.work.notify_waiters();
         Ok(log.last().map_or(0, |logged| logged.seq))
     }

@@ -119,12 +119,7 @@ impl Policy {
             message: rule.message.clone().unwrap_or_default(),
             observes: rule.observes,
             fixed: false,
-            approvers: rule
-                .terms
-                .iter()
-                .flat_map(|terms| &terms.panels)
-                .flat_map(|panel| panel.any_of.clone())
-                .collect(),
+            approvers: rule.terms.as_ref().map(|terms| terms.approvers.any_of.clone()).unwrap_or_default(),
         });
         let own = fixed::RULES.iter().map(|rule| RuleShown {
             id: rule.id.to_owned(),
@@ -151,12 +146,13 @@ impl fmt::Display for Explanation {
             rules => writeln!(f, "  decided by: {}", rules.join(", "))?,
         }
         if let Some(terms) = &self.verdict.terms {
-            let panels: Vec<String> = terms
-                .panels
-                .iter()
-                .map(|panel| format!("{} of {}", panel.min, panel.any_of.join(" or ")))
-                .collect();
-            writeln!(f, "  approval: {}, within {} s", panels.join(" and "), terms.ttl_s)?;
+            let people = if terms.approvers.min == 1 { "person" } else { "people" };
+            let groups = terms.approvers.any_of.join(" or ");
+            writeln!(
+                f,
+                "  approval: {} {people} of {groups}, within {} s",
+                terms.approvers.min, terms.ttl_s
+            )?;
         }
         for observed in &self.verdict.observed {
             writeln!(f, "  only observed: {observed}")?;

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::approval::Terms;
+use super::Terms;
 use crate::digest::{self, Digest};
 
 /// Most sources of taint that facts carry; a run that has more is no less tainted.

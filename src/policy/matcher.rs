@@ -5,9 +5,9 @@ use std::collections::HashMap;
 
 use globset::{Candidate, Glob, GlobSet, GlobSetBuilder};
 
-use super::approval::Terms;
 use super::conditions::{Condition, Hits};
 use super::facts::Facts;
+use super::terms::Terms;
 use super::{Outcome, PolicyError};
 
 /// One rule, ready to match.

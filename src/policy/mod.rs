@@ -37,7 +37,7 @@ pub use facts::{Facts, Instructor, Label, Level, MAX_TAINT_SOURCES, TaintSource,
 pub use force::InForce;
 pub use replay::{Compared, Difference, compare};
 pub use rules::{Tested, parse, parse_and_test};
-pub use terms::{ROLES, is_object_id};
+pub use terms::{Approvers, DEFAULT_APPROVER, Grant, ROLES, Terms, is_object_id};
 
 /// The rules that ship with the product.
 pub const DEFAULT_POLICY: &str = include_str!("../../policies/default.toml");
@@ -135,10 +135,7 @@ impl Policy {
         let verdict =
             Verdict { outcome, rules, message, policy: self.hash.clone(), observed, ..Verdict::default() };
         match outcome {
-            Outcome::Ask => {
-                let terms = decided.iter().filter_map(|rule| rule.terms.clone()).reduce(approval::Terms::and);
-                Verdict { terms: Some(terms.unwrap_or_default()), ..verdict }
-            }
+            Outcome::Ask => asked(verdict, decided.iter().filter_map(|rule| rule.terms.as_ref())),
             _ => verdict,
         }
     }
@@ -236,11 +233,37 @@ impl Policy {
     /// [`PolicyError::Approvers`] for the first that is not.
     pub fn resolve(&self, known: impl Fn(&str) -> bool) -> Result<(), PolicyError> {
         for rule in &self.matcher.rules {
-            let panels = rule.terms.iter().flat_map(|terms| &terms.panels);
-            if let Some(group) = panels.flat_map(|panel| &panel.any_of).find(|group| !known(group)) {
+            let groups = rule.terms.iter().flat_map(|terms| &terms.approvers.any_of);
+            if let Some(group) = groups.into_iter().find(|group| !known(group)) {
                 return Err(PolicyError::Approvers { rule: rule.id.clone(), group: group.clone() });
             }
         }
         Ok(())
     }
+}
+
+/// The verdict with terms that satisfy every rule that asks.
+fn asked<'t>(verdict: Verdict, terms: impl Iterator<Item = &'t Terms>) -> Verdict {
+    let mut all: Option<Terms> = None;
+    for one in terms {
+        all = match all {
+            None => Some(one.clone()),
+            Some(so_far) => match so_far.and(one) {
+                Some(both) => Some(both),
+                None => {
+                    let message = format!(
+                        "{} The rules {} want approvers that nobody is both of.",
+                        verdict.message,
+                        verdict.rules.join(", ")
+                    );
+                    return Verdict {
+                        outcome: Outcome::Deny,
+                        message: message.trim_start().to_owned(),
+                        ..verdict
+                    };
+                }
+            },
+        };
+    }
+    Verdict { terms: Some(all.unwrap_or_default()), ..verdict }
 }

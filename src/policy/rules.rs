@@ -3,11 +3,10 @@
 use globset::{Glob, GlobBuilder};
 use serde::Deserialize;
 
-use super::approval::{GrantKind, Terms};
 use super::conditions::{Condition, Count, Flag, Patterns};
 use super::facts::{Facts, Label, Level, Trigger};
 use super::matcher::{Matcher, Rule};
-use super::terms::{self, Approvers};
+use super::terms::{self, Approvers, Grant, MAX_APPROVERS, MAX_TTL, Terms};
 use super::{Outcome, Policy, PolicyError, actions, check};
 use crate::digest::Digest;
 use crate::mask::sanitise::Hosts;
@@ -61,8 +60,7 @@ struct Form {
     message: Option<String>,
     approvers: Option<Approvers>,
     ttl: Option<String>,
-    grant: Option<GrantKind>,
-    reason: Option<bool>,
+    grant: Option<Grant>,
     branch: Option<Vec<String>>,
     branch_not: Option<Vec<String>>,
     any_path: Option<Vec<String>>,
@@ -340,18 +338,35 @@ fn glob(rule: &str, pattern: &str, fold: bool) -> Result<Glob, PolicyError> {
 }
 
 fn terms_of(form: &Form) -> Result<Option<Terms>, PolicyError> {
-    let rule = || form.id.clone();
-    let given =
-        form.approvers.is_some() || form.ttl.is_some() || form.grant.is_some() || form.reason.is_some();
+    let value = |reason: String| PolicyError::Value { rule: form.id.clone(), reason };
+    let given = form.approvers.is_some() || form.ttl.is_some() || form.grant.is_some();
     if form.effect != Outcome::Ask {
-        let reason =
-            "'approvers', 'ttl', 'grant' and 'reason' belong to rules with effect \"ask\"".to_owned();
-        return if given { Err(PolicyError::Value { rule: rule(), reason }) } else { Ok(None) };
+        return match given {
+            true => Err(value("'approvers', 'ttl' and 'grant' belong to rules with effect \"ask\"".into())),
+            false => Ok(None),
+        };
     }
-    let terms = terms::terms(form.approvers.as_ref(), form.ttl.as_deref(), form.grant, form.reason);
-    terms.map(Some).map_err(|fault| match fault {
-        terms::Fault::Empty => PolicyError::Empty { rule: rule(), key: "approvers.any_of" },
-        terms::Fault::Unknown(group) => PolicyError::Approvers { rule: rule(), group },
-        terms::Fault::Value(reason) => PolicyError::Value { rule: rule(), reason },
-    })
+    let mut terms = Terms::default();
+    if let Some(approvers) = &form.approvers {
+        if approvers.any_of.is_empty() {
+            return Err(PolicyError::Empty { rule: form.id.clone(), key: "approvers.any_of" });
+        }
+        if approvers.min == 0 || approvers.min > MAX_APPROVERS {
+            return Err(value(format!("approvers.min is 1 to {MAX_APPROVERS}")));
+        }
+        let known = |name: &String| terms::ROLES.contains(&name.as_str()) || terms::is_object_id(name);
+        if let Some(group) = approvers.any_of.iter().find(|name| !known(name)) {
+            return Err(PolicyError::Approvers { rule: form.id.clone(), group: group.clone() });
+        }
+        terms.approvers = approvers.clone();
+    }
+    if let Some(text) = &form.ttl {
+        let limit = MAX_TTL.as_secs() / 3600;
+        let ttl = terms::time(text).ok_or_else(|| {
+            value(format!("ttl '{text}' is not a time; write 90s, 30m or 2h, at most {limit}h"))
+        })?;
+        terms.ttl_s = ttl.as_secs();
+    }
+    terms.grant = form.grant.unwrap_or_default();
+    Ok(Some(terms))
 }

@@ -1,26 +1,33 @@
-//! Who may approve what a rule leaves to people, and for how long, as a rule file writes it.
+//! Who may approve what a rule leaves to people, and for how long.
 
-use serde::Deserialize;
+use std::time::Duration;
 
-use super::approval::{GrantKind, Panel, Terms};
+use serde::{Deserialize, Serialize};
 
-/// Longest time to live of a request for approval: a day, in seconds.
-pub(super) const MAX_TTL_S: u32 = 24 * 60 * 60;
+/// Time to live of a request for approval when a rule says nothing (GOVERNANCE §4.1).
+pub const DEFAULT_TTL: Duration = Duration::from_secs(30 * 60);
+/// Longest time to live of a request for approval.
+pub const MAX_TTL: Duration = Duration::from_secs(24 * 60 * 60);
+/// The role that approves when a rule names nobody.
+pub const DEFAULT_APPROVER: &str = "approver";
 /// Most people that a rule can want.
-pub(super) const MAX_APPROVERS: u32 = 10;
+pub const MAX_APPROVERS: u32 = 10;
 
-/// Roles that a rule may name as approvers; everything else must be the object id of a group.
+/// Roles that a rule may name as approvers; everything else must be the id of a group.
 pub const ROLES: [&str; 5] = ["instructor", "approver", "auditor", "admin", "break_glass"];
 
-/// The people who may approve, as written.
-#[derive(Clone, Debug, Deserialize)]
+/// The people who may approve.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Approvers {
-    any_of: Vec<String>,
+pub struct Approvers {
+    /// Roles or object ids of Entra groups; a member of any of them may approve.
+    pub any_of: Vec<String>,
+    /// How many different people have to.
     #[serde(default = "one")]
-    min: u32,
+    pub min: u32,
+    /// Whether authors of text that the run has read are excluded.
     #[serde(default = "yes")]
-    exclude_taint_authors: bool,
+    pub exclude_taint_authors: bool,
 }
 
 fn one() -> u32 {
@@ -31,67 +38,89 @@ fn yes() -> bool {
     true
 }
 
-/// What is wrong with what a rule says of its approvers.
-pub(super) enum Fault {
-    Empty,
-    Unknown(String),
-    Value(String),
+impl Default for Approvers {
+    fn default() -> Self {
+        Self { any_of: vec![DEFAULT_APPROVER.to_owned()], min: 1, exclude_taint_authors: true }
+    }
 }
 
-/// The terms of one rule.
-pub(super) fn terms(
-    approvers: Option<&Approvers>,
-    ttl: Option<&str>,
-    grant: Option<GrantKind>,
-    reason: Option<bool>,
-) -> Result<Terms, Fault> {
-    let mut terms = Terms::default();
-    if let Some(approvers) = approvers {
-        if approvers.any_of.is_empty() {
-            return Err(Fault::Empty);
-        }
-        if approvers.min == 0 || approvers.min > MAX_APPROVERS {
-            return Err(Fault::Value(format!("approvers.min is 1 to {MAX_APPROVERS}")));
-        }
-        let known = |name: &str| ROLES.contains(&name) || is_object_id(name);
-        if let Some(group) = approvers.any_of.iter().find(|name| !known(name)) {
-            return Err(Fault::Unknown(group.clone()));
-        }
-        terms.panels = vec![Panel { any_of: approvers.any_of.clone(), min: approvers.min }];
-        terms.exclude_taint_authors = approvers.exclude_taint_authors;
-    }
-    if let Some(text) = ttl {
-        let hours = MAX_TTL_S / 3600;
-        let wrong =
-            || Fault::Value(format!("ttl '{text}' is not a time; write 90s, 30m or 2h, at most {hours}h"));
-        terms.ttl_s = seconds(text).ok_or_else(wrong)?;
-    }
-    terms.grant = grant.unwrap_or_default();
-    terms.reason = reason.unwrap_or_default();
-    Ok(terms)
+/// How far an approval reaches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Grant {
+    /// This one action.
+    #[default]
+    Once,
+    /// The same kind of action on the same object, in this run.
+    Session,
+    /// The same kind of action on the same object, for a time.
+    Window,
 }
 
-/// Reads a time such as `90s`, `30m` or `2h`; none when it is not one, zero, or over [`MAX_TTL_S`].
-fn seconds(text: &str) -> Option<u32> {
+/// What an approval of an asked action takes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// Who.
+    pub approvers: Approvers,
+    /// How long the request stays open, in seconds.
+    pub ttl_s: u64,
+    /// How far the approval reaches.
+    pub grant: Grant,
+}
+
+impl Default for Terms {
+    fn default() -> Self {
+        Self { approvers: Approvers::default(), ttl_s: DEFAULT_TTL.as_secs(), grant: Grant::Once }
+    }
+}
+
+impl Terms {
+    /// Terms that satisfy both: the people that both name, the greater number, the shorter time,
+    /// the narrower reach. None when nobody is named by both.
+    pub(super) fn and(self, other: &Self) -> Option<Self> {
+        let both: Vec<String> = self
+            .approvers
+            .any_of
+            .into_iter()
+            .filter(|group| other.approvers.any_of.iter().any(|one| one.eq_ignore_ascii_case(group)))
+            .collect();
+        (!both.is_empty()).then(|| Self {
+            approvers: Approvers {
+                any_of: both,
+                min: self.approvers.min.max(other.approvers.min),
+                exclude_taint_authors: self.approvers.exclude_taint_authors
+                    || other.approvers.exclude_taint_authors,
+            },
+            ttl_s: self.ttl_s.min(other.ttl_s),
+            grant: self.grant.min(other.grant),
+        })
+    }
+}
+
+/// Reads a time such as `90s`, `30m` or `2h`; none when it is not one, zero, or over [`MAX_TTL`].
+pub(super) fn time(text: &str) -> Option<Duration> {
     let split = text.len().checked_sub(1).filter(|at| text.is_char_boundary(*at))?;
     let (number, unit) = text.split_at(split);
-    let number: u32 = number.trim().parse().ok()?;
+    let number: u64 = number.trim().parse().ok()?;
     let seconds = match unit {
         "s" => number,
         "m" => number.checked_mul(60)?,
         "h" => number.checked_mul(3600)?,
         _ => return None,
     };
-    (seconds > 0 && seconds <= MAX_TTL_S).then_some(seconds)
+    let time = Duration::from_secs(seconds);
+    (!time.is_zero() && time <= MAX_TTL).then_some(time)
 }
 
 /// Whether `text` has the form of an object id: `8-4-4-4-12` hexadecimal digits.
 pub fn is_object_id(text: &str) -> bool {
     let lengths = [8, 4, 4, 4, 12];
     let parts: Vec<&str> = text.split('-').collect();
-    let fits =
-        |(part, length): (&&str, usize)| part.len() == length && part.bytes().all(|b| b.is_ascii_hexdigit());
-    parts.len() == lengths.len() && parts.iter().zip(lengths).all(fits)
+    parts.len() == lengths.len()
+        && parts
+            .iter()
+            .zip(lengths)
+            .all(|(part, length)| part.len() == length && part.bytes().all(|b| b.is_ascii_hexdigit()))
 }
 
 #[cfg(test)]
@@ -100,12 +129,26 @@ mod tests {
 
     #[test]
     fn times_are_read_or_refused() {
-        assert_eq!(seconds("30m"), Some(1_800));
-        assert_eq!(seconds("2h"), Some(7_200));
-        for bad in ["", "m", "0m", "30", "-1m", "25h", "1d", "1\u{b5}", "99999999999999999999s"] {
-            assert_eq!(seconds(bad), None, "{bad}");
+        assert_eq!(time("30m"), Some(Duration::from_secs(1800)));
+        assert_eq!(time("2h"), Some(Duration::from_secs(7200)));
+        for bad in ["", "m", "0m", "30", "-1m", "25h", "1d", "1µ", "99999999999999999999s"] {
+            assert_eq!(time(bad), None, "{bad}");
         }
-        assert!(is_object_id("00000000-1111-4222-8333-444444444444"));
-        assert!(!is_object_id("approver"));
+    }
+
+    #[test]
+    fn two_rules_ask_the_people_that_both_name() {
+        let of = |any_of: &[&str], min| Terms {
+            approvers: Approvers {
+                any_of: any_of.iter().map(|g| (*g).to_owned()).collect(),
+                min,
+                exclude_taint_authors: false,
+            },
+            ttl_s: 60,
+            grant: Grant::Session,
+        };
+        let both = of(&["a", "b"], 1).and(&of(&["b", "c"], 2)).unwrap();
+        assert_eq!((both.approvers.any_of, both.approvers.min), (vec!["b".to_owned()], 2));
+        assert_eq!(of(&["a"], 1).and(&of(&["b"], 1)), None);
     }
 }

@@ -19,6 +19,7 @@ mod hooks;
 mod input;
 mod markdown;
 mod pages;
+mod policy;
 mod problem;
 mod ready;
 mod shown;
@@ -44,6 +45,7 @@ use url::Url;
 use crate::clock::Clock;
 use crate::config;
 use crate::journal::Journal;
+use crate::policy::InForce;
 
 pub use doctor::{CheckShown, Checkup};
 pub use ready::Ready;
@@ -70,6 +72,8 @@ pub struct State {
     pub who: Who,
     /// Goes through everything that the co-worker needs.
     pub doctor: Checkup,
+    /// The rules in force.
+    pub policy: Arc<InForce>,
     /// Which parts of the process are up.
     pub ready: Ready,
     /// Cancelled when the process is to end: streams end, readiness goes.
@@ -176,6 +180,7 @@ fn page_routes() -> Router<Arc<App>> {
         .route("/events", get(pages::events))
         .route("/events/{id}", get(pages::event))
         .route("/events/{id}/redeliver", post(pages::redeliver))
+        .route("/policy", get(policy::page))
         .route("/doctor", get(doctor::page).post(doctor::again))
         .route("/static/app.css", get(assets::css))
         .route("/static/app.js", get(assets::js))
