@@ -39,6 +39,7 @@ impl Journal {
     }
 
     async fn make(&self, run: NewRun, join: bool, settles: Option<Settled>) -> Result<Ordered, JournalError> {
+        let run = self.cleaned_run(run);
         let entries = vec![
             Entry::Created {
                 source: run.source,
@@ -116,7 +117,7 @@ impl Journal {
     }
 
     async fn add(&self, run: &RunId, entry: Entry, settles: Option<Settled>) -> Result<i64, JournalError> {
-        let drafts = vec![Draft::of(entry)?];
+        let drafts = vec![Draft::of(self.cleaned_entry(entry))?];
         let command = Command::Append { run: run.clone(), fence: None, known: i64::MAX, drafts, settles };
         fault_point::pass("journal.before_append");
         let answer = self.soon(command).await?;

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Desk, Fault, Tool, Work, edit, read, schema, veil, words};
+use super::{Desk, Fault, Tool, Work, edit, outgoing, read, schema, veil, words};
 use crate::action::{Action, Author, BranchName, CommitId, Content, FileChange, ItemPath};
 use crate::azure_devops::{Branch, ItemKind, Recursion, Version, limits};
 use crate::journal::{Link, Outcome};
@@ -139,6 +139,9 @@ async fn list(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
         ItemKind::File | ItemKind::Submodule => path.to_owned(),
     };
     let all = items.len();
+    let names: Vec<&str> = items.iter().map(|item| item.path.as_str()).collect();
+    desk.toolbox.repository().await?;
+    desk.saw_files(format!("names on {branch}"), &names.join("\n"), Some(&branch));
     let paths: Vec<String> = items.iter().take(MAX_PATHS).map(|item| shown(item.kind, &item.path)).collect();
     let mut content = json!({ "branch": branch, "commit": commit, "paths": paths });
     if all > MAX_PATHS {
@@ -176,6 +179,7 @@ async fn read_file(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fau
         content["shown"] = json!(format!("lines {from} to {to}"));
     }
     let repository = desk.toolbox.repository().await?;
+    desk.saw_files(path.as_str().to_owned(), &text, Some(&branch));
     let summary = match whole {
         true => format!("{path}, {lines} lines"),
         false => format!("{path}, lines {from} to {to} of {lines}"),
@@ -246,7 +250,8 @@ async fn push(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
         changes.push(prepare(desk, &Version::Commit(to.tip.clone()), change, &mut diff).await?);
     }
     desk.gate.shown().diff = Some(diff.clone());
-    let sent = send(desk, &to, &args.message, changes.clone()).await?;
+    let hosts = outgoing::hosts_in_diff(&diff, &desk.toolbox.hosts()?);
+    let sent = send(desk, &to, &args.message, changes.clone(), hosts).await?;
     Ok(pushed(&to, &title, &sent, &changes, diff))
 }
 
@@ -400,6 +405,7 @@ async fn send(
     to: &Destination,
     message: &str,
     changes: Vec<FileChange>,
+    new_hosts: Vec<String>,
 ) -> Result<Sent, Fault> {
     let repository = desk.toolbox.served.clone();
     let paths: Vec<String> =
@@ -410,6 +416,9 @@ async fn send(
         own_branch: to.own,
         paths: paths.clone(),
         deleted: u32::try_from(deleted).unwrap_or(u32::MAX),
+        // A branch that this call makes is the run's own.
+        run_object: to.url.is_none(),
+        new_hosts: new_hosts.clone(),
         ..desk.gate.facts(kind)
     };
     let me = desk.toolbox.me().await?;

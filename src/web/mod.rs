@@ -20,6 +20,7 @@ mod identity;
 mod input;
 mod markdown;
 mod pages;
+mod policy;
 mod problem;
 mod ready;
 mod rights;
@@ -51,6 +52,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::identity::people::People;
 use crate::journal::Journal;
+use crate::policy::InForce;
 
 pub use doctor::{CheckShown, Checkup};
 pub use ready::Ready;
@@ -86,6 +88,8 @@ pub struct State {
     pub who: Who,
     /// Goes through everything that the co-worker needs.
     pub doctor: Checkup,
+    /// The rules in force.
+    pub policy: Arc<InForce>,
     /// Which parts of the process are up.
     pub ready: Ready,
     /// Cancelled when the process is to end: streams end, readiness goes.
@@ -217,6 +221,7 @@ fn page_routes() -> Router<Arc<App>> {
         .route("/events", get(pages::events))
         .route("/events/{id}", get(pages::event))
         .route("/events/{id}/redeliver", post(pages::redeliver))
+        .route("/policy", get(policy::page))
         .route("/doctor", get(doctor::page).post(doctor::again))
         .route("/identity", get(identity::page))
         .route("/sign-in", get(sign_in::begin))
