@@ -16,6 +16,7 @@ mod harness;
 mod hostile;
 mod house;
 mod main_job;
+mod policy;
 mod random_operations;
 mod recorder;
 mod steering;
