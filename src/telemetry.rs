@@ -1,6 +1,6 @@
 //! Log lines on standard error.
 
-use std::io::{self, Write as _};
+use std::io;
 use std::sync::OnceLock;
 
 use anyhow::Context as _;
@@ -29,14 +29,14 @@ impl io::Write for Lines {
     fn write(&mut self, line: &[u8]) -> io::Result<usize> {
         let mut out = io::stderr().lock();
         match HIDE.get() {
-            Some(hide) => out.write_all(hide(&String::from_utf8_lossy(line)).as_bytes())?,
-            None => out.write_all(line)?,
+            Some(hide) => io::Write::write_all(&mut out, hide(&String::from_utf8_lossy(line)).as_bytes())?,
+            None => io::Write::write_all(&mut out, line)?,
         }
         Ok(line.len())
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        io::stderr().flush()
+        io::Write::flush(&mut io::stderr())
     }
 }
 
