@@ -123,8 +123,10 @@ async fn decided_on(
     decided: Decided,
 ) -> Result<(RunId, Approval), Problem> {
     let (run, approval) = find(app, id).await?;
+    // Who may decide is who is in the group now, not who was when signing in (GOVERNANCE §4.1).
+    let viewer = viewer.clone().of_now(app).await?;
     let decision = Decision {
-        by: card::approver(viewer, &approval),
+        by: card::approver(&viewer, &approval),
         answer: decided.decision,
         digest: decided.digest,
         reason: decided.reason.trim().to_owned(),

@@ -33,7 +33,6 @@ pub(super) struct Viewer {
     /// What that person may do here.
     pub(super) roles: BTreeSet<Role>,
     /// Object ids of groups in Entra.
-    #[allow(dead_code, reason = "rules may name groups as approvers")]
     pub(super) groups: Vec<String>,
     /// Whether these are all groups: when Entra did not list them and could not be asked they
     /// count as none.
@@ -81,7 +80,6 @@ impl Viewer {
     ///
     /// # Errors
     /// When the session has ended meanwhile.
-    #[allow(dead_code, reason = "approvals decide with it")]
     pub(super) async fn of_now(self, app: &App) -> Result<Self, Problem> {
         let (Some(people), Some(key)) = (&app.state.people, self.key.clone()) else { return Ok(self) };
         match app.sessions.find(&key, people, app.state.clock.now(), true).await? {
