@@ -247,3 +247,18 @@ async fn soak_kills_at_seeded_bytes() {
     let stories = offsets.iter().map(|offset| death_at_byte(*offset));
     report("killed at seeded bytes", offsets.len(), &all(stories).await);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "scripts/test.sh --only crash"]
+async fn a_run_that_kills_its_worker_each_time_is_set_aside() {
+    let mut site = Site::start().await;
+    site.armed = "model.before_reply=return(abort)".into();
+    site.most_deaths = 5;
+    assert!(site.open().await);
+    let id = site.order(site::SENTENCE).await;
+    let run = site.settled(&id).await;
+    assert_eq!((&run["status"], site.fate.deaths), (&serde_json::json!("parked"), 3), "{run:#}");
+    site.close().await;
+    let evidence = Evidence::of(&site, Vec::new()).await;
+    assert_eq!((evidence.violations(), evidence.effects()), (Vec::new(), Vec::new()));
+}
