@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Desk, Fault, Tool, Work, edit, outgoing, read, schema, veil, words};
+use super::{Desk, Fault, Tool, Work, branch, edit, outgoing, read, schema, veil, words};
 use crate::action::{Action, Author, BranchName, CommitId, Content, FileChange, ItemPath};
 use crate::azure_devops::{Branch, ItemKind, Recursion, Version, limits};
 use crate::journal::{Link, Outcome};
@@ -20,8 +20,6 @@ const MAX_CHANGES: usize = 100;
 const MAX_MESSAGE: usize = 4_000;
 /// Most bytes of a diff that are kept.
 const MAX_DIFF_BYTES: usize = 256 * 1024;
-/// Longest part of a branch name that is made from words, in characters.
-const SLUG: usize = 40;
 
 pub(super) const LIST: Tool = Tool {
     name: "list_files",
@@ -271,7 +269,7 @@ async fn destination(
     let named = branch.filter(|name| !name.is_empty());
     let mut name = match named {
         Some(name) => BranchName::new(name)?,
-        None => BranchName::new(&new_name(work_item, title, ""))?,
+        None => BranchName::new(&branch::new_name(work_item, title, ""))?,
     };
     let mut found = azure.branch(&served, &name).await?;
     if let Some(there) = found.as_ref().filter(|_| named.is_none())
@@ -279,7 +277,7 @@ async fn destination(
     {
         let run = desk.gate.run();
         let tail = run[run.len().saturating_sub(6)..].to_owned();
-        name = BranchName::new(&new_name(work_item, title, &tail))?;
+        name = BranchName::new(&branch::new_name(work_item, title, &tail))?;
         found = azure.branch(&served, &name).await?;
     }
     if let Some(found) = found {
@@ -301,28 +299,6 @@ async fn is_left_over(desk: &Desk<'_>, branch: &Branch, me: &str) -> Result<bool
     let is_own = branch.creator.as_ref().is_some_and(|creator| creator.id == me);
     let base = desk.toolbox.azure.branch(&desk.toolbox.served, &default_branch(desk).await?).await?;
     Ok(is_own && base.is_some_and(|base| base.tip == branch.tip))
-}
-
-/// `agent/{work item}-{slug}`, or `agent/{slug}` without one (CONTRACTS).
-fn new_name(work_item: Option<u32>, title: &str, tail: &str) -> String {
-    let mut slug = String::new();
-    for c in title.chars() {
-        match c.to_ascii_lowercase() {
-            c if c.is_ascii_alphanumeric() => slug.push(c),
-            _ if slug.ends_with('-') || slug.is_empty() => {}
-            _ => slug.push('-'),
-        }
-        if slug.len() >= SLUG {
-            break;
-        }
-    }
-    let parts = [
-        work_item.map(|id| id.to_string()).unwrap_or_default(),
-        slug.trim_matches('-').to_owned(),
-        tail.to_owned(),
-    ];
-    let name = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
-    format!("agent/{}", if name.is_empty() { "change".to_owned() } else { name })
 }
 
 /// Turns a change as the model wrote it into the exact bytes that will be pushed.
@@ -483,24 +459,5 @@ fn pushed(to: &Destination, title: &str, sent: &Sent, changes: &[FileChange], di
         .filter_map(|(kind, title, url)| Some(Link { kind: kind.into(), title, url: url.clone()? }))
         .collect(),
         diff: (!diff.is_empty()).then_some(diff),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn branch_names_are_made_from_work_item_and_words() {
-        assert_eq!(new_name(Some(17), "Fix login timeout", ""), "agent/17-fix-login-timeout");
-        assert_eq!(new_name(None, "  Größe: ändern!! ", ""), "agent/gr-e-ndern");
-        assert_eq!(new_name(None, "日本語", ""), "agent/change");
-        assert_eq!(
-            new_name(Some(1), &"long ".repeat(40), "ab12cd").len(),
-            "agent/1--ab12cd".len() + SLUG - 1
-        );
-        for title in ["a.lock", "x..y", "-", "Fix login timeout"] {
-            BranchName::new(&new_name(Some(1), title, "")).unwrap();
-        }
     }
 }

@@ -147,10 +147,15 @@ async fn is_own_branch(toolbox: &Toolbox, standing: &Standing, branch: &str) -> 
     Ok(false)
 }
 
-/// How many people are asked to review whom the order neither came from nor named.
+/// How many people are asked to review whom the order neither came from nor named, and whom the
+/// settings of the repository, on its default branch, do not name either.
 async fn reviewers(toolbox: &Toolbox, standing: &Standing, action: &Action) -> Result<u32, Fault> {
     let Action::CreatePullRequest { reviewer_ids, .. } = action else { return Ok(0) };
     let order = standing.order.to_lowercase();
+    let settings = match reviewer_ids.is_empty() {
+        true => Vec::new(),
+        false => toolbox.repository_settings().await?.reviewers,
+    };
     let mut added = 0;
     for id in reviewer_ids {
         let person = toolbox.known_person(id);
@@ -174,7 +179,13 @@ async fn reviewers(toolbox: &Toolbox, standing: &Standing, action: &Action) -> R
                 .iter()
                 .any(|name| name.len() > 2 && order.contains(name.as_str()))
         });
-        added += u32::from(!asked && !named);
+        let usual = person.as_ref().is_some_and(|person| {
+            let account = person.account.as_deref().unwrap_or_default();
+            let local = account.split('@').next().unwrap_or_default();
+            let is_one = |name: &str| !name.is_empty() && settings.iter().any(|n| n.eq_ignore_ascii_case(name));
+            is_one(&person.name) || is_one(account) || is_one(local)
+        });
+        added += u32::from(!asked && !named && !usual);
     }
     Ok(added)
 }

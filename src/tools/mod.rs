@@ -7,6 +7,7 @@
 
 mod anchor;
 mod asking;
+mod branch;
 mod builds;
 mod classes;
 mod code;
