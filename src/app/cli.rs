@@ -17,6 +17,7 @@ pub struct Arguments {
 
 /// The commands.
 #[derive(Subcommand, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum Command {
     /// Show it working on a simulated organisation, on this machine, without any account.
     #[command(

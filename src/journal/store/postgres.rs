@@ -191,14 +191,11 @@ pub(in crate::journal) async fn listen(pool: Pool, replica: String, bus: std::sy
         {
             bus.look_again();
             while let Ok(Some(notice)) = listener.try_recv().await {
-                match heard(&replica, notice.payload()) {
-                    Some((told, everything)) => {
-                        bus.tell(&told);
-                        if everything {
-                            bus.look_again();
-                        }
+                if let Some((told, everything)) = heard(&replica, notice.payload()) {
+                    bus.tell(&told);
+                    if everything {
+                        bus.look_again();
                     }
-                    None => {}
                 }
             }
         }
