@@ -82,7 +82,8 @@ impl Agent {
         instructors: Vec<String>,
     ) -> anyhow::Result<Self> {
         let authority = triage::Authority::new(instructors);
-        Ok(Self { journal, model, toolbox, schemas: Toolbox::schemas()?, clock, facts, authority, cursor: look::Cursor::default() })
+        let (schemas, cursor) = (Toolbox::schemas()?, look::Cursor::default());
+        Ok(Self { journal, model, toolbox, schemas, clock, facts, authority, cursor })
     }
 
     /// The clock that it works by.

@@ -183,7 +183,10 @@ impl Client {
         for (name, value) in fields {
             // Area, iteration, project and authors are nobody's to change here, whatever a rule says.
             if !WRITABLE_FIELDS.contains(&name.as_str()) {
-                return Err(Error::invalid(format!("'{}' is not a field that can be changed", plain(name, 60))));
+                return Err(Error::invalid(format!(
+                    "'{}' is not a field that can be changed",
+                    plain(name, 60)
+                )));
             }
             let limit = if name == "System.Title" { limits::WORK_ITEM_TITLE } else { limits::WORK_ITEM_TEXT };
             limits::check(name, value, limit)?;

@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::action::Action;
 use crate::digest::Digest;
 use crate::event::Trigger;
-use crate::policy::{Label, TaintSource, Verdict};
 use crate::policy::approval::{Change, Request, Who};
+use crate::policy::{Label, TaintSource, Verdict};
 
 /// Identifies a run: 32 hexadecimal digits that sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]

@@ -30,8 +30,8 @@ mod sole;
 mod standing;
 mod store;
 mod view;
-mod work;
 mod words;
+mod work;
 mod writer;
 
 #[cfg(test)]

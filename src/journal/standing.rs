@@ -57,7 +57,8 @@ impl Standing {
             | Entry::Performed { .. }
             | Entry::ToolFinished { .. }
             | Entry::Carried { .. }
-                if by_holder => {
+                if by_holder =>
+            {
                 self.attempts = 0;
             }
             _ => {}

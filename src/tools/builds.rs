@@ -97,7 +97,13 @@ async fn get(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
         content["other_definitions"] = json!(others);
     }
     explain(desk, build, &mut content).await?;
-    let log = trust::source(desk, "build_log", format!("build:{}", build.id), &content.to_string(), Label::Untrusted);
+    let log = trust::source(
+        desk,
+        "build_log",
+        format!("build:{}", build.id),
+        &content.to_string(),
+        Label::Untrusted,
+    );
     desk.saw(log);
     Ok(Outcome {
         ok: true,

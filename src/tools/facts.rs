@@ -182,7 +182,8 @@ async fn reviewers(toolbox: &Toolbox, standing: &Standing, action: &Action) -> R
         let usual = person.as_ref().is_some_and(|person| {
             let account = person.account.as_deref().unwrap_or_default();
             let local = account.split('@').next().unwrap_or_default();
-            let is_one = |name: &str| !name.is_empty() && settings.iter().any(|n| n.eq_ignore_ascii_case(name));
+            let is_one =
+                |name: &str| !name.is_empty() && settings.iter().any(|n| n.eq_ignore_ascii_case(name));
             is_one(&person.name) || is_one(account) || is_one(local)
         });
         added += u32::from(!asked && !named && !usual);

@@ -53,10 +53,10 @@ use crate::policy::approval::Approval;
 use crate::policy::{InForce, Label, Policy, TaintSource, Verdict};
 
 pub use gate::EarlierWrite;
-pub use standing::{MAX_SAME_CALLS, Standing};
 use gate::Gate;
 pub use notify::Notifier;
 pub use repository::{RepositorySettings, RepositoryWords};
+pub use standing::{MAX_SAME_CALLS, Standing};
 use veil::Veil;
 
 /// The tool that asks the person; the run then waits for an answer.
@@ -277,10 +277,14 @@ impl Toolbox {
 
     /// Hosts that outgoing text may point to: the organisation's, the page's, and those of the rules.
     fn hosts(&self) -> Result<Hosts, Fault> {
-        let (policy, own) = (self.policy.get(), [self.azure.host(), self.public_url.host_str().unwrap_or_default()]);
+        let (policy, own) =
+            (self.policy.get(), [self.azure.host(), self.public_url.host_str().unwrap_or_default()]);
         let listed = policy.egress().iter().map(String::as_str);
         Hosts::new(own.into_iter().filter(|host| !host.is_empty()).chain(listed)).map_err(|error| {
-            words(format!("The list of hosts cannot be read: {error}."), "Say so in your answer; an operator has to look.")
+            words(
+                format!("The list of hosts cannot be read: {error}."),
+                "Say so in your answer; an operator has to look.",
+            )
         })
     }
 
@@ -343,7 +347,10 @@ impl Toolbox {
         };
         if call.of_run.standing.same_calls() > MAX_SAME_CALLS {
             let error = format!("The same call was made {MAX_SAME_CALLS} times in a row.");
-            return Ok(failure(&error, "Its result will not change: go on with something else, or end your work."));
+            return Ok(failure(
+                &error,
+                "Its result will not change: go on with something else, or end your work.",
+            ));
         }
         let (step, standing) = (call.step, call.of_run.standing);
         let session = self.veil.of(holder.run());
@@ -352,7 +359,8 @@ impl Toolbox {
         let mut desk = Desk { toolbox: self, gate, requested_by, sources: Vec::new() };
         let result = (tool.run)(&mut desk, arguments).await;
         if let Err(Fault::Azure(error)) = &result {
-            let said = trust::source(&desk, "error", tool.name.to_owned(), &error.to_string(), Label::Untrusted);
+            let said =
+                trust::source(&desk, "error", tool.name.to_owned(), &error.to_string(), Label::Untrusted);
             desk.saw(said);
         }
         let (sources, flags) = (std::mem::take(&mut desk.sources), std::mem::take(&mut desk.gate.flags));

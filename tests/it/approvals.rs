@@ -87,8 +87,7 @@ async fn what_a_rule_asks_waits_for_the_right_person_and_is_done_once() {
     // Two presses at the same moment: one decides.
     let mut twin = signed_in(&demo, "alice").await;
     let place = path(&approval);
-    let (first, second) =
-        tokio::join!(alice.post(&place, yes(&approval)), twin.post(&place, yes(&approval)));
+    let (first, second) = tokio::join!(alice.post(&place, yes(&approval)), twin.post(&place, yes(&approval)));
     let mut statuses = [first.status().as_u16(), second.status().as_u16()];
     statuses.sort_unstable();
     assert_eq!(statuses, [200, 409]);

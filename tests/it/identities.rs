@@ -81,7 +81,7 @@ impl Realm {
         let code = loop {
             let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.unwrap().unwrap().unwrap();
             if let Some((_, code)) = line.split_once("enter the code ") {
-                break code.trim_end_matches('.').to_owned();
+                break code.split_whitespace().next().unwrap().trim_end_matches('.').to_owned();
             }
         };
         let form = [("user_code", code.as_str()), ("user", who)];
@@ -126,7 +126,7 @@ impl Realm {
     }
 
     /// A token of the sidecar, as anybody on this machine gets it.
-    async fn from_sidecar(&self, more: &str) -> String {
+    async fn ask_sidecar(&self, more: &str) -> String {
         let url = format!(
             "{}/AuthorizationHeaderUnauthenticated/ado?AgentIdentity={AGENT}&{more}",
             self.sidecar.trim_end_matches('/')
@@ -178,8 +178,8 @@ async fn a_person_signs_in_at_the_command_line_and_agents_do_not_pass_for_people
     assert_eq!(newest["runs"][0]["requested_by"], "Alice Martin");
 
     // Agents are refused as such, and what is not a token of ours is none.
-    let user = realm.from_sidecar(&format!("AgentUsername={USER}")).await;
-    let app = realm.from_sidecar("optionsOverride.RequestAppToken=true").await;
+    let user = realm.ask_sidecar(&format!("AgentUsername={USER}")).await;
+    let app = realm.ask_sidecar("optionsOverride.RequestAppToken=true").await;
     for path in ["/api/approvals/1/decision", "/api/runs"] {
         for agents in [&user, &app] {
             let (status, body) = realm.post(path, Some(agents), json!({"decision": "approve"})).await;
@@ -250,7 +250,7 @@ fn forms(token: &str) -> Vec<Vec<u8>> {
     let mut forms = vec![middle.to_vec()];
     for skip in 0..3 {
         let text = engine.encode(&middle[skip..]);
-        forms.push(text[..text.len() - 4].as_bytes().to_vec());
+        forms.push(text.as_bytes()[..text.len() - 4].to_vec());
     }
     forms.push(middle.iter().map(|byte| format!("{byte:02x}")).collect::<String>().into_bytes());
     forms
@@ -267,7 +267,7 @@ async fn no_token_is_anywhere_after_a_whole_run() {
     assert_eq!(status, 202, "{made}");
     let id = made["id"].as_str().unwrap();
     assert_eq!(realm.settled(id).await["status"], "done");
-    let user = realm.from_sidecar(&format!("AgentUsername={USER}")).await;
+    let user = realm.ask_sidecar(&format!("AgentUsername={USER}")).await;
     realm.post("/api/runs", Some(&user), json!({"instruction": "x"})).await;
     realm.post(&format!("/api/runs/{id}/messages"), Some("eyJhbGciOiJSUzI1NiJ9.e30.c2ln"), json!({})).await;
 

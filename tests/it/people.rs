@@ -52,7 +52,7 @@ impl Browser {
     }
 
     /// Goes to Entra and comes back to the callback, whose answer it gives.
-    pub async fn to_callback(&mut self, path: &str) -> Response {
+    pub async fn follow_to_callback(&mut self, path: &str) -> Response {
         let entra = location(&self.get(path).await);
         let back = location(&self.get(&entra).await);
         assert!(back.contains("/sign-in/callback?"), "{back}");
@@ -66,7 +66,7 @@ impl Browser {
     }
 
     pub async fn sign_in(&mut self, who: &str) {
-        let response = self.to_callback(&format!("/sign-in?as={who}")).await;
+        let response = self.follow_to_callback(&format!("/sign-in?as={who}")).await;
         assert_eq!((response.status().as_u16(), location(&response)), (303, "/".to_owned()));
     }
 }
@@ -100,7 +100,7 @@ async fn people_sign_in_have_their_roles_and_sign_out() {
     let authorize = location(&browser.get("/sign-in?to=/runs").await);
     let shown = browser.text(&authorize).await;
     assert!(shown.contains("Alice Martin") && shown.contains("simulated"), "{shown}");
-    let response = browser.to_callback("/sign-in?to=/runs&as=alice").await;
+    let response = browser.follow_to_callback("/sign-in?to=/runs&as=alice").await;
     assert_eq!(location(&response), "/runs");
     let page = browser.text("/").await;
     assert!(
@@ -149,7 +149,7 @@ async fn a_sign_in_that_was_not_begun_here_or_was_tampered_with_ends_nowhere() {
     // Nobody is led away by a link to us.
     for bad in ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:1"] {
         let path: String = url::form_urlencoded::byte_serialize(bad.as_bytes()).collect();
-        let response = own.to_callback(&format!("/sign-in?as=bob&to={path}")).await;
+        let response = own.follow_to_callback(&format!("/sign-in?as=bob&to={path}")).await;
         assert_eq!(location(&response), "/", "{bad}");
     }
     // Declined, or refused by Entra.

@@ -9,8 +9,8 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use super::{ACQUIRE_TIMEOUT, Backend, Committed, Fault, READERS, Unsure, is_unreachable, migration_fault};
 use crate::clock::Clock;
 use crate::journal::JournalError;
-use crate::journal::sole::Presence;
 use crate::journal::command::Command;
+use crate::journal::sole::Presence;
 use crate::journal::standing::Told;
 
 pub(in crate::journal) type Connection = sqlx::SqliteConnection;

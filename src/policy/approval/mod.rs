@@ -10,9 +10,9 @@
 mod edits;
 mod grant;
 mod people;
-mod words;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use serde::{Deserialize, Serialize};
 
@@ -146,7 +146,8 @@ impl Approval {
     /// How many more people have to approve.
     pub fn missing(&self) -> usize {
         let yes = |decision: &&Decision| decision.answer == Answer::Approve && self.counts(decision);
-        let counted: Vec<&Decision> = self.decisions.iter().map(|(_, decision)| decision).filter(yes).collect();
+        let counted: Vec<&Decision> =
+            self.decisions.iter().map(|(_, decision)| decision).filter(yes).collect();
         if counted.iter().any(|decision| decision.break_glass.is_some()) {
             return 0;
         }
