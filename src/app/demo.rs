@@ -152,9 +152,10 @@ fn settings(
 /// Who may what in the simulated tenant: alice approves and administers, carol approves and reads the
 /// record, everybody who signs in instructs.
 fn role_groups() -> String {
-    use simulator::entra::{GROUP_ADMINS, GROUP_APPROVERS, GROUP_AUDITORS, GROUP_INSTRUCTORS};
+    use simulator::entra::{GROUP_ADMINS, GROUP_APPROVERS, GROUP_AUDITORS};
+    // No groups for instructing: who signs in may, and who is a member of the project may by comments.
     format!(
-        "instructor={GROUP_INSTRUCTORS};approver={GROUP_APPROVERS};auditor={GROUP_AUDITORS};admin={GROUP_ADMINS};\
+        "approver={GROUP_APPROVERS};auditor={GROUP_AUDITORS};admin={GROUP_ADMINS};\
          break_glass={GROUP_ADMINS}"
     )
 }
