@@ -99,6 +99,12 @@ have_rust() {
   have_command git git "run the simulated organisation's repositories"
 }
 
+# The tests start a server of their own; only its programs are needed.
+have_postgres() {
+  compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null && return 0
+  have_package postgresql "keep the journal in a PostgreSQL that the tests start themselves"
+}
+
 installed_version() {
   node -p "try { require('./.test/node_modules/$1/package.json').version } catch { '' }"
 }
@@ -161,9 +167,20 @@ part_clippy() {
   limited clippy cargo clippy --locked --all-targets -- -D warnings
 }
 
+# The journal's tests run on SQLite and on PostgreSQL.
+have_postgres() {
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && return 0
+  have_package postgresql "run the journal's tests on PostgreSQL, in a folder of their own" || return 1
+  if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
+    say "postgresql was installed, but /usr/lib/postgresql/*/bin/initdb is missing. The journal's tests need it."
+    return 1
+  fi
+}
+
 part_test() {
   have_rust || return 1
   have_python || return 1
+  have_postgres || return 1
   local -a recording=()
   if [ -d "$REFERENCE" ]; then
     rm -rf .test/exchanges
@@ -174,6 +191,7 @@ part_test() {
 
 part_crash() {
   have_rust || return 1
+  have_postgres || return 1
   # Beside the binary that everything else uses: both are built in one folder, where all that
   # they share is built once.
   limited build cargo build --locked --features fail-points --bin ado-coworker || return 1

@@ -219,6 +219,7 @@ impl Agent {
                 approvals: state.approvals.all(),
                 said: &state.said,
                 place: state.place(),
+                standing: &state.standing,
             },
         };
         match self.toolbox.run(holder, request).await {
@@ -359,6 +360,7 @@ impl Agent {
                 approvals: state.approvals.all(),
                 said: &state.said,
                 place: state.place(),
+                standing: &state.standing,
             },
         };
         match self.toolbox.run(holder, request).await {

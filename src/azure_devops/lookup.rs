@@ -80,14 +80,19 @@ impl Client {
                 self.pushed(repository, branch, old_commit, message).await
             }
             Action::CreatePullRequest { repository, source, target, .. } => {
-                let active = self.active_pull_requests_from(repository, source).await?;
-                let own = active.into_iter().find(|found| found.target_branch == target.as_str());
-                Ok(match own {
+                // Also one that somebody closed meanwhile: it was made.
+                let all = self.pull_requests_from(repository, source, "all").await?;
+                let fits = |found: &&PullRequest| {
+                    let is_open = found.status == PullRequestStatus::Active;
+                    let is_ours = found.created_by.id == me.id && found.created.is_some_and(|at| at >= since);
+                    found.target_branch == target.as_str() && (is_open || is_ours)
+                };
+                Ok(match all.iter().find(fits) {
                     Some(own) if own.created_by.id == me.id => Lookup::Happened(Effect {
                         id: Some(own.id.to_string()),
-                        title: Some(own.title),
-                        commit: own.source_commit.map(String::from),
-                        web_url: Some(own.web_url),
+                        title: Some(own.title.clone()),
+                        commit: own.source_commit.clone().map(String::from),
+                        web_url: Some(own.web_url.clone()),
                         ..found(EffectKind::PullRequest)
                     }),
                     Some(other) => Lookup::Unclear(format!(

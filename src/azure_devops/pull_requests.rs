@@ -263,9 +263,24 @@ impl Client {
         repository: &RepositoryRef,
         branch: &BranchName,
     ) -> Result<Vec<PullRequest>, Error> {
+        let all = self.pull_requests_from(repository, branch, "active").await?;
+        Ok(all.into_iter().filter(|found| found.status == PullRequestStatus::Active).collect())
+    }
+
+    /// The newest pull requests whose source is `branch`, in `status` as the service names it (`all`
+    /// for every one); descriptions may be cut.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn pull_requests_from(
+        &self,
+        repository: &RepositoryRef,
+        branch: &BranchName,
+        status: &str,
+    ) -> Result<Vec<PullRequest>, Error> {
         let segments = [repository.project.as_str(), repository.repository.as_str()];
         let question = Question::of(&PULL_REQUESTS, &segments)
-            .with("searchCriteria.status", "active")
+            .with("searchCriteria.status", status)
             .with("searchCriteria.sourceRefName", branch.full())
             .with("$top", 100);
         let found = self.ask::<List<RawPullRequest>>(question).await?.value.unwrap_or_default();

@@ -191,7 +191,10 @@ impl RunView {
                 let text = "This entry was written by another version of the program.";
                 self.steps.push(Step::new(logged, StepKind::Notice, text));
             }
-            Entry::Created { .. } | Entry::Prepared { .. } | Entry::Performed { .. } => {}
+            Entry::Created { .. }
+            | Entry::Prepared { .. }
+            | Entry::Performed { .. }
+            | Entry::TaintChanged { .. } => {}
         }
     }
 

@@ -109,6 +109,8 @@ pub(super) async fn decide(
     Path(id): Path<String>,
     JsonBody(decided): JsonBody<Decided>,
 ) -> Result<Response, Problem> {
+    // Who they are and which groups they are in is asked again for a decision.
+    let viewer = viewer.of_now(&app).await?;
     let (run, approval) = decided_on(&app, &viewer, &id, decided).await?;
     Ok(Json(card::json(&app.state, &viewer, &run, &approval)).into_response())
 }
@@ -177,6 +179,7 @@ pub(super) async fn answer(
     let bytes = read_body(&headers, body, MAX_BODY_BYTES).await?;
     let (_, approval) = find(&app, &id).await?;
     let decided = form(&bytes, &approval)?;
+    let viewer = viewer.of_now(&app).await?;
     match decided_on(&app, &viewer, &id, decided).await {
         Ok((run, _)) => Ok(Redirect::to(&format!("/runs/{run}")).into_response()),
         Err(trouble) => one(&app, &viewer, &id, Some(trouble)).await,

@@ -211,7 +211,8 @@ async fn one_death_at_every_point_makes_nothing_twice_and_loses_nothing() {
     let points = &twin().await.points;
     let stories =
         points.iter().map(|(point, times)| death_at(point.clone(), 1 + chosen(point, *times), Death::Abort));
-    report("one death at every point", points.len(), &all(stories).await);
+    let steps: usize = points.values().sum();
+    report(&format!("one death at every point ({steps} steps)"), points.len(), &all(stories).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -245,4 +246,19 @@ async fn soak_kills_at_seeded_bytes() {
         (0..200).map(|seed| chosen(&format!("soak {seed}"), bytes as usize) as u64).collect();
     let stories = offsets.iter().map(|offset| death_at_byte(*offset));
     report("killed at seeded bytes", offsets.len(), &all(stories).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "scripts/test.sh --only crash"]
+async fn a_run_that_kills_its_worker_each_time_is_set_aside() {
+    let mut site = Site::start().await;
+    site.armed = "model.before_reply=return(abort)".into();
+    site.most_deaths = 5;
+    assert!(site.open().await);
+    let id = site.order(site::SENTENCE).await;
+    let run = site.settled(&id).await;
+    assert_eq!((&run["status"], site.fate.deaths), (&serde_json::json!("parked"), 3), "{run:#}");
+    site.close().await;
+    let evidence = Evidence::of(&site, Vec::new()).await;
+    assert_eq!((evidence.violations(), evidence.effects()), (Vec::new(), Vec::new()));
 }

@@ -29,7 +29,15 @@ pub async fn database() -> String {
     let base = format!("postgres://tester@127.0.0.1:{}", server.port);
     let name = format!("t_{}", uuid::Uuid::new_v4().simple());
     let options: sqlx::postgres::PgConnectOptions = format!("{base}/postgres").parse().unwrap();
-    let mut connection = options.connect().await.unwrap();
+    // It takes connections before it is ready to serve them.
+    let end = Instant::now() + PATIENCE;
+    let mut connection = loop {
+        match options.connect().await {
+            Ok(connection) => break connection,
+            Err(error) => assert!(Instant::now() < end, "PostgreSQL does not get ready: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
     let sql = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
     sqlx::query(sql).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();

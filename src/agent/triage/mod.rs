@@ -190,9 +190,7 @@ impl Agent {
         entry: Entry,
         why: &str,
     ) -> Result<(), JournalError> {
-        self.journal.add_from_outside(run, entry).await?;
-        let (why, run) = (Some(why.to_owned()), Some(run.clone()));
-        self.journal.settle_one(judging, &row.id, IntakeStatus::Merged, why, run).await.map(|_| ())
+        self.journal.steer(run, entry, judging, &row.id, Some(why.to_owned())).await.map(|_| ())
     }
 
     /// Those orders whose version nobody saw before this event. The same event may be judged again:

@@ -38,7 +38,7 @@ use url::Url;
 
 pub use error::Refusal;
 pub use seed::{
-    GROUP_ADMINS, GROUP_APPROVERS, GROUP_AUDITORS, GROUP_INSTRUCTORS, SETUP_CLIENT_ID, SIGN_IN_CLIENT_ID,
+    GROUP_ADMINS, GROUP_APPROVERS, GROUP_AUDITORS, SETUP_CLIENT_ID, SIGN_IN_CLIENT_ID,
 };
 pub use storage::{bring, keep};
 

@@ -26,6 +26,9 @@ pub async fn until_finished(database: &str, id: &str) {
     }
 }
 
+/// How long a replica stands still: longer than its lease.
+const PAUSE: Duration = Duration::from_secs(13);
+
 /// What happens to the replica that holds the run.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Misfortune {
@@ -54,7 +57,7 @@ async fn server(site: &mut Site) -> Proxy {
     proxy
 }
 
-/// The holder meets its fate at a seeded byte; another one finishes the job.
+/// Who holds the run meets its fate at a seeded byte; the other one finishes the job.
 async fn story(store: Store, misfortune: Misfortune, seed: u32) -> Ending {
     let twin = twin().await;
     let mut site = Site::start().await;
@@ -63,7 +66,7 @@ async fn story(store: Store, misfortune: Misfortune, seed: u32) -> Ending {
         Store::Server => Some(server(&mut site).await),
     };
     assert!(site.open().await, "{}", site.log());
-    let first = site.pid();
+    let pids = [site.pid(), site.open_replica().await];
     let offset = chosen(&format!("{misfortune:?} {seed}"), (twin.bytes / 3) as usize) as u64;
     let at = site.meter.bytes() + offset;
     if misfortune == Misfortune::LosesAnswerAndDies {
@@ -76,19 +79,24 @@ async fn story(store: Store, misfortune: Misfortune, seed: u32) -> Ending {
         assert!(tokio::time::Instant::now() < end, "{name}: it never came so far");
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
+    let first = std::fs::read_to_string(site.folder().join("log-1")).unwrap();
+    let holder = pids[usize::from(!first.contains("worker.run_claimed"))];
     match (misfortune, &database) {
         (Misfortune::DatabaseGone(seconds), Some(database)) => {
             database.behave(Manner::Refuse);
             tokio::time::sleep(Duration::from_secs(seconds)).await;
             database.behave(Manner::Honest);
         }
-        (Misfortune::Paused, _) => signal("STOP", first),
-        _ => signal("KILL", first),
+        // Past its lease. On one file it may stand still with the file's lock, and then all wait.
+        (Misfortune::Paused, _) => {
+            signal("STOP", holder);
+            tokio::time::sleep(PAUSE).await;
+            signal("CONT", holder);
+        }
+        _ => signal("KILL", holder),
     }
     site.outside[0].behave(Manner::Honest);
-    site.open_replica().await;
     until_finished(&site.database(), &id).await;
-    signal("CONT", first);
     let run = site.settled(&id).await;
     site.review(&run).await;
     site.close().await;

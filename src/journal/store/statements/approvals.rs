@@ -6,7 +6,7 @@ use sqlx::Row as _;
 
 use super::super::{Pool, Row};
 use super::Transaction;
-use crate::journal::approvals::{Kept, fold, grant_until, named};
+use crate::journal::approvals::{Kept, fold, named};
 use crate::journal::chain::Draft;
 use crate::journal::{JournalError, RunId};
 use crate::policy::approval::Approval;
@@ -43,7 +43,7 @@ impl Transaction<'_> {
                 .bind(kept.approval.state.as_str())
                 .bind(kept.approval.requested_at)
                 .bind(kept.approval.request.expires_at)
-                .bind(grant_until(&kept.approval))
+                .bind(kept.approval.leave_until())
                 .bind(&body)
                 .execute(&mut *self.db)
                 .await?;
