@@ -27,10 +27,10 @@ use crate::clock::Clock;
 use crate::config::{self, AgentUser, Config};
 use crate::doctor::Doctor;
 use crate::identity::people::People;
-use crate::identity::{self, Audience, Identity};
+use crate::identity::{self, Audience, Identity, IdentityError};
 use crate::journal::{self, Journal, Limits};
 use crate::mask::{Masker, sanitise};
-use crate::model::{BearerSource, Model};
+use crate::model::{BearerSource, Model, NoBearer};
 use crate::policy::InForce;
 use crate::tools::{Notifier, Toolbox};
 use crate::weaken::{Defence, off};
@@ -150,11 +150,19 @@ struct ModelBearer(Arc<Identity>);
 
 impl BearerSource for ModelBearer {
     fn bearer(&self) -> BoxFuture<'_, anyhow::Result<SecretString>> {
-        Box::pin(async { Ok(self.0.bearer(Audience::Model).await?) })
+        Box::pin(async { self.0.bearer(Audience::Model).await.map_err(no_bearer) })
     }
 
     fn renew<'a>(&'a self, rejected: &'a SecretString) -> BoxFuture<'a, anyhow::Result<SecretString>> {
-        Box::pin(async move { Ok(self.0.renew(Audience::Model, rejected).await?) })
+        Box::pin(async move { self.0.renew(Audience::Model, rejected).await.map_err(no_bearer) })
+    }
+}
+
+/// Tells the model's client whether waiting helps.
+fn no_bearer(error: IdentityError) -> anyhow::Error {
+    match error.is_transient() {
+        true => error.into(),
+        false => NoBearer { why: error.to_string(), remedy: error.remedy() }.into(),
     }
 }
 

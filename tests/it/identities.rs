@@ -223,14 +223,15 @@ async fn who_has_no_access_to_the_project_gives_no_orders_for_it() {
     let token = realm.token();
     let api = format!("{}/_apis/userentitlements", realm.organization);
     let as_alice = |request: reqwest::RequestBuilder| request.basic_auth("alice", Some("demo-alice")).send();
-    let found = as_alice(realm.http.get(format!("{api}?$filter=name%20eq%20%27bob%27&api-version=7.1")))
-        .await
-        .unwrap();
+    let found =
+        as_alice(realm.http.get(format!("{api}?$filter=name%20eq%20%27bob%27&api-version=7.1-preview")))
+            .await
+            .unwrap();
     let status = found.status();
     let found: Value = found.json().await.unwrap();
     assert!(status.is_success(), "{found}");
     let id = found["members"][0]["id"].as_str().unwrap_or_else(|| panic!("{found}")).to_owned();
-    let gone = as_alice(realm.http.delete(format!("{api}/{id}?api-version=7.1"))).await.unwrap();
+    let gone = as_alice(realm.http.delete(format!("{api}/{id}?api-version=7.1-preview"))).await.unwrap();
     assert!(gone.status().is_success(), "{}", gone.text().await.unwrap());
     let (status, body) =
         realm.post("/api/runs", Some(&token), json!({"instruction": "List the open work items"})).await;
