@@ -266,10 +266,17 @@ impl Agent {
         if clock::add(at, MAX_AGE) < self.clock.now() {
             return Ok(Some("It is older than seven days."));
         }
-        let began = self.journal.mark("began", self.clock.now().as_microsecond()).await?;
-        let began = Timestamp::from_microsecond(began).unwrap_or(Timestamp::MIN);
+        let began = Timestamp::from_microsecond(self.began().await?).unwrap_or(Timestamp::MIN);
         let is_older = clock::add(at, CLOCK_SLACK) < began;
         Ok(is_older.then_some("It is older than this co-worker's own record."))
+    }
+
+    /// When this journal began, microseconds since 1970. What is older is not its business.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub async fn began(&self) -> Result<i64, JournalError> {
+        self.journal.mark("began", self.clock.now().as_microsecond()).await
     }
 
     /// The run about `subject` that is under way.
