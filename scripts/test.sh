@@ -167,6 +167,16 @@ part_clippy() {
   limited clippy cargo clippy --locked --all-targets -- -D warnings
 }
 
+# The journal's tests run on SQLite and on PostgreSQL.
+have_postgres() {
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && return 0
+  have_package postgresql "run the journal's tests on PostgreSQL, in a folder of their own" || return 1
+  if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
+    say "postgresql was installed, but /usr/lib/postgresql/*/bin/initdb is missing. The journal's tests need it."
+    return 1
+  fi
+}
+
 part_test() {
   have_rust || return 1
   have_python || return 1

@@ -82,7 +82,8 @@ impl Agent {
         instructors: Vec<String>,
     ) -> anyhow::Result<Self> {
         let authority = triage::Authority::new(instructors);
-        Ok(Self { journal, model, toolbox, schemas: Toolbox::schemas()?, clock, facts, authority, cursor: look::Cursor::default() })
+        let (schemas, cursor) = (Toolbox::schemas()?, look::Cursor::default());
+        Ok(Self { journal, model, toolbox, schemas, clock, facts, authority, cursor })
     }
 
     /// The clock that it works by.
@@ -219,6 +220,7 @@ impl Agent {
                 approvals: state.approvals.all(),
                 said: &state.said,
                 place: state.place(),
+                standing: &state.standing,
             },
         };
         match self.toolbox.run(holder, request).await {
@@ -359,6 +361,7 @@ impl Agent {
                 approvals: state.approvals.all(),
                 said: &state.said,
                 place: state.place(),
+                standing: &state.standing,
             },
         };
         match self.toolbox.run(holder, request).await {

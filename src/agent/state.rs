@@ -10,7 +10,7 @@ use super::held::{Approvals, Held};
 use crate::event::Trigger;
 use crate::journal::{Call, Entry, Logged, Person, Status, Usage, WaitingFor};
 use crate::model::{Conversation, ConversationError, Message, ToolCall};
-use crate::tools::{ASK_PERSON, EarlierWrite};
+use crate::tools::{ASK_PERSON, EarlierWrite, Standing};
 
 /// Most model turns of one run.
 pub const MAX_TURNS: u32 = 60;
@@ -100,6 +100,8 @@ pub struct RunState {
     pub said: String,
     /// The newest pull request or work item that the run wrote to: kind and number.
     pub newest: Option<(String, u32)>,
+    /// What the run has done and read, for the judge.
+    pub standing: Standing,
     prepared: bool,
     /// Words that the model has not been given, with their sequence numbers.
     unread: Vec<(i64, String)>,
@@ -127,6 +129,7 @@ impl Default for RunState {
             order: None,
             conversation: Conversation::new(),
             outages: 0,
+            standing: Standing::default(),
             approvals: Approvals::default(),
             said: String::new(),
             newest: None,
@@ -156,6 +159,7 @@ impl RunState {
     /// Takes the next entry of the log.
     pub fn apply(&mut self, logged: &Logged) {
         self.read_to = logged.seq;
+        self.standing.apply(logged);
         match &logged.entry {
             Entry::Created { requested_by, project, repository, subject, trigger, .. } => {
                 self.order = Some(Order {
@@ -214,7 +218,11 @@ impl RunState {
             Entry::CancelRequested { by } => self.cancelled_by = Some(by.name.clone()),
             Entry::Finished { .. } => self.finished(),
             Entry::Unknown | Entry::Erased => self.unknown_entry = true,
-            Entry::Decided { .. } | Entry::Trouble { .. } | Entry::Waiting { .. } | Entry::Resumed {} => {}
+            Entry::Decided { .. }
+            | Entry::TaintChanged { .. }
+            | Entry::Trouble { .. }
+            | Entry::Waiting { .. }
+            | Entry::Resumed {} => {}
         }
     }
 

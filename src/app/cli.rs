@@ -17,6 +17,7 @@ pub struct Arguments {
 
 /// The commands.
 #[derive(Subcommand, Debug)]
+#[allow(clippy::large_enum_variant, reason = "there is one in a process")]
 pub enum Command {
     /// Show it working on a simulated organisation, on this machine, without any account.
     #[command(
@@ -71,6 +72,12 @@ pub enum Command {
         after_help = "Exit status: 0 somebody is, 1 nobody.\n\nExample:\n  ado-coworker whoami\n  ado-coworker whoami --json"
     )]
     Whoami(Told),
+    /// Look at rules: check them, run their tests, explain a decision, compare two sets.
+    #[command(
+        subcommand,
+        after_help = "Example:\n  ado-coworker policy check my-policy.toml\n  ado-coworker policy explain --facts '{\"action\":\"git.push\",\"branch\":\"main\"}'"
+    )]
+    Policy(Policy),
     /// Say whether a serving process is well; for containers.
     #[command(after_help = "Example:\n  ado-coworker healthcheck")]
     Healthcheck,
@@ -103,6 +110,69 @@ pub struct Doctor {
     /// Print JSON.
     #[arg(long)]
     pub json: bool,
+}
+
+/// What `policy` does. Without a file: the rules that ship.
+#[derive(Subcommand, Debug)]
+pub enum Policy {
+    /// Read a rule file and refuse it on any doubt.
+    #[command(
+        after_help = "Exit status: 0 it is well, 1 it is refused, 2 it cannot be read.\n\nExample:\n  ado-coworker policy check my-policy.toml"
+    )]
+    Check {
+        /// The rule file.
+        file: Option<PathBuf>,
+        /// How to print.
+        #[command(flatten)]
+        told: Told,
+    },
+    /// Run the tests inside a rule file.
+    #[command(
+        after_help = "Exit status: 0 all pass, 1 one fails or the file is refused, 2 it cannot be read.\n\nExample:\n  ado-coworker policy test my-policy.toml --json"
+    )]
+    Test {
+        /// The rule file.
+        file: Option<PathBuf>,
+        /// How to print.
+        #[command(flatten)]
+        told: Told,
+    },
+    /// Say what is decided on facts, by which rule, and why.
+    #[command(
+        after_help = "Facts that are not given are false, zero or empty. Names of facts: action, project_served, branch, \
+                      paths, added, deleted, renamed, files, bytes, deleted_in_run, files_in_run, writes_in_run, own_pr, \
+                      own_branch, run_object, build_green, touches_ci, touches_policy, special, fields, new_hosts, taint, \
+                      taint_elsewhere, class_b, outside_plan, trigger.\n\nExample:\n  ado-coworker policy explain --facts \
+                      '{\"action\":\"git.push\",\"branch\":\"agent/7-x\",\"project_served\":true,\"own_branch\":true,\"run_object\":true}'\n  \
+                      ado-coworker policy explain --facts @facts.json my-policy.toml --json"
+    )]
+    Explain {
+        /// The facts as JSON, or @ and the name of a file that holds them.
+        #[arg(long)]
+        facts: String,
+        /// The rule file.
+        file: Option<PathBuf>,
+        /// How to print.
+        #[command(flatten)]
+        told: Told,
+    },
+    /// Decide recorded actions again by two rule files, and show what comes out differently.
+    #[command(
+        after_help = "A recording is a journal (its file or URL), an exported bundle (tar or folder), or JSON lines.\n\nExample:\n  \
+                      ado-coworker policy diff policies/default.toml my-policy.toml --replay data/demo/ado-coworker.db"
+    )]
+    Diff {
+        /// The rules as they are.
+        old: PathBuf,
+        /// The rules as they would be.
+        new: PathBuf,
+        /// The recorded decisions.
+        #[arg(long)]
+        replay: String,
+        /// How to print.
+        #[command(flatten)]
+        told: Told,
+    },
 }
 
 /// What `token` does.

@@ -150,12 +150,12 @@ fn settings(
 }
 
 /// Who may what in the simulated tenant: alice approves and administers, carol approves and reads the
-/// record, everybody who signs in instructs.
+/// record. Nothing narrows who instructs: everybody who signs in, and in Azure DevOps the people of
+/// the project.
 fn role_groups() -> String {
-    use simulator::entra::{GROUP_ADMINS, GROUP_APPROVERS, GROUP_AUDITORS, GROUP_INSTRUCTORS};
+    use simulator::entra::{GROUP_ADMINS, GROUP_APPROVERS, GROUP_AUDITORS};
     format!(
-        "instructor={GROUP_INSTRUCTORS};approver={GROUP_APPROVERS};auditor={GROUP_AUDITORS};admin={GROUP_ADMINS};\
-         break_glass={GROUP_ADMINS}"
+        "approver={GROUP_APPROVERS};auditor={GROUP_AUDITORS};admin={GROUP_ADMINS};break_glass={GROUP_ADMINS}"
     )
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::json;
 
-use super::{cli, load_policy};
+use super::{cli, policies};
 use crate::clock::Clock;
 use crate::config::{self, Settings};
 use crate::doctor::admin::Administrator;
@@ -39,7 +39,7 @@ async fn examined(settings: &Settings) -> anyhow::Result<Vec<Check>> {
         Ok(config) => config,
         Err(faults) => return Ok(doctor::without_settings(&faults.0, settings.foreign())),
     };
-    let policy = match load_policy(&config) {
+    let policy = match policies::load(&config) {
         Ok(policy) => Arc::new(policy),
         Err(error) => {
             let fault = config::Fault { name: "POLICY_FILE".into(), problem: format!("{error:#}") };

@@ -4,6 +4,7 @@ pub mod cli;
 mod demo;
 mod doctor;
 mod login;
+mod policies;
 mod run;
 mod setup;
 mod token;
@@ -26,12 +27,13 @@ use crate::clock::Clock;
 use crate::config::{self, AgentUser, Config};
 use crate::doctor::Doctor;
 use crate::identity::people::People;
-use crate::identity::{self, Audience, Identity};
+use crate::identity::{self, Audience, Identity, IdentityError};
 use crate::journal::{self, Journal, Limits};
-use crate::mask::Masker;
-use crate::model::{BearerSource, Model};
-use crate::policy::{self, Policy};
+use crate::mask::{Masker, sanitise};
+use crate::model::{BearerSource, Model, NoBearer};
+use crate::policy::InForce;
 use crate::tools::{Notifier, Toolbox};
+use crate::weaken::{Defence, off};
 use crate::worker::Worker;
 use crate::{azure_devops, telemetry, web};
 
@@ -60,6 +62,7 @@ pub async fn run_command(command: cli::Command) -> anyhow::Result<u8> {
         cli::Command::Login => login::login(stop).await,
         cli::Command::Logout => login::logout(),
         cli::Command::Whoami(told) => login::whoami(&told).await,
+        cli::Command::Policy(command) => policies::policy(&command).await,
         cli::Command::Healthcheck => healthcheck().await,
     }
 }
@@ -136,7 +139,7 @@ pub struct App {
     pub worker: Worker,
     config: Config,
     identity: Arc<Identity>,
-    policy: Arc<Policy>,
+    policy: Arc<InForce>,
     people: Option<Arc<People>>,
     azure: azure_devops::Client,
     http: reqwest::Client,
@@ -147,11 +150,19 @@ struct ModelBearer(Arc<Identity>);
 
 impl BearerSource for ModelBearer {
     fn bearer(&self) -> BoxFuture<'_, anyhow::Result<SecretString>> {
-        Box::pin(async { Ok(self.0.bearer(Audience::Model).await?) })
+        Box::pin(async { self.0.bearer(Audience::Model).await.map_err(no_bearer) })
     }
 
     fn renew<'a>(&'a self, rejected: &'a SecretString) -> BoxFuture<'a, anyhow::Result<SecretString>> {
-        Box::pin(async move { Ok(self.0.renew(Audience::Model, rejected).await?) })
+        Box::pin(async move { self.0.renew(Audience::Model, rejected).await.map_err(no_bearer) })
+    }
+}
+
+/// Tells the model's client whether waiting helps.
+fn no_bearer(error: IdentityError) -> anyhow::Error {
+    match error.is_transient() {
+        true => error.into(),
+        false => NoBearer { why: error.to_string(), remedy: error.remedy() }.into(),
     }
 }
 
@@ -163,10 +174,12 @@ impl App {
     pub async fn build(config: Config, public_url: Url) -> anyhow::Result<Self> {
         let clock = Clock::Real;
         let http = config::http_client()?;
-        let policy = Arc::new(load_policy(&config)?);
+        let policy = Arc::new(InForce::new(policies::load(&config)?));
+        let masker = Arc::new(Masker::new(own_secrets(&config))?);
+        telemetry::hide_with(hider(masker.clone()));
         let journal = Journal::open(config.database_url.expose_secret(), clock.clone()).await?;
         let limits = Limits { model: config.model.deployment.clone(), ..Limits::default() };
-        let journal = journal.limited(limits);
+        let journal = journal.limited(limits).cleaning(cleaner(masker.clone()));
         let identity = Identity::new(&config.identity, http.clone(), clock.clone());
         let bearer = Arc::new(ModelBearer(identity.clone()));
         let model = Model::new(&config.model, bearer, http.clone(), clock.clone());
@@ -176,7 +189,6 @@ impl App {
             project: config.azure_devops.project.clone(),
             repository: config.azure_devops.repository.clone(),
         };
-        let masker = Arc::new(Masker::new(own_secrets(&config))?);
         let notifier = config.notify_url.clone();
         let notifier = notifier.map(|url| Notifier::new(url, http.clone(), clock.clone()));
         let toolbox = Toolbox::new(azure.clone(), policy.clone(), served, public_url, clock.clone(), masker)
@@ -245,9 +257,10 @@ impl App {
                     token_expires: who.expires_at,
                 })
             }),
+            policy: self.policy.clone(),
             doctor: doctor::for_page(Doctor::new(
                 self.config.clone(),
-                self.policy.clone(),
+                self.policy.get(),
                 self.http.clone(),
                 self.clock.clone(),
                 Some(self.journal.clone()),
@@ -275,6 +288,7 @@ impl App {
             tasks.spawn(self.worker.clone().work(stop.clone()));
             tasks.spawn(self.worker.clone().watch(self.config.triggers, stop.clone()));
         }
+        tasks.spawn(policies::watch(self.policy.clone(), self.config.clone(), stop.clone()));
         tasks.spawn(verify_identity(self.identity.clone(), stop.clone()));
         let router = if self.config.duty.serves() { web::router(state) } else { web::health_router(state) };
         let served = tokio::select! {
@@ -301,6 +315,23 @@ fn own_names(config: &Config) -> Vec<String> {
     vec![config.identity.agent_identity_id.clone(), user]
 }
 
+/// Words of people as they are kept: without hidden characters and comments, secrets and look-alikes
+/// of placeholders.
+fn cleaner(masker: Arc<Masker>) -> crate::journal::Cleaner {
+    Arc::new(move |text| {
+        let seen = match off(Defence::SanitiseIn) {
+            true => text.to_owned(),
+            false => sanitise::incoming(text, sanitise::Kind::Prose).text,
+        };
+        if off(Defence::Mask) { seen } else { masker.typed(&seen) }
+    })
+}
+
+/// Hides secrets in log lines.
+fn hider(masker: Arc<Masker>) -> telemetry::Hide {
+    Box::new(move |line| masker.redact(line).into_owned())
+}
+
 /// The secrets that this process was given: never to be seen in what it reads or writes.
 fn own_secrets(config: &Config) -> Vec<(&'static str, SecretString)> {
     let key = config.model.api_key.clone().map(|key| ("model-key", key));
@@ -309,17 +340,6 @@ fn own_secrets(config: &Config) -> Vec<(&'static str, SecretString)> {
     let database = Some(("database-url", config.database_url.clone()))
         .filter(|(_, url)| url.expose_secret().starts_with("postgres"));
     key.into_iter().chain(webhook).chain(database).collect()
-}
-
-fn load_policy(config: &Config) -> anyhow::Result<Policy> {
-    match &config.policy_file {
-        None => Ok(policy::parse(policy::DEFAULT_POLICY)?),
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("POLICY_FILE names {}, which cannot be read", path.display()))?;
-            policy::parse(&text).with_context(|| format!("in {}", path.display()))
-        }
-    }
 }
 
 /// Asks for a first token, so that the page can say who the co-worker is. A sidecar that is not up

@@ -199,7 +199,12 @@ impl RawRefUpdate {
 impl From<RawPush> for Push {
     fn from(raw: RawPush) -> Self {
         let moved = raw.ref_updates.unwrap_or_default().into_iter().filter_map(RawRefUpdate::branch_move);
-        Self { id: raw.push_id, by: raw.pushed_by.unwrap_or_default().into(), date: raw.date, moved: moved.collect() }
+        Self {
+            id: raw.push_id,
+            by: raw.pushed_by.unwrap_or_default().into(),
+            date: raw.date,
+            moved: moved.collect(),
+        }
     }
 }
 
@@ -404,9 +409,8 @@ impl Client {
     pub async fn push_by_id(&self, repository: &RepositoryRef, id: u32) -> Result<Push, Error> {
         let number = id.to_string();
         let segments = [repository.project.as_str(), repository.repository.as_str(), &number];
-        let question = Question::of(&PUSH_BY_ID, &segments)
-            .with("includeRefUpdates", true)
-            .with("includeCommits", 1);
+        let question =
+            Question::of(&PUSH_BY_ID, &segments).with("includeRefUpdates", true).with("includeCommits", 1);
         Ok(self.ask::<RawPush>(question).await?.into())
     }
 }

@@ -82,6 +82,11 @@ impl Client {
         Self::with_patience(settings, identity, http, clock, retry::MAX_WAIT)
     }
 
+    /// The organisation's host.
+    pub fn host(&self) -> &str {
+        self.transport.address.host()
+    }
+
     /// The same, whose requests wait at most `patience` each for a service that asks them to.
     pub fn with_patience(
         settings: &config::AzureDevOps,

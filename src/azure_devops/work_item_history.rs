@@ -70,7 +70,7 @@ impl Client {
             let page = self.ask::<List<RawUpdate>>(question).await?.value.unwrap_or_default();
             let count = page.len();
             read += count;
-            last = page.into_iter().filter_map(RawUpdate::assignment).last().or(last);
+            last = page.into_iter().filter_map(RawUpdate::assignment).next_back().or(last);
             if count < UPDATES_PER_PAGE {
                 break;
             }

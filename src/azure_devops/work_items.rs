@@ -14,12 +14,14 @@ use super::{Client, Error, limits};
 /// Comments in one page.
 const COMMENTS_PER_PAGE: usize = 200;
 /// Fields of a summary.
-const SUMMARY_FIELDS: [&str; 6] = [
+const SUMMARY_FIELDS: [&str; 8] = [
     "System.Id",
     "System.WorkItemType",
     "System.Title",
     "System.State",
     "System.AssignedTo",
+    "System.ChangedBy",
+    "System.TeamProject",
     "System.ChangedDate",
 ];
 
@@ -122,6 +124,10 @@ pub struct WorkItemSummary {
     pub state: String,
     /// Who works on it.
     pub assigned_to: Option<Person>,
+    /// Who changed it last.
+    pub changed_by: Option<Person>,
+    /// Name of its project.
+    pub project: String,
     /// Its page.
     pub web_url: String,
 }
@@ -406,6 +412,8 @@ impl Client {
             title: text(&raw.fields, "System.Title"),
             state: text(&raw.fields, "System.State"),
             assigned_to: person(&raw.fields, "System.AssignedTo"),
+            changed_by: person(&raw.fields, "System.ChangedBy"),
+            project: text(&raw.fields, "System.TeamProject"),
             web_url: self.transport.address.work_item(project, raw.id),
         }
     }

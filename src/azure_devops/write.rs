@@ -22,6 +22,16 @@ use crate::policy::Permit;
 const NO_COMMIT: &str = "0000000000000000000000000000000000000000";
 /// The first comment of a thread: replies hang below it (FACTS §8).
 const FIRST_COMMENT: u32 = 1;
+/// The fields of a work item that can be changed.
+const WRITABLE_FIELDS: [&str; 7] = [
+    "System.Title",
+    "System.Description",
+    "System.State",
+    "System.AssignedTo",
+    "System.Tags",
+    "Microsoft.VSTS.Common.AcceptanceCriteria",
+    "Microsoft.VSTS.TCM.ReproSteps",
+];
 /// Longest title in an [`Effect`], in characters.
 const MAX_TITLE_CHARS: usize = 200;
 
@@ -171,8 +181,12 @@ impl Client {
     ) -> Result<Value, Error> {
         let mut patch = vec![json!({ "op": "test", "path": "/rev", "value": rev })];
         for (name, value) in fields {
-            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'_') {
-                return Err(Error::invalid(format!("'{}' is not a field's reference name", plain(name, 60))));
+            // Area, iteration, project and authors are nobody's to change here, whatever a rule says.
+            if !WRITABLE_FIELDS.contains(&name.as_str()) {
+                return Err(Error::invalid(format!(
+                    "'{}' is not a field that can be changed",
+                    plain(name, 60)
+                )));
             }
             let limit = if name == "System.Title" { limits::WORK_ITEM_TITLE } else { limits::WORK_ITEM_TEXT };
             limits::check(name, value, limit)?;

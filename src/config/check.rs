@@ -307,6 +307,24 @@ impl Check<'_> {
     /// A page that others can reach needs people to sign in.
     fn check_openness(&mut self, web: &Web, has_sign_in: bool) {
         let published_here = web.public_url.as_ref().is_some_and(is_loopback);
+        if has_sign_in {
+            match &web.public_url {
+                None if !web.listen_address.ip().is_loopback() => {
+                    self.fault(
+                        "PUBLIC_URL",
+                        "is not set; it is where people come back to after they sign in",
+                    );
+                }
+                // Entra takes no other address to come back to.
+                Some(url) if url.scheme() != "https" && !published_here => {
+                    self.fault(
+                        "PUBLIC_URL",
+                        "is http on another machine, where people cannot sign in; use https",
+                    );
+                }
+                _ => {}
+            }
+        }
         if !has_sign_in && !published_here && !web.listen_address.ip().is_loopback() {
             self.fault(
                 "LISTEN_ADDRESS",

@@ -54,7 +54,10 @@ fn a_page_that_others_reach_needs_sign_in() {
     let client = ("SIGN_IN_CLIENT_ID", "77777777-ffff-4fff-8fff-777777777777");
     assert!(with(&[everywhere, client]).unwrap_err().to_string().contains("AZURE_TENANT_ID"));
     let tenant = ("AZURE_TENANT_ID", "11111111-aaaa-4aaa-8aaa-111111111111");
-    let config = with(&[everywhere, client, tenant]).unwrap();
+    let public = |url| with(&[everywhere, client, tenant, ("PUBLIC_URL", url)]);
+    assert!(with(&[everywhere, client, tenant]).unwrap_err().to_string().contains("PUBLIC_URL"));
+    assert!(public("http://coworker.contoso.com").unwrap_err().to_string().contains("use https"));
+    let config = public("https://coworker.contoso.com").unwrap();
     let sign_in = config.sign_in.unwrap();
     assert_eq!(sign_in.cloud.authority.as_str(), "https://login.microsoftonline.com/");
     let plain = ("AZURE_AUTHORITY_HOST", "http://login.example");

@@ -107,6 +107,7 @@ const MODEL: Line = ("model", "Model");
 const DATABASE: Line = ("database", "Database");
 const API_KEY: Line = ("secret.azure_openai_api_key", "Model key");
 const WEBHOOK_PASSWORD: Line = ("secret.webhook_password", "Webhook password");
+const DATABASE_PASSWORD: Line = ("secret.database_password", "Database password");
 
 /// The checks that ask sidecar or organisation, in order.
 const OUTSIDE: &[Line] = &[
@@ -133,7 +134,7 @@ const OUTSIDE: &[Line] = &[
     SERVICE_HOOKS,
 ];
 /// The checks after those.
-const LAST: &[Line] = &[LOOKING, MODEL, DATABASE, API_KEY, WEBHOOK_PASSWORD];
+const LAST: &[Line] = &[LOOKING, MODEL, DATABASE, API_KEY, WEBHOOK_PASSWORD, DATABASE_PASSWORD];
 
 /// The list while it grows.
 #[derive(Default)]

@@ -7,7 +7,8 @@ use secrecy::ExposeSecret as _;
 use url::{Host, Url};
 
 use super::{
-    API_KEY, COLLECT, DATABASE, Doctor, FOREIGN_SECRETS, Findings, SETTINGS, WEBHOOK_PASSWORD, sentence,
+    API_KEY, COLLECT, DATABASE, DATABASE_PASSWORD, Doctor, FOREIGN_SECRETS, Findings, SETTINGS,
+    WEBHOOK_PASSWORD, sentence,
 };
 use crate::config::{Fault, Foreign};
 use crate::journal::{Journal, JournalError};
@@ -153,6 +154,16 @@ impl Doctor {
                 "WEBHOOK_PASSWORD is in force: service hooks know only a user name and a password.",
                 "Nothing replaces it yet, because deliveries are not signed. Keep it long and random, deliver over \
                  https, and change it now and then, here and in each service hook.",
+            ),
+        }
+        let database = Url::parse(self.config.database_url.expose_secret());
+        match database.is_ok_and(|url| url.password().is_some()) {
+            false => findings.ok(DATABASE_PASSWORD, "None in DATABASE_URL."),
+            true => findings.warn(
+                DATABASE_PASSWORD,
+                "DATABASE_URL has a password in it.",
+                "A client certificate in DATABASE_URL (sslcert, sslkey) or a socket on this machine replaces it. Until then \
+                 give it as DATABASE_URL_FILE, and change it now and then.",
             ),
         }
     }

@@ -259,6 +259,66 @@ mod tests {
         assert_eq!(item(json!({"id": 3, "workItemId": 0, "revision": {"id": 17}})).event, expected);
     }
 
+    /// The forms of the official samples and of recorded deliveries, reduced to what counts.
+    #[test]
+    fn every_type_has_its_ids_or_a_reason() {
+        let repository = json!({ "id": REPOSITORY, "name": "Fabrikam", "unheard_of": [1] });
+        let pull_request = json!({ "repository": repository, "pullRequestId": 1, "status": "completed" });
+        let changed =
+            OutsideEvent::PullRequestChanged { repository_id: REPOSITORY.into(), pull_request_id: 1 };
+        let item = OutsideEvent::WorkItemChanged { work_item_id: 5 };
+        let pushed = OutsideEvent::Pushed { repository_id: REPOSITORY.into(), push_id: 14 };
+        let built = OutsideEvent::BuildCompleted { build_id: 2 };
+        let known = [
+            ("git.pullrequest.created", pull_request.clone(), &changed),
+            ("git.pullrequest.updated", pull_request.clone(), &changed),
+            ("git.pullrequest.merged", pull_request, &changed),
+            (
+                "git.push",
+                json!({ "repository": repository, "pushId": 14, "commits": [], "refUpdates": [] }),
+                &pushed,
+            ),
+            ("workitem.created", json!({ "id": 5, "rev": 1, "fields": {} }), &item),
+            ("workitem.commented", json!({ "id": 5, "rev": 4, "fields": { "System.History": "hi" } }), &item),
+            ("workitem.deleted", json!({ "id": 5, "rev": 1 }), &item),
+            ("workitem.restored", json!({ "id": 5, "rev": 1 }), &item),
+            (
+                "workitem.updated",
+                json!({ "id": 2, "workItemId": 0, "rev": 2, "revision": { "id": 5 } }),
+                &item,
+            ),
+            (
+                "build.complete",
+                json!({ "id": 2, "status": "succeeded", "definition": { "definitionType": "xaml" } }),
+                &built,
+            ),
+            ("build.complete", json!({ "id": 2, "status": "completed", "result": "failed" }), &built),
+        ];
+        for (kind, resource, expected) in known {
+            let delivery = parsed(&json!({ "id": "e", "eventType": kind, "resource": resource, "more": {} }));
+            assert_eq!((&delivery.event, &delivery.ignored), (expected, &None), "{kind}");
+            assert!(
+                delivery.event.group().is_some() != kind.starts_with("git.push") || kind == "build.complete"
+            );
+            // Without details there is nothing to go by, and people are told what to set.
+            let bare = parsed(&json!({ "id": "e", "eventType": kind, "resource": null }));
+            assert!(bare.ignored.unwrap().contains("send all"), "{kind}");
+        }
+        for kind in ["run", "stage", "job"] {
+            let kind = format!("ms.vss-pipelines.{kind}-state-changed-event");
+            let why =
+                parsed(&json!({ "id": "e", "eventType": kind, "resource": { "id": 1 } })).ignored.unwrap();
+            assert!(why.contains("build.complete"), "{why}");
+        }
+        for kind in [
+            "ms.vss-pipelinechecks-events.approval-pending",
+            "ms.vss-pipelinechecks-events.approval-completed",
+        ] {
+            let why = parsed(&json!({ "id": "e", "eventType": kind })).ignored.unwrap();
+            assert!(why.contains("left to people"), "{why}");
+        }
+    }
+
     #[test]
     fn what_is_not_a_delivery_is_said_to_be_none() {
         assert_eq!(parse_delivery(b"[1]").unwrap_err(), NotUnderstood::NotJson);

@@ -19,7 +19,10 @@ const MAX_KEPT: usize = 500;
 
 /// Tokens on people's behalf, by audience, person and the person's own token.
 #[derive(Default)]
-pub(super) struct Tokens(Mutex<HashMap<(Audience, String, [u8; 32]), Token>>);
+pub(super) struct Tokens(Mutex<HashMap<Held, Token>>);
+
+/// For what, for whom, and the digest of the token that the person came with.
+type Held = (Audience, String, [u8; 32]);
 
 /// The kinds of token that an agent identity can get (TOKENS.md §2.7).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

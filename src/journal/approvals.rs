@@ -56,12 +56,6 @@ pub(super) fn named<'e>(entries: impl Iterator<Item = &'e Entry>) -> Vec<&'e str
     ids
 }
 
-/// Whether it gives leave for more actions, as a column that can be searched.
-pub(super) fn grant_until(approval: &Approval) -> Option<i64> {
-    let grant = approval.grant.as_ref().filter(|grant| grant.ended.is_none() && grant.left > 0)?;
-    (!approval.state.is_open()).then_some(grant.until)
-}
-
 impl Journal {
     /// One approval, and the run that asked.
     ///

@@ -9,6 +9,7 @@ use crate::event::OutsideEvent;
 
 /// Something to be written. Whatever time it needs, the writer takes from the store's clock.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "the largest is the commonest, and each moves once")]
 pub(super) enum Command {
     /// Makes a run; with `join`, its words go to the run about the same subject instead, when one
     /// is under way.

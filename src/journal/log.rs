@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::action::Action;
 use crate::digest::Digest;
 use crate::event::Trigger;
-use crate::policy::Verdict;
 use crate::policy::approval::{Change, Request, Who};
+use crate::policy::{Label, TaintSource, Verdict};
 
 /// Identifies a run: 32 hexadecimal digits that sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -307,6 +307,21 @@ pub enum Entry {
         tool: String,
         /// Arguments, parsed where they parse.
         arguments: Value,
+    },
+    /// What a call read changed how far the run is trusted, or something was cleaned.
+    TaintChanged {
+        /// Step.
+        step: u32,
+        /// The highest label of all that the run has read.
+        label: Label,
+        /// It has read something secret.
+        class_b: bool,
+        /// The texts that are new.
+        #[serde(default)]
+        sources: Vec<TaintSource>,
+        /// What was cleaned, each with how often.
+        #[serde(default)]
+        flags: Vec<String>,
     },
     /// The judge decided on an action of a step and did not allow it.
     Decided {

@@ -30,6 +30,7 @@ mod sole;
 mod standing;
 mod store;
 mod view;
+mod words;
 mod work;
 mod writer;
 
@@ -61,6 +62,7 @@ pub use seen::{FOUND, FOUND_AT, LOOKED_AT, Seen};
 pub use sessions::Session;
 pub use standing::MAX_ATTEMPTS;
 pub use view::{RunView, Step, StepKind, StepStatus, Write};
+pub use words::Cleaner;
 
 /// Most log entries read at once.
 pub const PAGE: i64 = 1_000;
@@ -77,6 +79,7 @@ pub struct Journal {
     readers: Readers,
     bus: Arc<feed::Bus>,
     limits: Arc<Limits>,
+    clean: Option<Cleaner>,
     /// The runs that this process holds: the fence, and until when by its own steady clock.
     held: Arc<Mutex<HashMap<RunId, (i64, Instant)>>>,
     /// Ends the task that listens to other replicas.
@@ -103,6 +106,7 @@ impl Journal {
                 readers: Readers::Postgres(readers),
                 bus,
                 limits: Arc::default(),
+                clean: None,
                 held: Arc::default(),
                 _listening: Some(Arc::new(stop.drop_guard())),
             });
@@ -113,6 +117,7 @@ impl Journal {
             readers: Readers::Sqlite(readers),
             bus,
             limits: Arc::default(),
+            clean: None,
             held: Arc::default(),
             _listening: None,
         })

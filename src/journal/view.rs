@@ -191,7 +191,10 @@ impl RunView {
                 let text = "This entry was written by another version of the program.";
                 self.steps.push(Step::new(logged, StepKind::Notice, text));
             }
-            Entry::Created { .. } | Entry::Prepared { .. } | Entry::Performed { .. } => {}
+            Entry::Created { .. }
+            | Entry::Prepared { .. }
+            | Entry::Performed { .. }
+            | Entry::TaintChanged { .. } => {}
         }
     }
 
@@ -216,7 +219,9 @@ impl RunView {
             let who = &decision.by.who.name;
             let did = match (decision.answer, state) {
                 (Answer::Deny, _) => format!("{who} denied {code}. {}", decision.reason),
-                (Answer::Approve, State::PartiallyApproved) => format!("{who} approved {code}; more people are needed."),
+                (Answer::Approve, State::PartiallyApproved) => {
+                    format!("{who} approved {code}; more people are needed.")
+                }
                 (Answer::Approve, _) => format!("{who} approved {code}. {}", decision.reason),
             };
             self.steps.push(Step::new(logged, StepKind::Notice, did.trim_end()));

@@ -39,6 +39,7 @@ impl Journal {
     }
 
     async fn make(&self, run: NewRun, join: bool, settles: Option<Settled>) -> Result<Ordered, JournalError> {
+        let run = self.cleaned_run(run);
         let entries = vec![
             Entry::Created {
                 source: run.source,
@@ -96,8 +97,8 @@ impl Journal {
         self.add(run, entry, None).await
     }
 
-    /// Adds an entry from outside that comes from `judging`, and settles its events as merged in the
-    /// same commit.
+    /// Adds an entry from outside that comes from one event of `judging`, and settles that event as
+    /// merged in the same commit.
     ///
     /// # Errors
     /// [`JournalError::Superseded`] when another worker has the events by now.
@@ -106,16 +107,17 @@ impl Journal {
         run: &RunId,
         entry: Entry,
         judging: &Judging,
+        event: &str,
         reason: Option<String>,
     ) -> Result<i64, JournalError> {
         let token = judging.token.clone();
-        let (only, run_of_it) = (None, Some(run.clone()));
+        let (only, run_of_it) = (Some(event.to_owned()), Some(run.clone()));
         let settled = Settled { token, only, status: IntakeStatus::Merged, reason, run: run_of_it };
         self.add(run, entry, Some(settled)).await
     }
 
     async fn add(&self, run: &RunId, entry: Entry, settles: Option<Settled>) -> Result<i64, JournalError> {
-        let drafts = vec![Draft::of(entry)?];
+        let drafts = vec![Draft::of(self.cleaned_entry(entry))?];
         let command = Command::Append { run: run.clone(), fence: None, known: i64::MAX, drafts, settles };
         fault_point::pass("journal.before_append");
         let answer = self.soon(command).await?;

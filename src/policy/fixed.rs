@@ -33,10 +33,8 @@ pub(super) const RULES: &[Fixed] = &[
         message: "This run has read secrets; what it writes elsewhere needs a person.",
         // F2
         matches: |facts| {
-            !is_read(&facts.action)
-                && facts.class_b
-                && !(facts.project_served && facts.run_object)
-                && !off(Defence::FlowRules)
+            let elsewhere = !facts.project_served || !facts.run_object;
+            facts.class_b && elsewhere && !is_read(&facts.action) && !off(Defence::FlowRules)
         },
     },
     Fixed {

@@ -14,7 +14,7 @@ pub const DEFAULT_APPROVER: &str = "approver";
 pub const MAX_APPROVERS: u32 = 10;
 
 /// Roles that a rule may name as approvers; everything else must be the id of a group.
-pub const ROLES: [&str; 3] = ["approver", "admin", "auditor"];
+pub const ROLES: [&str; 5] = ["instructor", "approver", "auditor", "admin", "break_glass"];
 
 /// The people who may approve.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

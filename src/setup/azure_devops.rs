@@ -1,15 +1,11 @@
 //! The steps in Azure DevOps: membership, rights on the repository, on work items and on builds,
 //! service hooks (SETUP.md §5).
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 
-use super::request::{Answer, Request, text};
+use super::request::{Answer, Request, segment, text};
 use super::{Context, Found, Problem, Step, Wanted};
 
-/// Everything but RFC 3986's unreserved characters, and the braces of placeholders, is escaped.
-const SEGMENT: &AsciiSet =
-    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'{').remove(b'}');
 /// The version of the entitlements API (SETUP.md §5.1).
 const ENTITLEMENTS: &str = "api-version=7.1-preview.4";
 /// The access level Basic.
@@ -87,10 +83,6 @@ pub(super) fn steps(wanted: &Wanted) -> Vec<Box<dyn Step>> {
         all.extend(EVENTS.iter().map(|event| Box::new(Hook(event)) as Box<dyn Step>));
     }
     all
-}
-
-fn segment(text: &str) -> String {
-    utf8_percent_encode(text, SEGMENT).to_string()
 }
 
 fn project_path(wanted: &Wanted) -> String {
@@ -286,7 +278,7 @@ impl Step for Descriptor {
 
     fn look(&self, context: &Context) -> Request {
         let url = format!(
-            "{}/_apis/identities?searchFilter=AccountName&filterValue={}&queryMembership=None&api-version=7.1",
+            "{}/_apis/identities?searchFilter=General&filterValue={}&queryMembership=None&api-version=7.1",
             context.wanted.host("vssps"),
             segment(&context.wanted.user)
         );

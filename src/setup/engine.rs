@@ -201,7 +201,9 @@ impl Setup {
         let clock = session.clock().clone();
         let began = clock.now();
         let (mut done, mut changes, mut looks) = (Done::There, 0, 0);
-        let interrupted = step.doubles() && self.interrupted.as_deref() == Some(&step.id());
+        // What an earlier attempt made, or may have made, is perhaps only not seen yet.
+        let remembered = self.context.known.get(&step.id()).is_some();
+        let interrupted = step.doubles() && (remembered || self.interrupted.as_deref() == Some(&step.id()));
         loop {
             let answer = session.send(&step.look(&self.context)).await?;
             let found = step.read(&mut self.context, &answer)?;

@@ -4,7 +4,7 @@ use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde_json::{Value, json};
 
-use super::request::{Answer, Request, text};
+use super::request::{Answer, Request, segment, text};
 use super::{Context, Credential, Found, Known, Problem, Step, Wanted};
 
 /// The audience of federated tokens (TOKENS.md §0).
@@ -48,9 +48,7 @@ pub(super) fn graph(context: &Context, version: &str, path: &str) -> String {
 /// `property eq 'value'` as a query.
 pub(super) fn filter(property: &str, value: &str) -> String {
     let value = value.replace('\'', "''");
-    let value = percent_encoding::utf8_percent_encode(&value, percent_encoding::NON_ALPHANUMERIC);
-    // Placeholders stay readable; they are never sent.
-    let value = value.to_string().replace("%7B", "{").replace("%7D", "}").replace("%5F", "_");
+    let value = segment(&value);
     format!("$filter={property}%20eq%20%27{value}%27")
 }
 
@@ -84,7 +82,7 @@ impl Step for Person {
     }
 
     fn look(&self, context: &Context) -> Request {
-        let path = self.named.as_ref().map_or("me".to_owned(), |name| format!("users/{name}"));
+        let path = self.named.as_ref().map_or("me".to_owned(), |name| format!("users/{}", segment(name)));
         Request::graph("GET", graph(context, "v1.0", &path), None)
     }
 
@@ -427,7 +425,11 @@ impl Step for AgentUser {
     }
 
     fn look(&self, context: &Context) -> Request {
-        Request::graph("GET", graph(context, "beta", &format!("users/{}", context.wanted.user)), None)
+        Request::graph(
+            "GET",
+            graph(context, "beta", &format!("users/{}", segment(&context.wanted.user))),
+            None,
+        )
     }
 
     fn read(&self, context: &mut Context, answer: &Answer) -> Result<Found, Problem> {

@@ -1,5 +1,6 @@
 //! One request of the set-up, as it is printed and as it is sent.
 
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -119,6 +120,15 @@ impl Answer {
     pub(crate) fn text(&self, name: &str) -> &str {
         text(&self.body, name)
     }
+}
+
+/// Everything but RFC 3986's unreserved characters, and the braces of placeholders, is escaped.
+const SEGMENT: &AsciiSet =
+    &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b'{').remove(b'}');
+
+/// A text as one part of an address.
+pub(crate) fn segment(text: &str) -> String {
+    utf8_percent_encode(text, SEGMENT).to_string()
 }
 
 /// A text of an object.

@@ -148,6 +148,20 @@ impl Wanted {
         }
         let graph = settings.get("GRAPH_URL").unwrap_or(PUBLIC_GRAPH).to_owned();
         let graph = given.graph.as_ref().map_or(graph, ToString::to_string);
+        // The administrator's tokens go there.
+        let places = [
+            ("AZURE_DEVOPS_ORGANIZATION_URL", organization.clone()),
+            ("AZURE_AUTHORITY_HOST", authority.clone()),
+            ("GRAPH_URL", http_url(&graph)),
+        ];
+        for (name, url) in places {
+            if url.is_some_and(|url| url.scheme() == "http" && !is_loopback(&url)) {
+                fault(name, "begins with http; that is for this machine only, use https");
+            }
+        }
+        if http_url(&graph).is_none() {
+            fault("GRAPH_URL", "must be an http or https URL");
+        }
         let (Some(organization), Some(authority), true) = (organization, authority, faults.is_empty()) else {
             return Err(Faults(faults));
         };
@@ -210,6 +224,15 @@ fn http_url(text: &str) -> Option<Url> {
     url.set_path(&path);
     url.set_query(None);
     Some(url)
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    }
 }
 
 fn is_name(text: &str) -> bool {

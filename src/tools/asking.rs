@@ -206,8 +206,10 @@ impl Gate<'_> {
             let found = self.toolbox().azure.pull_request(repository, *pull_request_id).await?;
             facts.own_pull_request = found.created_by.id == self.toolbox().me().await?.id;
         }
+        // A notice stands where the run's own object is.
+        facts.run_object = true;
         veil::check_action(self.session(), &action)?;
-        match self.toolbox().policy.permit_notice(action, &facts) {
+        match self.toolbox().policy.get().permit_notice(action, &facts) {
             Ok((permit, verdict)) => self.perform(permit, verdict, write, None).await.map(|_| ()),
             Err(verdict) => {
                 tracing::debug!(rules = ?verdict.rules, "a rule denies the notice of an approval");
@@ -276,7 +278,10 @@ fn flags(action: &Action, facts: &Facts) -> Vec<String> {
         flags.push(format!("Points to hosts that are not listed: {}.", facts.new_hosts.join(", ")));
     }
     if !facts.special.is_empty() {
-        flags.push(format!("Changes files that act beyond themselves: {}.", facts.special.join(", ").replace('_', " ")));
+        flags.push(format!(
+            "Changes files that act beyond themselves: {}.",
+            facts.special.join(", ").replace('_', " ")
+        ));
     }
     if !facts.quotes.is_empty() {
         flags.push(format!("Quotes at length: {}.", facts.quotes.join(", ")));

@@ -4,11 +4,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Desk, Fault, Tool, Work, pull_requests, read, schema, words};
+use super::{Desk, Fault, Tool, Work, pull_requests, read, schema, trust, words};
 use crate::action::{Action, BranchName, CommitId};
 use crate::azure_devops::{Build, BuildResult, BuildStatus, FailedStep, PullRequest};
 use crate::journal::{Link, Outcome};
-use crate::policy::Facts;
+use crate::policy::{Facts, Label};
 
 /// Builds that are looked at to find the newest of each definition.
 const MAX_BUILDS: u32 = 50;
@@ -97,6 +97,14 @@ async fn get(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
         content["other_definitions"] = json!(others);
     }
     explain(desk, build, &mut content).await?;
+    let log = trust::source(
+        desk,
+        "build_log",
+        format!("build:{}", build.id),
+        &content.to_string(),
+        Label::Untrusted,
+    );
+    desk.saw(log);
     Ok(Outcome {
         ok: true,
         content: content.to_string(),

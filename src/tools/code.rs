@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Desk, Fault, Tool, Work, edit, read, schema, veil, words};
+use super::{Desk, Fault, Tool, Work, branch, edit, outgoing, read, schema, veil, words};
 use crate::action::{Action, Author, BranchName, CommitId, Content, FileChange, ItemPath};
 use crate::azure_devops::{Branch, ItemKind, Recursion, Version, limits};
 use crate::journal::{Link, Outcome};
@@ -20,8 +20,6 @@ const MAX_CHANGES: usize = 100;
 const MAX_MESSAGE: usize = 4_000;
 /// Most bytes of a diff that are kept.
 const MAX_DIFF_BYTES: usize = 256 * 1024;
-/// Longest part of a branch name that is made from words, in characters.
-const SLUG: usize = 40;
 
 pub(super) const LIST: Tool = Tool {
     name: "list_files",
@@ -139,6 +137,9 @@ async fn list(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
         ItemKind::File | ItemKind::Submodule => path.to_owned(),
     };
     let all = items.len();
+    let names: Vec<&str> = items.iter().map(|item| item.path.as_str()).collect();
+    desk.toolbox.repository().await?;
+    desk.saw_files(format!("names on {branch}"), &names.join("\n"), Some(&branch));
     let paths: Vec<String> = items.iter().take(MAX_PATHS).map(|item| shown(item.kind, &item.path)).collect();
     let mut content = json!({ "branch": branch, "commit": commit, "paths": paths });
     if all > MAX_PATHS {
@@ -176,6 +177,7 @@ async fn read_file(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fau
         content["shown"] = json!(format!("lines {from} to {to}"));
     }
     let repository = desk.toolbox.repository().await?;
+    desk.saw_files(path.as_str().to_owned(), &text, Some(&branch));
     let summary = match whole {
         true => format!("{path}, {lines} lines"),
         false => format!("{path}, lines {from} to {to} of {lines}"),
@@ -246,7 +248,8 @@ async fn push(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
         changes.push(prepare(desk, &Version::Commit(to.tip.clone()), change, &mut diff).await?);
     }
     desk.gate.shown().diff = Some(diff.clone());
-    let sent = send(desk, &to, &args.message, changes.clone()).await?;
+    let hosts = outgoing::hosts_in_diff(&diff, &desk.toolbox.hosts()?);
+    let sent = send(desk, &to, &args.message, changes.clone(), hosts).await?;
     Ok(pushed(&to, &title, &sent, &changes, diff))
 }
 
@@ -266,7 +269,7 @@ async fn destination(
     let named = branch.filter(|name| !name.is_empty());
     let mut name = match named {
         Some(name) => BranchName::new(name)?,
-        None => BranchName::new(&new_name(work_item, title, ""))?,
+        None => BranchName::new(&branch::new_name(work_item, title, ""))?,
     };
     let mut found = azure.branch(&served, &name).await?;
     if let Some(there) = found.as_ref().filter(|_| named.is_none())
@@ -274,7 +277,7 @@ async fn destination(
     {
         let run = desk.gate.run();
         let tail = run[run.len().saturating_sub(6)..].to_owned();
-        name = BranchName::new(&new_name(work_item, title, &tail))?;
+        name = BranchName::new(&branch::new_name(work_item, title, &tail))?;
         found = azure.branch(&served, &name).await?;
     }
     if let Some(found) = found {
@@ -296,28 +299,6 @@ async fn is_left_over(desk: &Desk<'_>, branch: &Branch, me: &str) -> Result<bool
     let is_own = branch.creator.as_ref().is_some_and(|creator| creator.id == me);
     let base = desk.toolbox.azure.branch(&desk.toolbox.served, &default_branch(desk).await?).await?;
     Ok(is_own && base.is_some_and(|base| base.tip == branch.tip))
-}
-
-/// `agent/{work item}-{slug}`, or `agent/{slug}` without one (CONTRACTS).
-fn new_name(work_item: Option<u32>, title: &str, tail: &str) -> String {
-    let mut slug = String::new();
-    for c in title.chars() {
-        match c.to_ascii_lowercase() {
-            c if c.is_ascii_alphanumeric() => slug.push(c),
-            _ if slug.ends_with('-') || slug.is_empty() => {}
-            _ => slug.push('-'),
-        }
-        if slug.len() >= SLUG {
-            break;
-        }
-    }
-    let parts = [
-        work_item.map(|id| id.to_string()).unwrap_or_default(),
-        slug.trim_matches('-').to_owned(),
-        tail.to_owned(),
-    ];
-    let name = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
-    format!("agent/{}", if name.is_empty() { "change".to_owned() } else { name })
 }
 
 /// Turns a change as the model wrote it into the exact bytes that will be pushed.
@@ -400,6 +381,7 @@ async fn send(
     to: &Destination,
     message: &str,
     changes: Vec<FileChange>,
+    new_hosts: Vec<String>,
 ) -> Result<Sent, Fault> {
     let repository = desk.toolbox.served.clone();
     let paths: Vec<String> =
@@ -410,6 +392,9 @@ async fn send(
         own_branch: to.own,
         paths: paths.clone(),
         deleted: u32::try_from(deleted).unwrap_or(u32::MAX),
+        // A branch that this call makes is the run's own.
+        run_object: to.url.is_none(),
+        new_hosts: new_hosts.clone(),
         ..desk.gate.facts(kind)
     };
     let me = desk.toolbox.me().await?;
@@ -431,8 +416,7 @@ async fn send(
     if branch_url.is_none() {
         // No branch is made for a push that is then refused or left to a person.
         desk.gate.foresee(&action, facts(action.kind(), desk)).await?;
-        let action =
-            Action::CreateBranch { repository, branch: to.branch.clone(), commit: to.tip.clone() };
+        let action = Action::CreateBranch { repository, branch: to.branch.clone(), commit: to.tip.clone() };
         let facts = facts(action.kind(), desk);
         branch_url = desk.gate.write(action, facts).await?.web_url;
     }
@@ -475,24 +459,5 @@ fn pushed(to: &Destination, title: &str, sent: &Sent, changes: &[FileChange], di
         .filter_map(|(kind, title, url)| Some(Link { kind: kind.into(), title, url: url.clone()? }))
         .collect(),
         diff: (!diff.is_empty()).then_some(diff),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn branch_names_are_made_from_work_item_and_words() {
-        assert_eq!(new_name(Some(17), "Fix login timeout", ""), "agent/17-fix-login-timeout");
-        assert_eq!(new_name(None, "  Größe: ändern!! ", ""), "agent/gr-e-ndern");
-        assert_eq!(new_name(None, "日本語", ""), "agent/change");
-        assert_eq!(
-            new_name(Some(1), &"long ".repeat(40), "ab12cd").len(),
-            "agent/1--ab12cd".len() + SLUG - 1
-        );
-        for title in ["a.lock", "x..y", "-", "Fix login timeout"] {
-            BranchName::new(&new_name(Some(1), title, "")).unwrap();
-        }
     }
 }

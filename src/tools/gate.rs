@@ -4,18 +4,20 @@
 //! a crash is not sent again blindly: when its outcome is in the record, that outcome is used; when
 //! it is not, the target is asked; what cannot be told parks the run for a person.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Fault, Interrupted, OfRun, Toolbox, failure, target, veil};
+use super::{Fault, Interrupted, OfRun, Toolbox, facts, failure, target};
 use crate::action::{Action, BranchName, CommitId};
 use crate::azure_devops::{Effect, Error, Lookup};
 use crate::fault_point;
-use crate::journal::{Entry, Holder, Journal, JournalError, Outcome};
+use crate::journal::{Entry, Holder, Journal, JournalError, Logged, Outcome};
 use crate::mask::Session;
+use crate::mask::sanitise::Flag;
 use crate::policy::approval::{Approval, Change, Edits, Shown, State};
 use crate::policy::{Facts, Outcome as Judged, Permit, Verdict};
 
@@ -49,6 +51,8 @@ pub(super) struct Gate<'a> {
     /// The approval that this call carries out.
     carries: Option<Approval>,
     shown: Shown,
+    /// What was taken out of outgoing words.
+    pub(super) flags: BTreeMap<Flag, u32>,
 }
 
 impl<'a> Gate<'a> {
@@ -70,6 +74,7 @@ impl<'a> Gate<'a> {
             carries: call.of_run.carries.cloned(),
             of_run: call.of_run,
             shown: Shown::default(),
+            flags: BTreeMap::new(),
         }
     }
 
@@ -81,7 +86,6 @@ impl<'a> Gate<'a> {
         &self.of_run
     }
 
-    /// The tool's name.
     pub(super) fn tool(&self) -> &str {
         self.tool
     }
@@ -140,6 +144,11 @@ impl<'a> Gate<'a> {
         self.holder.run().as_str()
     }
 
+    /// What was logged in this call so far.
+    pub(super) fn unseen(&self) -> &[Logged] {
+        self.holder.unseen()
+    }
+
     /// Where the run can be seen.
     pub(super) fn run_url(&self) -> String {
         format!("{}/runs/{}", self.public_url(), self.run())
@@ -171,11 +180,13 @@ impl<'a> Gate<'a> {
     /// Asks leave to read, for example `git.read`.
     pub(super) async fn read(&mut self, action: &str) -> Result<(), Fault> {
         self.alive()?;
-        let verdict = self.toolbox.policy.decide(&self.facts(action));
+        let calls_per_minute = self.of_run.standing.calls_in_minute(self.now());
+        let facts = Facts { calls_per_minute, taint: self.of_run.standing.label, ..self.facts(action) };
+        let verdict = self.toolbox.policy.get().decide(&facts);
         if verdict.outcome == Judged::Allow {
             return Ok(());
         }
-        self.refuse(action, verdict).await
+        self.refuse(action, verdict.on(&facts)).await
     }
 
     async fn refuse<T>(&mut self, action: &str, verdict: crate::policy::Verdict) -> Result<T, Fault> {
@@ -202,13 +213,12 @@ impl<'a> Gate<'a> {
     /// what is then refused or left to a person.
     pub(super) async fn foresee(&mut self, action: &Action, facts: Facts) -> Result<(), Fault> {
         let (action, facts) = self.as_approved(action.clone(), facts);
-        let facts = self.placed(&action, facts);
-        veil::check_action(&self.session, &action)?;
+        let (action, facts) = facts::complete(self, action, facts).await?;
         let is_known = action.digest().is_ok_and(|digest| self.is_of_earlier(&digest));
         if is_known || self.carries_out(&action).await? {
             return Ok(());
         }
-        let verdict = self.toolbox.policy.decide(&facts).on(&facts);
+        let verdict = self.toolbox.policy.get().decide(&facts).on(&facts);
         match verdict.outcome {
             Judged::Allow => Ok(()),
             Judged::Deny => self.refuse(action.kind(), verdict).await,
@@ -232,18 +242,17 @@ impl<'a> Gate<'a> {
         {
             return Ok(effect);
         }
-        veil::check_action(&self.session, &action)?;
-        let facts = self.placed(&action, facts);
+        let (action, facts) = facts::complete(self, action, facts).await?;
         if self.carries_out(&action).await? {
             return self.carry_out(action, facts, write).await;
         }
-        match self.toolbox.policy.permit(action.clone(), &facts) {
+        match self.toolbox.policy.get().permit(action.clone(), &facts) {
             Ok((permit, verdict)) => self.perform(permit, verdict, write, None).await,
             Err(verdict) if verdict.outcome == Judged::Ask => {
                 let Some((proof, entry)) = self.granted(&action, &facts).await? else {
                     return Err(self.ask(action, facts, verdict, write).await);
                 };
-                match self.toolbox.policy.permit_approved(action, &facts, &proof) {
+                match self.toolbox.policy.get().permit_approved(action, &facts, &proof) {
                     Ok((permit, verdict)) => self.perform(permit, verdict, write, Some(entry)).await,
                     Err(verdict) => self.refuse(&facts.action, verdict).await,
                 }
@@ -329,7 +338,7 @@ impl<'a> Gate<'a> {
         let Some(proof) = approval.proof() else {
             return Err(Fault::NotCarried("the approval covers nothing".to_owned()));
         };
-        match self.toolbox.policy.permit_approved(action, &facts, &proof) {
+        match self.toolbox.policy.get().permit_approved(action, &facts, &proof) {
             Ok((permit, verdict)) => {
                 let entry = self.moves(begins);
                 self.perform(permit, verdict, write, entry).await

@@ -7,24 +7,33 @@
 
 mod anchor;
 mod asking;
+mod branch;
 mod builds;
+mod classes;
 mod code;
 mod edit;
+mod facts;
 mod gate;
+mod named;
 mod notify;
+mod outgoing;
 mod people;
 mod pull_requests;
+mod quotes;
 mod repository;
 mod schema;
 mod search;
+mod standing;
 mod target;
 mod text;
 mod threads;
+mod trust;
 mod update;
 mod veil;
 mod work_items;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
@@ -38,25 +47,29 @@ use crate::azure_devops::{self, Client, Me, Repository};
 use crate::clock::Clock;
 use crate::journal::{Holder, JournalError, Outcome, Person};
 use crate::mask::Masker;
+use crate::mask::sanitise::Hosts;
 use crate::model::{ToolSchema, ToolSchemas};
 use crate::policy::approval::Approval;
-use crate::policy::{Policy, Verdict};
+use crate::policy::{InForce, Label, Policy, TaintSource, Verdict};
 
 pub use gate::EarlierWrite;
 use gate::Gate;
 pub use notify::Notifier;
 pub use repository::{RepositorySettings, RepositoryWords};
+pub use standing::{MAX_SAME_CALLS, Standing};
 use veil::Veil;
 
 /// The tool that asks the person; the run then waits for an answer.
 pub const ASK_PERSON: &str = "ask_person";
 /// Most bytes of a tool's result that the model is given.
 const MAX_RESULT_BYTES: usize = 48 * 1024;
+/// Most people that are remembered by id.
+const MAX_KNOWN_PEOPLE: usize = 2_000;
 
 /// The tools of one co-worker: one organisation, one project, one repository.
 pub struct Toolbox {
     azure: Client,
-    policy: Arc<Policy>,
+    policy: Arc<InForce>,
     served: RepositoryRef,
     public_url: Url,
     clock: Clock,
@@ -64,6 +77,7 @@ pub struct Toolbox {
     notifier: Option<Notifier>,
     me: OnceCell<Me>,
     repository: OnceCell<Repository>,
+    people: Mutex<HashMap<String, azure_devops::Person>>,
 }
 
 /// The call that is worked on.
@@ -96,6 +110,8 @@ pub struct OfRun<'a> {
     pub said: &'a str,
     /// Where a notice belongs: kind (`pull_request`, `work_item`) and number.
     pub place: Option<(String, u32)>,
+    /// What it has done and read so far.
+    pub standing: &'a Standing,
 }
 
 /// Why a call has no result now. Everything else is a result, in words.
@@ -170,6 +186,8 @@ struct Desk<'a> {
     toolbox: &'a Toolbox,
     gate: Gate<'a>,
     requested_by: &'a Person,
+    /// The texts that this call has read.
+    sources: Vec<TaintSource>,
 }
 
 type Work<'a> = BoxFuture<'a, Result<Outcome, Fault>>;
@@ -208,7 +226,7 @@ impl Toolbox {
     /// seen at `public_url`; `masker` hides what must not be seen.
     pub fn new(
         azure: Client,
-        policy: Arc<Policy>,
+        policy: Arc<InForce>,
         served: RepositoryRef,
         public_url: Url,
         clock: Clock,
@@ -224,6 +242,7 @@ impl Toolbox {
             notifier: None,
             me: OnceCell::new(),
             repository: OnceCell::new(),
+            people: Mutex::default(),
         }
     }
 
@@ -252,8 +271,35 @@ impl Toolbox {
     }
 
     /// The rules in force.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.get()
+    }
+
+    /// Hosts that outgoing text may point to: the organisation's, the page's, and those of the rules.
+    fn hosts(&self) -> Result<Hosts, Fault> {
+        let (policy, own) =
+            (self.policy.get(), [self.azure.host(), self.public_url.host_str().unwrap_or_default()]);
+        let listed = policy.egress().iter().map(String::as_str);
+        Hosts::new(own.into_iter().filter(|host| !host.is_empty()).chain(listed)).map_err(|error| {
+            words(
+                format!("The list of hosts cannot be read: {error}."),
+                "Say so in your answer; an operator has to look.",
+            )
+        })
+    }
+
+    /// Keeps who people are, so that their ids can be told apart later.
+    fn remember(&self, people: &[azure_devops::Person]) {
+        let mut known = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() > MAX_KNOWN_PEOPLE {
+            known.clear();
+        }
+        known.extend(people.iter().map(|person| (person.id.clone(), person.clone())));
+    }
+
+    /// A person who was looked up before, by identity id.
+    fn known_person(&self, id: &str) -> Option<azure_devops::Person> {
+        self.people.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     /// Who the co-worker is in the organisation; asked once.
@@ -299,11 +345,26 @@ impl Toolbox {
                 return Ok(failure(&error, "Call the tool again with one JSON object as its schema says."));
             }
         };
+        if call.of_run.standing.same_calls() > MAX_SAME_CALLS {
+            let error = format!("The same call was made {MAX_SAME_CALLS} times in a row.");
+            return Ok(failure(
+                &error,
+                "Its result will not change: go on with something else, or end your work.",
+            ));
+        }
+        let (step, standing) = (call.step, call.of_run.standing);
         let session = self.veil.of(holder.run());
         let requested_by = call.requested_by;
         let gate = Gate::new(self, holder, session.clone(), call);
-        let mut desk = Desk { toolbox: self, gate, requested_by };
-        let outcome = match (tool.run)(&mut desk, arguments).await {
+        let mut desk = Desk { toolbox: self, gate, requested_by, sources: Vec::new() };
+        let result = (tool.run)(&mut desk, arguments).await;
+        if let Err(Fault::Azure(error)) = &result {
+            let said =
+                trust::source(&desk, "error", tool.name.to_owned(), &error.to_string(), Label::Untrusted);
+            desk.saw(said);
+        }
+        let (sources, flags) = (std::mem::take(&mut desk.sources), std::mem::take(&mut desk.gate.flags));
+        let outcome = match result {
             Ok(outcome) => outcome,
             Err(Fault::Words { error, remedy }) => failure(&error, &remedy),
             Err(Fault::Refused(verdict)) => refused(&verdict),
@@ -312,7 +373,11 @@ impl Toolbox {
             Err(Fault::Azure(error)) => gate::settle(error)?,
             Err(Fault::Interrupted(interrupted)) => return Err(interrupted),
         };
-        Ok(limited(veil::hide(&session, tool.name, outcome)))
+        let hidden = veil::hide(&session, tool.name, outcome, flags);
+        if let Some(entry) = trust::changed(standing, step, sources, hidden.secret, &hidden.flags) {
+            holder.record(vec![entry]).await?;
+        }
+        Ok(veil::wrapped(limited(hidden.outcome), &hidden.flags))
     }
 }
 

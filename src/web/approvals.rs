@@ -109,6 +109,8 @@ pub(super) async fn decide(
     Path(id): Path<String>,
     JsonBody(decided): JsonBody<Decided>,
 ) -> Result<Response, Problem> {
+    // Who they are and which groups they are in is asked again for a decision.
+    let viewer = viewer.of_now(&app).await?;
     let (run, approval) = decided_on(&app, &viewer, &id, decided).await?;
     Ok(Json(card::json(&app.state, &viewer, &run, &approval)).into_response())
 }
@@ -121,8 +123,10 @@ async fn decided_on(
     decided: Decided,
 ) -> Result<(RunId, Approval), Problem> {
     let (run, approval) = find(app, id).await?;
+    // Who may decide is who is in the group now, not who was when signing in (GOVERNANCE §4.1).
+    let viewer = viewer.clone().of_now(app).await?;
     let decision = Decision {
-        by: card::approver(viewer, &approval),
+        by: card::approver(&viewer, &approval),
         answer: decided.decision,
         digest: decided.digest,
         reason: decided.reason.trim().to_owned(),
@@ -175,6 +179,7 @@ pub(super) async fn answer(
     let bytes = read_body(&headers, body, MAX_BODY_BYTES).await?;
     let (_, approval) = find(&app, &id).await?;
     let decided = form(&bytes, &approval)?;
+    let viewer = viewer.of_now(&app).await?;
     match decided_on(&app, &viewer, &id, decided).await {
         Ok((run, _)) => Ok(Redirect::to(&format!("/runs/{run}")).into_response()),
         Err(trouble) => one(&app, &viewer, &id, Some(trouble)).await,

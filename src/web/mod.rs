@@ -20,6 +20,7 @@ mod identity;
 mod input;
 mod markdown;
 mod pages;
+mod policy;
 mod problem;
 mod ready;
 mod rights;
@@ -51,6 +52,7 @@ use crate::clock::Clock;
 use crate::config;
 use crate::identity::people::People;
 use crate::journal::Journal;
+use crate::policy::InForce;
 
 pub use doctor::{CheckShown, Checkup};
 pub use ready::Ready;
@@ -86,6 +88,8 @@ pub struct State {
     pub who: Who,
     /// Goes through everything that the co-worker needs.
     pub doctor: Checkup,
+    /// The rules in force.
+    pub policy: Arc<InForce>,
     /// Which parts of the process are up.
     pub ready: Ready,
     /// Cancelled when the process is to end: streams end, readiness goes.
@@ -217,6 +221,7 @@ fn page_routes() -> Router<Arc<App>> {
         .route("/events", get(pages::events))
         .route("/events/{id}", get(pages::event))
         .route("/events/{id}/redeliver", post(pages::redeliver))
+        .route("/policy", get(policy::page))
         .route("/doctor", get(doctor::page).post(doctor::again))
         .route("/identity", get(identity::page))
         .route("/sign-in", get(sign_in::begin))
@@ -229,30 +234,26 @@ fn page_routes() -> Router<Arc<App>> {
 
 /// Everything that is served, over `state`.
 pub fn router(state: State) -> Router {
-    let sessions = sessions::Sessions::new(state.journal.clone());
-    let app = Arc::new(App {
-        state,
-        watchers: Arc::new(tokio::sync::Semaphore::new(MAX_WATCHERS)),
-        sessions,
-        rights: rights::Checked::default(),
-        checked: doctor::Last::default(),
-    });
+    let app = shared(state);
     let router = api_routes().into_iter().fold(page_routes(), |r, route| r.route(route.path, route.answers));
     guard::around(router, &app).with_state(app)
 }
 
 /// What a process serves that only works the queue: whether it is well.
 pub fn health_router(state: State) -> Router {
+    let router = Router::new().route("/healthz", get(ready::health)).route("/readyz", get(ready::readiness));
+    router.with_state(shared(state))
+}
+
+fn shared(state: State) -> Arc<App> {
     let sessions = sessions::Sessions::new(state.journal.clone());
-    let app = Arc::new(App {
+    Arc::new(App {
         state,
-        watchers: Arc::new(tokio::sync::Semaphore::new(0)),
+        watchers: Arc::new(tokio::sync::Semaphore::new(MAX_WATCHERS)),
         sessions,
         rights: rights::Checked::default(),
         checked: doctor::Last::default(),
-    });
-    let router = Router::new().route("/healthz", get(ready::health)).route("/readyz", get(ready::readiness));
-    router.with_state(app)
+    })
 }
 
 /// Serves until `shutdown` is cancelled, then lets requests under way end for a few seconds.

@@ -5,8 +5,8 @@ use axum::extract::Path;
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 
-use super::input::{FormText, MAX_INSTRUCTION_CHARS, RunPath, Window};
 use super::card::Card;
+use super::input::{FormText, MAX_INSTRUCTION_CHARS, RunPath, Window};
 use super::problem::Problem;
 use super::shown::{EventLine, RunLine, RunShown, Shell};
 use super::viewer::Viewer;

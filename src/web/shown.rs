@@ -5,13 +5,13 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use super::assets;
+use super::card::Card;
 use super::steps::{LinkShown, StepShown, one_line, web_address};
 use super::viewer::Viewer;
 use super::when::{Moment, duration, grouped, rfc3339};
-use super::card::Card;
 use super::{App, markdown};
-use crate::policy::approval::Approval;
 use crate::journal::{Entry, IntakeRow, Logged, RunRow, RunView, Source, Status, Step, StepKind, WaitingFor};
+use crate::policy::approval::Approval;
 
 /// What is around every page.
 pub(super) struct Shell {

@@ -240,7 +240,9 @@ fn fields(value: &Value) -> Vec<Field> {
     match value {
         Value::Null => Vec::new(),
         Value::Object(map) => {
-            let given = map.iter().filter(|(_, value)| !value.is_null());
+            // The marks around what came from outside are for the model.
+            let is_mark = |name: &str| matches!(name, "outside_begins" | "outside_ends");
+            let given = map.iter().filter(|(name, value)| !value.is_null() && !is_mark(name));
             given.take(MAX_FIELDS).map(|(name, value)| field(name, words(value))).collect()
         }
         other => vec![field("", words(other))],

@@ -80,7 +80,6 @@ impl Viewer {
     ///
     /// # Errors
     /// When the session has ended meanwhile.
-    #[allow(dead_code, reason = "approvals decide with it")]
     pub(super) async fn of_now(self, app: &App) -> Result<Self, Problem> {
         let (Some(people), Some(key)) = (&app.state.people, self.key.clone()) else { return Ok(self) };
         match app.sessions.find(&key, people, app.state.clock.now(), true).await? {

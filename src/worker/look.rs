@@ -29,6 +29,9 @@ const TURN: &str = "looked.turn";
 impl Worker {
     /// Looks for events until `stop` is cancelled.
     pub async fn watch(self, triggers: Triggers, stop: CancellationToken) {
+        if let Err(error) = self.agent.began().await {
+            tracing::warn!(%error, "when this journal began is not written down yet");
+        }
         let every = if triggers.poll { LOOK_EVERY } else { RECONCILE_EVERY };
         let grace = if triggers.webhook { GRACE } else { Duration::ZERO };
         let mut wait = if triggers.poll { Duration::ZERO } else { FIRST_RECONCILE };

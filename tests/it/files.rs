@@ -152,7 +152,7 @@ fn compose_publishes_on_this_machine_only_and_gives_no_rights() {
     for name in given {
         assert!(known.contains(&name.trim_end_matches("_FILE")), "{name} is no setting");
     }
-    for port in ["127.0.0.1:4192:4192", "127.0.0.1:4193:4193"] {
+    for port in ["127.0.0.1:4192:4192", "127.0.0.1:4193:4193", "127.0.0.1:4194:4194"] {
         assert!(
             values.contains(&("services.demo.ports".to_owned(), port.to_owned())),
             "{port} is not published"

@@ -436,6 +436,12 @@ async fn the_list_of_events_is_narrowed_and_paged() {
         .send()
         .await;
     assert_eq!(wrong.unwrap().status(), 401);
+    // Too much is refused in words, also to who is still sending.
+    let request =
+        world.http.post(format!("{}/webhooks/azure-devops", world.page)).header("X-Hook-Key", HOOK.1);
+    let answer = request.body(vec![b' '; 9 * 1024 * 1024]).send().await.unwrap();
+    assert_eq!(answer.status(), 413);
+    assert!(answer.text().await.unwrap().contains("4194304"));
     let get =
         async |url: String| -> Value { world.http.get(url).send().await.unwrap().json().await.unwrap() };
     let (mut url, mut seen) = (format!("{}/api/events?status=ignored&limit=2", world.page), Vec::new());

@@ -5,6 +5,7 @@ mod operation;
 mod record;
 mod replicas;
 mod runs;
+mod seen;
 
 use std::time::Duration;
 

@@ -6,6 +6,7 @@
     reason = "tests are named by what they say, and fail by panicking"
 )]
 
+mod approvals;
 mod bad_input;
 mod chaos;
 mod clients;
@@ -16,12 +17,14 @@ mod effects;
 mod files;
 mod harness;
 mod hostile;
-mod people;
 mod house;
+mod identities;
 mod intake;
 mod journal;
 mod main_job;
 mod operators;
+mod people;
+mod policy;
 mod postgres;
 mod random_operations;
 mod recorder;

@@ -55,7 +55,7 @@ impl World {
             let code = loop {
                 let line = lines.next_line().await.unwrap().expect("it asks for a sign-in");
                 if let Some((_, code)) = line.split_once("enter the code ") {
-                    break code.split_whitespace().next().unwrap().to_owned();
+                    break code.split_whitespace().next().unwrap().trim_end_matches('.').to_owned();
                 }
             };
             let form = [("user_code", code.as_str()), ("user", "alice")];

@@ -52,15 +52,21 @@ impl Browser {
     }
 
     /// Goes to Entra and comes back to the callback, whose answer it gives.
-    pub async fn to_callback(&mut self, path: &str) -> Response {
+    pub async fn follow_to_callback(&mut self, path: &str) -> Response {
         let entra = location(&self.get(path).await);
         let back = location(&self.get(&entra).await);
         assert!(back.contains("/sign-in/callback?"), "{back}");
         self.get(&back).await
     }
 
+    /// The value of a cookie.
+    pub fn cookie(&self, name: &str) -> String {
+        let found = self.cookies.iter().find(|(own, _)| own == name);
+        found.unwrap_or_else(|| panic!("no cookie {name}")).1.clone()
+    }
+
     pub async fn sign_in(&mut self, who: &str) {
-        let response = self.to_callback(&format!("/sign-in?as={who}")).await;
+        let response = self.follow_to_callback(&format!("/sign-in?as={who}")).await;
         assert_eq!((response.status().as_u16(), location(&response)), (303, "/".to_owned()));
     }
 }
@@ -94,7 +100,7 @@ async fn people_sign_in_have_their_roles_and_sign_out() {
     let authorize = location(&browser.get("/sign-in?to=/runs").await);
     let shown = browser.text(&authorize).await;
     assert!(shown.contains("Alice Martin") && shown.contains("simulated"), "{shown}");
-    let response = browser.to_callback("/sign-in?to=/runs&as=alice").await;
+    let response = browser.follow_to_callback("/sign-in?to=/runs&as=alice").await;
     assert_eq!(location(&response), "/runs");
     let page = browser.text("/").await;
     assert!(
@@ -143,7 +149,7 @@ async fn a_sign_in_that_was_not_begun_here_or_was_tampered_with_ends_nowhere() {
     // Nobody is led away by a link to us.
     for bad in ["https://evil.example/", "//evil.example", "/\\evil.example", "javascript:1"] {
         let path: String = url::form_urlencoded::byte_serialize(bad.as_bytes()).collect();
-        let response = own.to_callback(&format!("/sign-in?as=bob&to={path}")).await;
+        let response = own.follow_to_callback(&format!("/sign-in?as=bob&to={path}")).await;
         assert_eq!(location(&response), "/", "{bad}");
     }
     // Declined, or refused by Entra.
@@ -194,12 +200,30 @@ async fn keys_rotate_and_groups_that_do_not_fit_are_asked_for() {
     demo.stop().await;
 }
 
-/// Waits until the page says who the co-worker is.
-#[allow(dead_code, reason = "used by tests of the identity strip")]
-pub async fn verified(demo: &Demo) -> String {
-    eventually("a verified identity", async || {
-        let page = demo.http.get(format!("{}/", demo.page)).send().await.unwrap().text().await.unwrap();
-        (!page.contains("not verified yet")).then_some(page)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_survives_a_restart_and_the_page_says_who_the_co_worker_is() {
+    let folder = tempfile::tempdir().unwrap();
+    let demo = Demo::start(folder.path()).await;
+    let mut browser = Browser::new(&demo.page);
+    browser.sign_in("carol").await;
+    let page = eventually("a verified identity", async || {
+        let page = browser.text("/identity").await;
+        (!page.contains("Not verified yet")).then_some(page)
     })
-    .await
+    .await;
+    for words in [
+        "ado-coworker@contoso.example",
+        "44444444-dddd-4ddd-8ddd-444444444444",
+        "22222222-bbbb-4bbb-8bbb-222222222222",
+        "<dt>Sponsor</dt><dd>alice@contoso.example</dd>",
+        "xms_sub_fct",
+        "3 13",
+    ] {
+        assert!(page.contains(words), "{words} is not in {page}");
+    }
+    demo.stop().await;
+    let demo = Demo::start(folder.path()).await;
+    browser.page = demo.page.clone();
+    assert!(browser.text("/").await.contains("Carol Nguyen</b> (instructor, approver, auditor)"));
+    demo.stop().await;
 }

@@ -64,6 +64,7 @@ fn start() -> Server {
     // The shell waits for the end of its input, which comes with the end of this process.
     let script =
         "\"$@\" >server.log 2>&1 & server=$!; cat >/dev/null; kill -QUIT $server; wait; cd /; rm -rf \"$0\"";
+    #[allow(clippy::zombie_processes, reason = "it ends with this process, whose end closes its input")]
     let mut child = as_user(user.as_deref(), Path::new("sh"))
         .args(["-c", script, folder.to_str().unwrap(), programs.join("postgres").to_str().unwrap()])
         .args(["-D", data, "-p", &port.to_string(), "-k", "", "-F"])

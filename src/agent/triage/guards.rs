@@ -8,9 +8,9 @@ use crate::event::Trigger;
 
 /// Most runs that events about one object begin in an hour. Two programs that answer each other come
 /// to an end here; a person who reviews does not reach it, because their comments are one run.
-const PER_OBJECT_AND_HOUR: i64 = 8;
+const PER_OBJECT_AND_HOUR: i64 = 20;
 /// Most runs that events about one object begin in a day.
-const PER_OBJECT_AND_DAY: i64 = 24;
+const PER_OBJECT_AND_DAY: i64 = 60;
 /// Most runs that events begin in an hour in the whole project.
 const PER_PROJECT_AND_HOUR: i64 = 60;
 

@@ -190,9 +190,7 @@ impl Agent {
         entry: Entry,
         why: &str,
     ) -> Result<(), JournalError> {
-        self.journal.add_from_outside(run, entry).await?;
-        let (why, run) = (Some(why.to_owned()), Some(run.clone()));
-        self.journal.settle_one(judging, &row.id, IntakeStatus::Merged, why, run).await.map(|_| ())
+        self.journal.steer(run, entry, judging, &row.id, Some(why.to_owned())).await.map(|_| ())
     }
 
     /// Those orders whose version nobody saw before this event. The same event may be judged again:
@@ -268,10 +266,17 @@ impl Agent {
         if clock::add(at, MAX_AGE) < self.clock.now() {
             return Ok(Some("It is older than seven days."));
         }
-        let began = self.journal.mark("began", self.clock.now().as_microsecond()).await?;
-        let began = Timestamp::from_microsecond(began).unwrap_or(Timestamp::MIN);
+        let began = Timestamp::from_microsecond(self.began().await?).unwrap_or(Timestamp::MIN);
         let is_older = clock::add(at, CLOCK_SLACK) < began;
         Ok(is_older.then_some("It is older than this co-worker's own record."))
+    }
+
+    /// When this journal began, microseconds since 1970. What is older is not its business.
+    ///
+    /// # Errors
+    /// When it cannot be read or written.
+    pub async fn began(&self) -> Result<i64, JournalError> {
+        self.journal.mark("began", self.clock.now().as_microsecond()).await
     }
 
     /// The run about `subject` that is under way.

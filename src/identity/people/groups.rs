@@ -71,3 +71,21 @@ pub(super) async fn ask(
         serde_json::from_slice(&body).map_err(|_| failed("its answer is no list of groups".into()))?;
     Ok(members.value.into_iter().take(MAX_GROUPS).collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn groups_are_listed_or_too_many_in_every_form_of_the_claim() {
+        let of = |claims: Value| Groups::of(claims.as_object().unwrap());
+        assert_eq!(of(json!({"groups": ["a", 1, "b"]})), Groups::Listed(vec!["a".into(), "b".into()]));
+        assert_eq!(of(json!({})), Groups::Listed(vec![]));
+        let sources =
+            json!({"_claim_names": {"groups": "src1"}, "_claim_sources": {"src1": {}}, "groups": ["a"]});
+        for overage in [sources, json!({"hasgroups": true}), json!({"hasgroups": "true"})] {
+            assert_eq!(of(overage), Groups::TooMany);
+        }
+        assert_eq!(of(json!({"_claim_names": {"other": "src1"}})), Groups::Listed(vec![]));
+    }
+}

@@ -34,7 +34,6 @@ const WINDOW: Duration = Duration::from_secs(60);
 pub(super) struct Published {
     pub(super) issuer: String,
     pub(super) authorization_endpoint: Url,
-    pub(super) end_session_endpoint: Option<Url>,
     keys: Vec<Key>,
     until: Timestamp,
 }
@@ -49,7 +48,6 @@ impl Published {
 struct Metadata {
     issuer: String,
     authorization_endpoint: Url,
-    end_session_endpoint: Option<Url>,
     jwks_uri: Url,
 }
 
@@ -144,7 +142,6 @@ impl Keys {
         let published = Arc::new(Published {
             issuer: metadata.issuer,
             authorization_endpoint: metadata.authorization_endpoint,
-            end_session_endpoint: metadata.end_session_endpoint,
             keys,
             until: add(now, KEEP),
         });

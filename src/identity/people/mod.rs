@@ -265,13 +265,6 @@ impl People {
         let now = self.client.clock.now();
         unchecked.check(key, &Expected { issuers: &issuers, tenant, audience, nonce, now })
     }
-
-    /// Where a browser ends its session with Entra.
-    pub async fn end_session(&self, back: &Url) -> Option<Url> {
-        let mut url = self.keys.published().await.ok()?.end_session_endpoint.clone()?;
-        url.query_pairs_mut().append_pair("post_logout_redirect_uri", back.as_str());
-        Some(url)
-    }
 }
 
 /// Whether `token` claims to be an agent's or an application's own; what cannot be read does not.

@@ -191,3 +191,64 @@ pub(super) fn same_text(left: &str, right: &str) -> bool {
     use subtle::ConstantTimeEq as _;
     left.as_bytes().ct_eq(right.as_bytes()).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn jwt(head: Value, claims: &Value) -> String {
+        let part = |value: &Value| URL_SAFE_NO_PAD.encode(value.to_string());
+        format!("{}.{}.{}", part(&head), part(claims), URL_SAFE_NO_PAD.encode("signature"))
+    }
+
+    fn is_agents(claims: Value) -> bool {
+        let token = jwt(json!({"alg": "RS256", "kid": "k"}), &claims);
+        Unchecked::read(&token).unwrap().is_agents(&["agent-id", "ado-coworker@contoso.example"])
+    }
+
+    #[test]
+    fn agents_and_applications_are_known_by_any_of_their_marks() {
+        for claims in [
+            json!({"idtyp": "app"}),
+            json!({"idtyp": "device"}),
+            json!({"roles": ["x"]}),
+            json!({"idtyp": "user", "xms_sub_fct": "3 13"}),
+            json!({"idtyp": "user", "xms_act_fct": "9 11 3"}),
+            json!({"oid": "AGENT-ID"}),
+            json!({"azp": "agent-id", "scp": "x"}),
+            json!({"upn": "ado-coworker@contoso.example", "scp": "x"}),
+        ] {
+            assert!(is_agents(claims.clone()), "{claims}");
+        }
+        for claims in [
+            json!({"idtyp": "user", "xms_sub_fct": "3 12", "xms_act_fct": "3 9"}),
+            json!({"scp": "x", "roles": []}),
+        ] {
+            assert!(!is_agents(claims.clone()), "{claims}");
+        }
+    }
+
+    #[test]
+    fn other_algorithms_and_broken_tokens_are_none() {
+        let good = json!({"oid": "o"});
+        for head in [
+            json!({"alg": "none"}),
+            json!({"alg": "HS256"}),
+            json!({"alg": "RS256", "crit": ["x"]}),
+            json!([]),
+        ] {
+            assert!(Unchecked::read(&jwt(head.clone(), &good)).is_err(), "{head}");
+        }
+        for bad in ["", "a.b", "a.b.c.d", &"x".repeat(MAX_TOKEN_BYTES + 1)] {
+            assert!(Unchecked::read(bad).is_err());
+        }
+        let key = |n: &str, usage: &str| json!({"kty": "RSA", "kid": "k", "use": usage, "n": n, "e": "AQAB"});
+        assert_eq!(
+            Key::read(&key("AAEC", "sig")).unwrap().n,
+            [1, 2],
+            "a leading zero is no part of the number"
+        );
+        assert_eq!((Key::read(&key("AAEC", "enc")), Key::read(&key("%", "sig"))), (None, None));
+    }
+}

@@ -6,11 +6,11 @@ use std::time::Duration;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use super::{ACQUIRE_TIMEOUT, Backend, Committed, Fault, READERS, Unsure, migration_fault};
+use super::{ACQUIRE_TIMEOUT, Backend, Committed, Fault, READERS, Unsure, is_unreachable, migration_fault};
 use crate::clock::Clock;
 use crate::journal::JournalError;
-use crate::journal::sole::Presence;
 use crate::journal::command::Command;
+use crate::journal::sole::Presence;
 use crate::journal::standing::Told;
 
 pub(in crate::journal) type Connection = sqlx::SqliteConnection;
@@ -148,6 +148,9 @@ pub(super) async fn lock(_: &mut Connection, _: &str) -> Result<(), sqlx::Error>
 impl Backend for Sqlite {
     type Connection = Connection;
 
+    // A slow disk is waited for: the commit goes on in its thread, whoever stops waiting for it.
+    const COMMIT_TIMEOUT: Option<Duration> = None;
+
     async fn connect(&self) -> Result<Connection, sqlx::Error> {
         self.options.connect().await
     }
@@ -167,7 +170,9 @@ impl Backend for Sqlite {
     }
 
     fn judge(error: &sqlx::Error) -> Fault {
-        let sqlx::Error::Database(error) = error else { return Fault::Passing };
+        let sqlx::Error::Database(error) = error else {
+            return if is_unreachable(error) { Fault::Passing } else { Fault::Refused };
+        };
         // Extended result codes keep the primary one in their lowest byte.
         let code = error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
         match code {

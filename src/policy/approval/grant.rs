@@ -164,7 +164,7 @@ impl OpenGrant {
     /// [`Refusal::Grant`].
     pub fn covers(&self, used: &Use, at: i64) -> Result<(), Refusal> {
         let no = |why: &str| Err(Refusal::Grant(why.to_owned()));
-        if self.ended.is_some() || self.left == 0 || at >= self.until {
+        if !self.is_open() || at >= self.until {
             return no("the grant has ended");
         }
         if self.action != used.action || self.resource != used.resource {
@@ -180,6 +180,10 @@ impl OpenGrant {
             true => Ok(()),
             false => no("the run has read more since the grant was given"),
         }
+    }
+
+    pub(super) fn is_open(&self) -> bool {
+        self.ended.is_none() && self.left > 0
     }
 
     pub(super) fn take(&mut self, used: &Use, at: i64) -> Result<(), Refusal> {

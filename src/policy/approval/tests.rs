@@ -1,8 +1,8 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::policy::{Approvers, Grant, Terms};
 use crate::action::{Author, BranchName, CommitId, Content, FileChange, ItemPath, RepositoryRef};
+use crate::policy::{Approvers, Grant, Terms};
 
 const MINUTE: i64 = 60_000_000;
 
@@ -307,10 +307,8 @@ fn a_grant_covers_its_kind_and_thing_for_a_while_and_new_text_suspends_it() {
     take(&mut approval, &used, 3).unwrap();
     assert!(take(&mut approval, &used, 4).is_err(), "twice was the most");
 
-    let ci = Approval::request(
-        request(&push("agent/x", &["/azure-pipelines.yml"]), terms(1, Grant::Window)),
-        0,
-    );
+    let ci =
+        Approval::request(request(&push("agent/x", &["/azure-pipelines.yml"]), terms(1, Grant::Window)), 0);
     let decision = Decision { grant: kind(Grant::Session), ..yes(&ci, by) };
     assert!(matches!(decide(&mut ci.clone(), decision, 1), Err(Refusal::Grant(_))));
 }

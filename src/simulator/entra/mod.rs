@@ -37,9 +37,7 @@ use serde_json::{Value, json};
 use url::Url;
 
 pub use error::Refusal;
-pub use seed::{
-    GROUP_ADMINS, GROUP_APPROVERS, GROUP_AUDITORS, GROUP_INSTRUCTORS, SETUP_CLIENT_ID, SIGN_IN_CLIENT_ID,
-};
+pub use seed::{GROUP_ADMINS, GROUP_APPROVERS, GROUP_AUDITORS, SETUP_CLIENT_ID, SIGN_IN_CLIENT_ID};
 pub use storage::{bring, keep};
 
 use super::tokens::{Authority, ISSUER_V2, TENANT_ID};

@@ -334,7 +334,7 @@ fn start_device(entra: &Entra, tenant: &str, form: &Form, now: Timestamp) -> Res
     keep(&mut state.sessions.devices, device);
     let page = format!("{}/devicelogin", entra.base);
     let message =
-        format!("To sign in, open the page {page} in a web browser and enter the code {user_code}.");
+        format!("To sign in, open {page} in a web browser and enter the code {user_code} to authenticate.");
     Ok(json!({"user_code": user_code, "device_code": device_code, "verification_uri": page,
         "expires_in": DEVICE_LIFE.as_secs(), "interval": POLL_SECONDS, "message": message}))
 }

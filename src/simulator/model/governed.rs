@@ -10,7 +10,8 @@ use super::words::{edit, find};
 /// Asks for a step in the build definition.
 pub const ADD_STEP: &str = r"\badd\s+(?:an?|the)\s+(?:\w+\s+)?step\b[^\n]*?\b(?:to|in)\s+(?:the\s+)?(?:file\s+)?(<\d+>|/?[\w./-]*azure-pipelines[\w.-]*\.ya?ml)";
 /// Asks for a push straight to a protected branch.
-pub const PUSH_PROTECTED: &str = r"\bpush\b[^\n]*?\b(?:straight |directly )?to\s+(?:the\s+)?(?:branch\s+)?(main|master)\b";
+pub const PUSH_PROTECTED: &str =
+    r"\bpush\b[^\n]*?\b(?:straight |directly )?to\s+(?:the\s+)?(?:branch\s+)?(main|master)\b";
 /// A notice of the program about an approval.
 const NOTICE: &str = r"^\[notice of the program[^\]]*\]\s*approval (\w+) of (\w+): ([^\n]*)";
 /// Before the result of a call that was approved.
@@ -20,7 +21,9 @@ const STEP: &str = "\n\n  - script: npm run lint\n    displayName: Lint";
 
 /// Puts what a notice says where the call's result stands, and takes up the work where it stopped.
 pub fn settle(chat: &mut Conversation) {
-    while let Some(at) = chat.turns.iter().position(|turn| matches!(turn, Turn::User(said) if is_notice(said))) {
+    while let Some(at) =
+        chat.turns.iter().position(|turn| matches!(turn, Turn::User(said) if is_notice(said)))
+    {
         let Turn::User(said) = chat.turns.remove(at) else { return };
         let Some((code, result)) = decided(&said) else { continue };
         let waited = |turn: &Turn| matches!(turn, Turn::Done(done) if text(&done.result, "code") == code);
@@ -71,8 +74,12 @@ impl Mind<'_> {
         let edits = vec![json!({"old_text": last, "new_text": format!("{last}{STEP}")})];
         let subject = "Add a lint step to the build".to_owned();
         let body = format!("{subject}, at the end of `{path}`.");
-        let change =
-            Change { subject: subject.clone(), body, base: file["commit"].clone(), changes: vec![edit(&path, edits)] };
+        let change = Change {
+            subject: subject.clone(),
+            body,
+            base: file["commit"].clone(),
+            changes: vec![edit(&path, edits)],
+        };
         self.push(&change, &subject, &Value::Null, Value::Null)?;
         Ok(self.finish("That is done."))
     }
@@ -130,7 +137,9 @@ mod tests {
         let Reply::Text(waiting) = answer(&chat(json!(said))) else { panic!() };
         assert!(waiting.contains("waits for approval K7F3"), "{waiting}");
         said.push(json!({"role": "assistant", "content": waiting}));
-        let notice = |how: &str| format!("[Notice of the program, not of a person] Approval K7F3 of push_changes: {how}");
+        let notice = |how: &str| {
+            format!("[Notice of the program, not of a person] Approval K7F3 of push_changes: {how}")
+        };
         let mut yes = said.clone();
         let pushed = r#"{"branch":"agent/x","commit":"abcdef1234","files":["/azure-pipelines.yml"],"url":"http://o/b"}"#;
         let done = notice(&format!("alice approved it. It is done. Result of the call: {pushed}"));

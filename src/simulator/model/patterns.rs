@@ -5,8 +5,8 @@
 
 use serde_json::{Value, json};
 
-use super::governed::{ADD_STEP, PUSH_PROTECTED};
 use super::conversation::{Conversation, Turn, list, text};
+use super::governed::{ADD_STEP, PUSH_PROTECTED};
 use super::replay::{Change, Found, Mind, Reply};
 use super::words::{
     CONVENTION, REVIEWER, Sentence, Wanted, capitalised, edit, find, link_item, link_pull_request, number,

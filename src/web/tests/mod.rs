@@ -119,6 +119,9 @@ impl Door {
                     token_expires: Timestamp::from_second(1_800_003_600).unwrap(),
                 })
             }),
+            policy: Arc::new(crate::policy::InForce::new(
+                crate::policy::parse(crate::policy::DEFAULT_POLICY).unwrap(),
+            )),
             doctor: Arc::new(|| {
                 let check = |id, status, remedy: &str| CheckShown {
                     id,

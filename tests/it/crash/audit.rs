@@ -45,8 +45,9 @@ pub fn deliveries(state: &Value) -> Vec<Delivery> {
     let subscriptions = state["subscriptions"].as_object().expect("the state has subscriptions");
     let mut found = Vec::new();
     for subscription in subscriptions.values() {
-        let sent = subscription["notifications"].as_object().expect("a subscription has notifications");
-        for sent in sent.values() {
+        for sent in
+            subscription["notifications"].as_object().expect("a subscription has notifications").values()
+        {
             found.push(Delivery {
                 kind: sent["body"]["eventType"].as_str().unwrap_or_default().to_owned(),
                 event: sent["body"]["id"].as_str().unwrap_or_default().to_owned(),

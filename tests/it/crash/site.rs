@@ -48,6 +48,10 @@ fn command(arguments: &[&str]) -> tokio::process::Command {
 
 #[allow(clippy::disallowed_methods, reason = "the test kills and pauses the product as a machine does")]
 pub fn signal(name: &str, pid: u32) {
+    // 0 is a process that is gone, and to `kill` this whole group.
+    if pid == 0 {
+        return;
+    }
     // It may be dead already, which is what is wanted.
     let _ = std::process::Command::new("kill")
         .args(["-s", name, &pid.to_string()])

@@ -51,6 +51,11 @@ impl Watcher {
         Self { seen, task }
     }
 
+    /// How often it has connected so far.
+    pub fn connections(&self) -> u32 {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).connections
+    }
+
     /// Closes it and gives what it saw. It had seen the end, or `patience` is over.
     pub async fn close(mut self, patience: Duration) -> Seen {
         let _ = tokio::time::timeout(patience, &mut self.task).await;

@@ -67,7 +67,7 @@ on_both! {
         // Whoever lost the events can neither start nor steer a run.
         let late = journal.order(about("fix it", "work_item:3"), &judging).await.unwrap_err();
         assert!(matches!(late, JournalError::Superseded), "{late}");
-        let late = journal.steer(&ordered.run, message("x"), &judging, None).await.unwrap_err();
+        let late = journal.steer(&ordered.run, message("x"), &judging, &received.id, None).await.unwrap_err();
         assert!(matches!(late, JournalError::Superseded), "{late}");
         assert_eq!(journal.runs(10, None).await.unwrap().len(), 1);
         assert_eq!(journal.whole_log(&ordered.run).await.unwrap().len(), 2);

@@ -156,11 +156,20 @@ async fn one_process_serves_and_another_works() {
     world
         .script(json!([{ "kind": "delay", "ms": 60_000 }, { "kind": "reply", "text": "By the second." }]))
         .await;
+    let before = asked(&world).await;
     let id = world.begin("think").await;
-    eventually("it is under way", async || (world.run(&id).await["status"] == "running").then_some(())).await;
+    // Until the model is asked: else it is the second worker that it keeps waiting.
+    eventually("the model to be asked", async || (asked(&world).await > before).then_some(())).await;
     assert!(worker.stop().await);
     assert_eq!(world.run(&id).await["status"], "queued");
     let (second, _) = world.beside(&[("ROLE", "worker"), ("PUBLIC_URL", &world.page)]).await;
     assert_eq!(world.settled(&id).await["answer"], "By the second.");
     assert!(second.stop().await);
+}
+
+/// How many requests the model has had.
+async fn asked(world: &World) -> usize {
+    let url = format!("{}/_simulator/requests", world.model.trim_end_matches('/'));
+    let requests: serde_json::Value = world.http.get(url).send().await.unwrap().json().await.unwrap();
+    requests["requests"].as_array().map_or(0, Vec::len)
 }

@@ -6,7 +6,7 @@ use sqlx::Row as _;
 
 use super::super::{Pool, Row};
 use super::Transaction;
-use crate::journal::approvals::{Kept, fold, grant_until, named};
+use crate::journal::approvals::{Kept, fold, named};
 use crate::journal::chain::Draft;
 use crate::journal::{JournalError, RunId};
 use crate::policy::approval::Approval;
@@ -35,15 +35,15 @@ impl Transaction<'_> {
             let sql = "INSERT INTO approvals (id, run_id, state, requested_at, expires_at, grant_until, body) \
                        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (id) DO UPDATE SET \
                        state = excluded.state, grant_until = excluded.grant_until, body = excluded.body";
-            let body =
-                serde_json::to_string(&kept.approval).map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
+            let body = serde_json::to_string(&kept.approval)
+                .map_err(|error| sqlx::Error::Encode(Box::new(error)))?;
             sqlx::query(sql)
                 .bind(&id)
                 .bind(kept.run.as_str())
                 .bind(kept.approval.state.as_str())
                 .bind(kept.approval.requested_at)
                 .bind(kept.approval.request.expires_at)
-                .bind(grant_until(&kept.approval))
+                .bind(kept.approval.leave_until())
                 .bind(&body)
                 .execute(&mut *self.db)
                 .await?;
@@ -87,7 +87,8 @@ pub(in crate::journal) async fn open_grants(
     now: i64,
     limit: i64,
 ) -> Result<Vec<Approval>, sqlx::Error> {
-    let sql = "SELECT run_id, body FROM approvals WHERE grant_until > $1 ORDER BY requested_at DESC, id LIMIT $2";
+    let sql =
+        "SELECT run_id, body FROM approvals WHERE grant_until > $1 ORDER BY requested_at DESC, id LIMIT $2";
     let rows = sqlx::query(sql).bind(now).bind(limit).fetch_all(db).await?;
     rows.iter().map(|row| approval_of(row).map(|(_, approval)| approval)).collect()
 }

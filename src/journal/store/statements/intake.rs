@@ -5,6 +5,8 @@ use std::time::Duration;
 use sqlx::Row as _;
 
 use super::super::super::column;
+use super::super::lock;
+use super::claim::CLAIMS_LOCK;
 use super::{Applied, Transaction, read};
 use crate::journal::command::{Answer, Delivered, Settled, micros};
 use crate::journal::standing::MAX_ATTEMPTS;
@@ -53,6 +55,8 @@ impl Transaction<'_> {
 
     /// Takes the oldest event that is due, and with it all that wait about the same subject.
     pub(super) async fn claim_intake(&mut self, token: &str, lease: Duration) -> Applied {
+        // Two replicas must not each take some of the events about one thing.
+        lock(self.db, CLAIMS_LOCK).await?;
         for _ in 0..MAX_SET_ASIDE {
             let sql = concat!(
                 "SELECT id, subject, attempts FROM intake i WHERE status = 'received' AND due_at <= $1 \

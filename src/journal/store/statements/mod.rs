@@ -24,8 +24,8 @@ pub(in crate::journal) use approvals::{approval, approvals, asked_since, open_gr
 pub(in crate::journal) use read::{
     active_run_about, first_fault, intake, intake_row, log, newest_run_about, record, run, runs, unfinished,
 };
-pub(in crate::journal) use sessions::session;
 pub(in crate::journal) use seen::{active_subjects, mark_of, runs_from_events, seen, seen_of};
+pub(in crate::journal) use sessions::session;
 
 /// What a command came to: the outer error aborts the transaction; the inner one is this command's
 /// own answer, and then it has changed nothing.

@@ -47,8 +47,10 @@ pub fn members(call: &Call<'_>) -> Outcome<Reply> {
         return Err(no_team(call.text("teamId")));
     }
     let view = call.view(&world);
-    let members =
-        project.members.difference(&project.guests).map(|id| json!({"isTeamAdmin": false, "identity": view.identity(*id)}));
+    let members = project
+        .members
+        .difference(&project.guests)
+        .map(|id| json!({"isTeamAdmin": false, "identity": view.identity(*id)}));
     Ok(Reply::list(members.collect()))
 }
 

@@ -15,8 +15,10 @@ use crate::simulator::azure_devops::state::{Outcome, World};
 const MANY: usize = 100;
 /// Area nodes of one project; their identifiers are the project's with a small number mixed in.
 const NODES: u128 = 1 << 16;
+type Namespace = (Uuid, &'static str, &'static str, &'static [(u32, &'static str)]);
+
 /// Each namespace: id, name, separator of tokens, and its permissions as bit and name.
-const NAMESPACES: &[(Uuid, &str, &str, &[(u32, &str)])] = &[
+const NAMESPACES: &[Namespace] = &[
     (
         GIT,
         "Git Repositories",

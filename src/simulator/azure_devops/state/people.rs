@@ -24,7 +24,8 @@ pub struct Newcomer<'a> {
 impl World {
     /// Adds somebody. None for a name that is taken or is none, or an unknown project.
     pub fn add_person(&mut self, new: &Newcomer<'_>) -> Option<Uuid> {
-        let fits = !new.name.is_empty() && new.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
+        let fits =
+            !new.name.is_empty() && new.name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit());
         let project = self.find_project(new.project)?.id;
         if !fits || self.people.values().any(|person| person.name == new.name) {
             return None;

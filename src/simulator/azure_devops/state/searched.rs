@@ -8,9 +8,12 @@ use super::Outcome;
 /// Bytes of text that are kept; then it begins anew.
 const KEPT_BYTES: usize = 64 * 1024 * 1024;
 
-/// Kept texts by object id, nothing for files that are not searched, and the bytes of them all.
+/// Texts by object id; nothing for files that are not searched.
+type Texts = HashMap<String, Option<Arc<str>>>;
+
+/// The kept texts, and the bytes of them all.
 #[derive(Debug, Default)]
-pub struct Searched(Mutex<(usize, HashMap<String, Option<Arc<str>>>)>);
+pub struct Searched(Mutex<(usize, Texts)>);
 
 impl Searched {
     /// The text of an object: kept, or as `read` gives it.

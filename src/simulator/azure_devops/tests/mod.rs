@@ -1,5 +1,6 @@
 //! The organisation over real HTTP, in one process.
 
+mod access;
 mod main_job;
 mod rules;
 mod time;
