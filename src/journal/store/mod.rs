@@ -112,7 +112,13 @@ fn is_unreachable(error: &sqlx::Error) -> bool {
     use sqlx::Error;
     matches!(
         error,
-        Error::Io(_) | Error::Tls(_) | Error::PoolTimedOut | Error::PoolClosed | Error::WorkerCrashed
+        Error::Io(_)
+            | Error::Tls(_)
+            // A connection that broke in the middle of an answer.
+            | Error::Protocol(_)
+            | Error::PoolTimedOut
+            | Error::PoolClosed
+            | Error::WorkerCrashed
     )
 }
 
