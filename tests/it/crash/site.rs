@@ -140,7 +140,12 @@ pub struct Site {
 impl Site {
     /// The world; the co-worker is not started yet.
     pub async fn start() -> Self {
-        let mut simulation = Process::start(command(&["simulate", "--simulator-port", "0", "--pace", "0"]));
+        let folder = tempfile::tempdir().unwrap();
+        // Kept where the end of the test takes it away, also when it ends by force.
+        let organization = folder.path().join("organization");
+        let save = ["--save", organization.to_str().unwrap()];
+        let simulate = [&["simulate", "--simulator-port", "0", "--pace", "0"][..], &save].concat();
+        let mut simulation = Process::start(command(&simulate));
         let mut said = Vec::new();
         for name in ["ready", "sidecar", "model"] {
             said.push(simulation.told(name).await.expect("the simulation lives"));
@@ -153,7 +158,6 @@ impl Site {
             Proxy::start(Some(socket(&model)), meter.clone()).await,
         ];
         let hook = Proxy::start(None, Arc::default()).await;
-        let folder = tempfile::tempdir().unwrap();
         let mut settings = settings(
             &through(&organization, &outside[0]),
             &through(&sidecar, &outside[1]),
