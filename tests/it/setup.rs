@@ -159,6 +159,8 @@ impl Site {
         let journal = format!("sqlite:{}", self.folder.path().join("journal.db").display());
         command.env("SIDECAR_URL", &self.sidecar).env("DATABASE_URL", journal);
         let output = tokio::time::timeout(PATIENCE, command.output()).await.unwrap().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.stdout.is_empty(), "{arguments:?} printed nothing: {said}");
         (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
     }
 
