@@ -135,6 +135,8 @@ impl RunView {
             }
             Entry::Replied { text, usage, model, duration_ms, .. } => {
                 self.turns += 1;
+                // What went wrong before is over.
+                self.remedy = None;
                 self.model = Some(model.clone());
                 self.usage.input += usage.input;
                 self.usage.cached += usage.cached;
@@ -175,6 +177,7 @@ impl RunView {
                 let mut step = Step::new(logged, StepKind::Notice, what);
                 step.status = StepStatus::Failed;
                 step.remedy = remedy.clone();
+                self.remedy.clone_from(remedy);
                 self.steps.push(step);
             }
             Entry::Waiting { reason, .. } => self.waiting_reason = Some(reason.clone()),

@@ -158,12 +158,13 @@ impl Folder {
         there.filter(|file| file.path.exists()).collect()
     }
 
-    /// Removes what is of no use after a teardown: secrets and progress. The agent's settings stay.
+    /// Removes what is of no use after a teardown: the sidecar's secret and the progress. The agent's
+    /// settings stay, with the webhook password that they name: `doctor` still reads them.
     ///
     /// # Errors
     /// [`Problem::File`].
     pub fn clear(&self) -> Result<(), Problem> {
-        for name in [SIDECAR, PASSWORD, PROGRESS] {
+        for name in [SIDECAR, PROGRESS] {
             let path = self.0.join(name);
             match fs::remove_file(&path) {
                 Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
