@@ -333,23 +333,24 @@ async fn readers_that_stall_or_vanish_cost_little_and_the_others_see_everything_
 async fn a_stream_that_breaks_again_and_again_is_the_log_exactly_once() {
     let mut site = opened().await;
     let page = format!("http://{}", site.hook.address);
+    // The model takes its time, so that there is something to come back to.
+    let slow = json!([{ "kind": "delay", "ms": 1500 }, { "kind": "delay", "ms": 1500 }, { "kind": "delay", "ms": 1500 }]);
+    site.simulator(&site.model, "script", Some(slow)).await;
     let id = site.order(SENTENCE).await;
     let watcher = Watcher::of(page, id.clone(), site.http.clone());
-    let way = site.hook.way();
-    let cutting = tokio::spawn(async move {
-        loop {
-            tokio::time::sleep(Duration::from_millis(40)).await;
-            way.behave(Manner::Refuse);
-            tokio::time::sleep(Duration::from_millis(10)).await;
-            way.behave(Manner::Honest);
-        }
-    });
-    site.until("a stream that was cut", async |_| (watcher.connections() > 2).then_some(())).await;
+    let mut entries = 0;
+    for connections in 1..=3 {
+        entries = site
+            .until("a stream with something new", async |_| {
+                let (made, seen) = watcher.progress();
+                (made >= connections && seen > entries).then_some(seen)
+            })
+            .await;
+        site.hook.cut();
+    }
     site.settled(&id).await;
-    cutting.abort();
-    site.hook.behave(Manner::Honest);
     let seen = watcher.close(STREAM_END).await;
-    assert!(seen.ended, "{seen:?}");
+    assert!(seen.ended && seen.connections > 3, "{seen:?}");
     site.close().await;
     let found = Evidence::of(&site, vec![seen]).await.violations();
     assert!(found.is_empty(), "{found:#?}");

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -95,6 +96,7 @@ pub struct Way {
     manner: Mutex<Manner>,
     meter: Arc<Meter>,
     lost: AtomicU64,
+    cuts: watch::Sender<u32>,
 }
 
 impl Drop for Proxy {
@@ -112,6 +114,7 @@ impl Proxy {
             manner: Mutex::new(Manner::Honest),
             meter,
             lost: AtomicU64::new(0),
+            cuts: watch::Sender::new(0),
         });
         let accepting = tokio::spawn(accept(listener, way.clone()));
         Self { address, way, accepting }
@@ -124,6 +127,11 @@ impl Proxy {
 
     pub fn behave(&self, manner: Manner) {
         self.way.behave(manner);
+    }
+
+    /// Ends every connection that is open now.
+    pub fn cut(&self) {
+        self.way.cuts.send_modify(|cuts| *cuts += 1);
     }
 
     /// To change its manner from elsewhere.
@@ -168,12 +176,14 @@ impl Way {
         let (from_client, to_client) = client.into_split();
         let (from_server, to_server) = server.into_split();
         let doomed = Arc::new(AtomicU64::new(0));
+        let mut cuts = self.cuts.subscribe();
         let (there, back) = (self.clone(), self);
         let mind = doomed.clone();
         // The first end of either direction ends both, so that a broken connection is seen as broken.
         tokio::select! {
             () = there.requests(from_client, to_server, mind) => {}
             () = back.answers(from_server, to_client, doomed) => {}
+            _ = cuts.changed() => {}
         }
     }
 

@@ -51,9 +51,10 @@ impl Watcher {
         Self { seen, task }
     }
 
-    /// How often it has connected so far.
-    pub fn connections(&self) -> u32 {
-        self.seen.lock().unwrap_or_else(PoisonError::into_inner).connections
+    /// How often it has connected so far, and how many entries it has.
+    pub fn progress(&self) -> (u32, usize) {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        (seen.connections, seen.ids.len())
     }
 
     /// Closes it and gives what it saw. It had seen the end, or `patience` is over.
