@@ -19,6 +19,7 @@ pub mod http;
 pub mod identity;
 pub mod journal;
 pub mod mask;
+pub mod meter;
 pub mod model;
 pub mod policy;
 pub mod setup;

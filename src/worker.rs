@@ -13,6 +13,7 @@ use crate::agent::{Agent, Left, TriageError};
 use crate::clock;
 use crate::fault_point;
 use crate::journal::{Claim, IntakeStatus, Journal, JournalError, Judging, RunId, SWEEP};
+use crate::meter;
 
 /// Runs worked at the same time by one process.
 pub const MAX_CONCURRENT_RUNS: usize = 16;
@@ -148,7 +149,10 @@ impl Worker {
                     tracing::warn!(run = %claim.run, %error, "a run could not be handed back");
                 }
             }
-            Ok(Left::Lost) => tracing::warn!(run = %claim.run, "another worker holds this run now"),
+            Ok(Left::Lost) => {
+                meter::lease_lost();
+                tracing::warn!(run = %claim.run, "another worker holds this run now");
+            }
             Err(error) => {
                 tracing::error!(run = %claim.run, %error, "the record failed; the run is left alone")
             }

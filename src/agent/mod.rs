@@ -13,6 +13,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod triage;
+mod waits;
 mod words;
 
 use std::time::{Duration, Instant};
@@ -21,7 +22,7 @@ use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{self, Clock};
+use crate::clock::Clock;
 use crate::fault_point;
 use crate::journal::{
     Call, Claim, Entry, Holder, Journal, JournalError, Logged, Notice, RunId, Status, Usage, WaitingFor,
@@ -34,15 +35,6 @@ use held::Held;
 pub use prompts::Facts as PromptFacts;
 use state::{Next, RunState};
 pub use triage::TriageError;
-
-/// Pause after the first failure of an outside system; doubled with each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-/// Longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
-
-/// How long after an approval's end a run looks at it, in microseconds: the store's clock may stand
-/// a little behind.
-const EXPIRY_MARGIN: i64 = 250_000;
 
 /// Works runs of one co-worker.
 pub struct Agent {
@@ -165,36 +157,6 @@ impl Agent {
         }
     }
 
-    /// When a waiting run looks at its approvals by itself: just after the first of them ends.
-    fn wake_at(&self, state: &RunState) -> Option<i64> {
-        let expiry = state.approvals.first_expiry()?;
-        let now = self.clock.now().as_microsecond();
-        Some(expiry.max(now).saturating_add(EXPIRY_MARGIN))
-    }
-
-    /// Ends approvals whose time is over. True: something was written.
-    async fn expire(&self, holder: &mut Holder, state: &RunState) -> Result<bool, JournalError> {
-        let now = self.clock.now().as_microsecond();
-        let over = |approval: &&Approval| now >= approval.request.expires_at;
-        let ended = |approval: &Approval| Entry::ApprovalChanged {
-            id: approval.request.id.clone(),
-            what: Change::Expired,
-        };
-        let entries: Vec<Entry> = state.approvals.unsettled().filter(over).map(ended).collect();
-        if entries.is_empty() {
-            return Ok(false);
-        }
-        match holder.record(entries).await {
-            Ok(_) => Ok(true),
-            // The store's clock stands a little behind ours, or somebody decided just now.
-            Err(JournalError::Approval(_)) => {
-                holder.read_on().await?;
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// Makes the call behind an approval again, so that the gate carries the approved action out.
     async fn carry(
         &self,
@@ -308,25 +270,6 @@ impl Agent {
                 Ok(!holder.record(vec![entry]).await?)
             }
         }
-    }
-
-    /// Lays the run aside until an outside system may be well again.
-    async fn pause(
-        &self,
-        holder: &mut Holder,
-        state: &RunState,
-        what: String,
-        remedy: String,
-        after: Option<Duration>,
-    ) -> Result<bool, JournalError> {
-        let pause = FIRST_PAUSE.saturating_mul(1 << state.outages.min(6)).min(LONGEST_PAUSE);
-        let pause = after.map_or(pause, |after| after.max(pause));
-        let wake_at = clock::add(self.clock.now(), pause).as_microsecond();
-        let reason = format!("{} It is tried again in {} s.", sentence(&what), pause.as_secs().max(1));
-        tracing::warn!(run = %holder.run(), %what, pause_s = pause.as_secs(), "laid aside");
-        let trouble = Entry::Trouble { what: reason.clone(), remedy: Some(remedy) };
-        let waiting = Entry::Waiting { waiting_for: WaitingFor::RateLimit, reason, wake_at: Some(wake_at) };
-        Ok(!holder.record(vec![trouble, waiting]).await?)
     }
 
     async fn run_tool(

@@ -4,6 +4,7 @@ pub mod cli;
 mod demo;
 mod doctor;
 mod login;
+mod measure;
 mod policies;
 mod run;
 mod setup;
@@ -290,6 +291,7 @@ impl App {
         }
         tasks.spawn(policies::watch(self.policy.clone(), self.config.clone(), stop.clone()));
         tasks.spawn(verify_identity(self.identity.clone(), stop.clone()));
+        tasks.spawn(measure::measure(self.journal.clone(), self.clock.clone(), stop.clone()));
         let router = if self.config.duty.serves() { web::router(state) } else { web::health_router(state) };
         let served = tokio::select! {
             served = web::serve(listener, router, stop.clone()) => served,

@@ -2,7 +2,7 @@
 //! sends anything there.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use reqwest::StatusCode;
@@ -22,6 +22,7 @@ use crate::clock::{self, Clock};
 use crate::fault_point;
 use crate::http::{BodyError, read_body, reason, retry_after};
 use crate::identity::{Audience, Identity};
+use crate::meter;
 use crate::policy::Permit;
 
 /// Longest time for one attempt, from connecting to the last byte.
@@ -101,12 +102,21 @@ pub(super) struct By<'a> {
 /// A request as it is sent, each attempt alike.
 struct Request<'a> {
     method: Method,
+    template: &'static str,
     url: Url,
     accept: &'static str,
     body: Option<(&'static str, Vec<u8>)>,
     limit: usize,
     safety: Safety,
     by: By<'a>,
+}
+
+impl Request<'_> {
+    /// The part of the service that answers, as its routes name it.
+    fn area(&self) -> &'static str {
+        let after = self.template.split("_apis/").nth(1).unwrap_or_default();
+        after.split('/').next().unwrap_or_default()
+    }
 }
 
 impl Transport {
@@ -175,6 +185,7 @@ impl Transport {
         }
         let request = Request {
             method: route.method,
+            template: route.template,
             url,
             accept: "application/json",
             body: Some((route.content_type, bytes)),
@@ -191,6 +202,7 @@ impl Transport {
         url.query_pairs_mut().extend_pairs(&question.query).append_pair("api-version", version);
         Ok(Request {
             method: *method,
+            template,
             url,
             accept: question.accept,
             body: question.body.map(|body| ("application/json", body.to_string().into_bytes())),
@@ -246,6 +258,7 @@ impl Transport {
             return Err(Error::Throttled { after: Some(left), failure });
         }
         self.clock.sleep(left).await;
+        meter::throttled("azure_devops", left);
         Ok(left)
     }
 
@@ -264,12 +277,15 @@ impl Transport {
             let message = "another worker has this run by now; nothing was sent".to_owned();
             return Err(Error::Transport { sent: false, failure: Failure::said(message) });
         }
+        let since = Instant::now();
         let response = self.request(request, token)?.send().await.map_err(|error| {
+            meter::azure_call(request.area(), 0, since.elapsed());
             let sent = !error.is_connect();
             Error::Transport { sent, failure: Failure::said(reason(error)) }
         })?;
         fault_point::pass(after);
         let (status, headers) = (response.status(), response.headers().clone());
+        meter::azure_call(request.area(), status.as_u16(), since.elapsed());
         let now = self.clock.now();
         if let Some(pause) = retry_after(&headers, now) {
             // It comes on a 200 as well, and then means the next call (FACTS §5).

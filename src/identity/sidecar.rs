@@ -1,6 +1,6 @@
 //! The sidecar's token route: how it is asked, what its answers mean, when it is asked again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HOST, HeaderValue};
@@ -13,6 +13,7 @@ use crate::clock::Clock;
 use crate::config::{self, AgentUser};
 use crate::fault_point;
 use crate::http::{backoff, plain, read_body, reason};
+use crate::meter;
 
 /// Longest time for one answer; a cold sidecar walks three exchanges with Entra.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -82,7 +83,11 @@ impl Call<'_> {
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let mut error = match self.attempt(url.clone(), &wanted).await {
+            let since = Instant::now();
+            let answer = self.attempt(url.clone(), &wanted).await;
+            let outcome = if answer.is_ok() { "ok" } else { "failed" };
+            meter::sidecar_call(audience.profile(), outcome, since.elapsed());
+            let mut error = match answer {
                 Ok(token) => return Ok(token),
                 Err(error) => error,
             };

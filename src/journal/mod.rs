@@ -56,7 +56,7 @@ pub use log::{
     Call, Entry, Link, Logged, Outcome, Person, Recorded, RunId, Source, Status, Usage, WaitingFor,
 };
 pub use rows::{
-    Claim, IntakeRow, IntakeStatus, JournalError, Judging, Limits, NewRun, Ordered, Received, RunRow,
+    Backlog, Claim, IntakeRow, IntakeStatus, JournalError, Judging, Limits, NewRun, Ordered, Received, RunRow,
 };
 pub use seen::{FOUND, FOUND_AT, LOOKED_AT, Seen};
 pub use sessions::Session;

@@ -161,6 +161,19 @@ pub struct IntakeRow {
     pub received_at: i64,
 }
 
+/// What the whole journal holds that has not ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Runs that have not ended: status, what they wait for, how many.
+    pub unfinished: Vec<(Status, Option<WaitingFor>, i64)>,
+    /// Runs that a worker may take now.
+    pub due: i64,
+    /// Since when the first of them is due, microseconds since 1970.
+    pub due_since: Option<i64>,
+    /// Events that have not been judged.
+    pub events: i64,
+}
+
 /// Fate of what came in (CONTRACTS: event status).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]

@@ -22,7 +22,7 @@ mod wire;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -43,6 +43,7 @@ pub use transport::{
 
 use crate::clock::Clock;
 use crate::config;
+use crate::meter;
 use error::Failure;
 use join::{Joined, Joiner};
 use surface::Surface;
@@ -185,11 +186,17 @@ impl Model {
         on_piece: &mut (dyn FnMut(Piece<'_>) + Send),
         cancel: &CancellationToken,
     ) -> Result<Reply, ModelError> {
-        tokio::select! {
+        let since = Instant::now();
+        let reply = tokio::select! {
             biased;
             () = cancel.cancelled() => Err(ModelError::Cancelled),
             reply = self.turn(conversation, tools, on_piece) => reply,
+        };
+        meter::model_call(&self.deployment, since.elapsed(), reply.as_ref().err().map(ModelError::kind));
+        if let Ok(Reply { usage, .. }) = &reply {
+            meter::model_tokens(&self.deployment, usage.input, usage.output);
         }
+        reply
     }
 
     async fn turn(

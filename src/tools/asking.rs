@@ -53,6 +53,7 @@ impl Gate<'_> {
 
     /// Asks people for leave to do this. There is always a fault: the model is told that it waits.
     pub(super) async fn ask(&mut self, action: Action, facts: Facts, verdict: Verdict, write: u32) -> Fault {
+        super::gate::counted(&verdict);
         match self.asked(action, facts, verdict, write).await {
             Ok(approval) => Fault::Waits(Box::new(approval)),
             Err(fault) => fault,

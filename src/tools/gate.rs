@@ -11,18 +11,17 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Fault, Interrupted, OfRun, Toolbox, facts, failure, target};
+use super::results::settle;
+use super::{Fault, Interrupted, OfRun, Toolbox, facts, target};
 use crate::action::{Action, BranchName, CommitId};
 use crate::azure_devops::{Effect, Error, Lookup};
 use crate::fault_point;
-use crate::journal::{Entry, Holder, Journal, JournalError, Logged, Outcome};
+use crate::journal::{Entry, Holder, Journal, JournalError, Logged};
 use crate::mask::Session;
 use crate::mask::sanitise::Flag;
+use crate::meter;
 use crate::policy::approval::{Approval, Change, Edits, Shown, State};
 use crate::policy::{Facts, Outcome as Judged, Permit, Verdict};
-
-/// How long to leave a system alone that is down and does not say for how long.
-const OUTAGE_PAUSE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// A write of the current step that an earlier attempt wrote down.
 #[derive(Clone, Debug, PartialEq)]
@@ -184,6 +183,7 @@ impl<'a> Gate<'a> {
         let facts = Facts { calls_per_minute, taint: self.of_run.standing.label, ..self.facts(action) };
         let verdict = self.toolbox.policy.get().decide(&facts);
         if verdict.outcome == Judged::Allow {
+            counted(&verdict);
             return Ok(());
         }
         self.refuse(action, verdict.on(&facts)).await
@@ -191,6 +191,7 @@ impl<'a> Gate<'a> {
 
     async fn refuse<T>(&mut self, action: &str, verdict: crate::policy::Verdict) -> Result<T, Fault> {
         let entry = Entry::Decided { step: self.step, action: action.to_owned(), verdict: verdict.clone() };
+        counted(&verdict);
         self.holder.record(vec![entry]).await?;
         Err(Fault::Refused(verdict))
     }
@@ -361,6 +362,7 @@ impl<'a> Gate<'a> {
         first: Option<Entry>,
     ) -> Result<Effect, Fault> {
         let step = self.step;
+        counted(&verdict);
         let intent = Entry::Intended {
             step,
             write,
@@ -475,6 +477,12 @@ impl<'a> Gate<'a> {
     }
 }
 
+/// Counts a decision of the rules.
+pub(super) fn counted(verdict: &Verdict) {
+    let rule = verdict.rules.first().map_or("none", String::as_str);
+    meter::policy_decision(verdict.outcome.as_str(), rule);
+}
+
 /// The branch that an approved push goes to, where it was to be made for it.
 fn frozen_new_branch(approval: &Approval) -> Option<(BranchName, CommitId)> {
     match approval.action() {
@@ -487,14 +495,4 @@ fn frozen_new_branch(approval: &Approval) -> Option<(BranchName, CommitId)> {
 
 fn unclear(action: &Action, why: &str) -> String {
     format!("It cannot be told whether {} happened: {why}", action.kind())
-}
-
-/// What an error of Azure DevOps means for the call: words for the model, or a wait.
-pub(super) fn settle(error: Error) -> Result<Outcome, Interrupted> {
-    let later = |after| Interrupted::Later { after, what: error.to_string(), remedy: error.remedy() };
-    match &error {
-        Error::Throttled { after, .. } => Err(later(after.unwrap_or(OUTAGE_PAUSE))),
-        Error::Unavailable { .. } | Error::Transport { .. } | Error::Identity(_) => Err(later(OUTAGE_PAUSE)),
-        _ => Ok(failure(&error.to_string(), &error.remedy())),
-    }
 }

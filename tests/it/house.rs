@@ -34,7 +34,7 @@ const NEVER: &[(&str, &str, &str)] = &[
 
 /// Rooms outside the rows: what they may import, and who may import them.
 const APART: &[(&str, &[&str], &[&str])] =
-    &[("simulator", &["clock"], &["app"]), ("telemetry", &["model"], &["app"])];
+    &[("simulator", &["clock"], &["app"]), ("telemetry", &["meter", "model"], &["app"])];
 
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

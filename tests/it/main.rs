@@ -31,4 +31,5 @@ mod recorder;
 mod setup;
 mod simulation;
 mod steering;
+mod telemetry;
 mod tools;

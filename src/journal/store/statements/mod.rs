@@ -22,7 +22,7 @@ use crate::journal::standing::Told;
 
 pub(in crate::journal) use approvals::{approval, approvals, asked_since, open_grants};
 pub(in crate::journal) use read::{
-    active_run_about, first_fault, intake, intake_row, log, newest_run_about, record, run, runs, unfinished,
+    active_run_about, backlog, first_fault, intake, intake_row, log, newest_run_about, record, run, runs, unfinished,
 };
 pub(in crate::journal) use seen::{active_subjects, mark_of, runs_from_events, seen, seen_of};
 pub(in crate::journal) use sessions::session;

@@ -1,4 +1,4 @@
-//! Log lines on standard error.
+//! Log lines on standard error, and the start of counting.
 
 use std::io;
 use std::sync::OnceLock;
@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
 
-use crate::model;
+use crate::{meter, model};
 
 /// What is logged when `LOG` says nothing.
 const DEFAULT_FILTER: &str = "warn,ado_coworker=info";
@@ -40,7 +40,7 @@ impl io::Write for Lines {
     }
 }
 
-/// Starts logging by the filter of the setting `LOG` (`tracing` directives, for example `debug`).
+/// Starts counting, and logging by the filter of the setting `LOG` (`tracing` directives, for example `debug`).
 ///
 /// # Errors
 /// When the filter cannot be read.
@@ -54,5 +54,6 @@ pub fn start(filter: Option<&str>) -> anyhow::Result<()> {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Lines).with_target(false);
     // Another subscriber is there already only in tests, and then it is the one that is wanted.
     let _ = subscriber.try_init();
+    meter::start(None);
     Ok(())
 }
