@@ -26,6 +26,7 @@ pub mod setup;
 pub mod simulator;
 pub mod telemetry;
 pub mod tools;
+pub mod trace;
 pub mod weaken;
 pub mod web;
 pub mod worker;

@@ -14,6 +14,7 @@ use crate::clock;
 use crate::fault_point;
 use crate::journal::{Claim, IntakeStatus, Journal, JournalError, Judging, RunId, SWEEP};
 use crate::meter;
+use crate::trace::Span;
 
 /// Runs worked at the same time by one process.
 pub const MAX_CONCURRENT_RUNS: usize = 16;
@@ -120,7 +121,10 @@ impl Worker {
     }
 
     async fn judge(&self, judging: &Judging) -> Result<(), JournalError> {
-        match self.agent.triage(judging).await {
+        // All that wait about the same thing are judged in the trace of the first.
+        let first = judging.events.first().map_or("", |event| event.id.as_str());
+        let span = Span::of_run(first, true, "judge_event", Vec::new);
+        match span.over(self.agent.triage(judging)).await {
             Ok(()) => Ok(()),
             Err(TriageError::Later(error)) if error.may_pass() => {
                 tracing::warn!(%error, "an event cannot be judged now");

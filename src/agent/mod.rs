@@ -27,9 +27,11 @@ use crate::fault_point;
 use crate::journal::{
     Call, Claim, Entry, Holder, Journal, JournalError, Logged, Notice, RunId, Status, Usage, WaitingFor,
 };
+use crate::meter;
 use crate::model::{Finish, Model, ModelError, Piece, Reply, ToolSchemas};
 use crate::policy::approval::{Approval, Change, State};
 use crate::tools::{self, Interrupted, Toolbox};
+use crate::trace::{self, Called, Span};
 
 use held::Held;
 pub use prompts::Facts as PromptFacts;
@@ -57,6 +59,16 @@ pub enum Left {
     Stopped,
     /// Another worker holds the run.
     Lost,
+}
+
+impl Left {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::Stopped => "stopped",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 impl Agent {
@@ -88,6 +100,27 @@ impl Agent {
     /// # Errors
     /// When the journal cannot be read or written: then nothing more is done.
     pub async fn advance(&self, claim: Claim, stop: &CancellationToken) -> Result<Left, JournalError> {
+        let name = &self.facts.agent_user;
+        let span = Span::of_run(claim.run.as_str(), claim.fence == 1, format!("invoke_agent {name}"), || {
+            vec![
+                trace::attribute(trace::OPERATION, "invoke_agent"),
+                trace::attribute(trace::PROVIDER, meter::PROVIDER),
+                trace::attribute(trace::AGENT_ID, self.facts.agent_identity.clone()),
+                trace::attribute(trace::AGENT_NAME, name.clone()),
+                trace::attribute(trace::AGENT_VERSION, env!("CARGO_PKG_VERSION")),
+                trace::attribute(trace::CONVERSATION, claim.run.as_str().to_owned()),
+                trace::attribute(trace::FENCE, claim.fence),
+            ]
+        });
+        let left = span.over(self.work_on(claim, stop)).await;
+        match &left {
+            Ok(left) => span.set(trace::LEFT, left.as_str()),
+            Err(_) => span.failed("journal"),
+        }
+        left
+    }
+
+    async fn work_on(&self, claim: Claim, stop: &CancellationToken) -> Result<Left, JournalError> {
         let mut holder = Holder::new(self.journal.clone(), claim, 0);
         let mut state = RunState::default();
         holder.read_on().await?;
@@ -171,8 +204,10 @@ impl Agent {
         let since = Instant::now();
         let request = tools::Call {
             step,
+            id: &held.call.id,
             name: &held.call.name,
             arguments: &held.call.arguments,
+            again: true,
             requested_by: &order.requested_by,
             earlier: held.writes.clone(),
             cancel,
@@ -230,10 +265,12 @@ impl Agent {
         };
         let since = Instant::now();
         fault_point::pass("model.before_reply");
-        match self.model.reply(&state.conversation, &self.schemas, &mut on_piece, cancel).await {
+        let asked = self.model.reply(&state.conversation, &self.schemas, &mut on_piece, cancel);
+        let (reply, outside) = trace::collecting(asked).await;
+        match reply {
             Ok(reply) => {
                 fault_point::pass("model.after_reply");
-                holder.record(vec![replied(turn, read_to, reply, since.elapsed())]).await?;
+                holder.record(vec![replied(turn, read_to, reply, since.elapsed(), outside)]).await?;
                 Ok(true)
             }
             Err(error) => {
@@ -293,8 +330,10 @@ impl Agent {
         let since = Instant::now();
         let request = tools::Call {
             step,
+            id: &call.id,
             name: &call.name,
             arguments: &call.arguments,
+            again: started,
             requested_by: &order.requested_by,
             earlier,
             cancel,
@@ -373,15 +412,8 @@ struct Step {
     earlier: Vec<tools::EarlierWrite>,
 }
 
-fn replied(turn: u32, read_to: i64, reply: Reply, took: Duration) -> Entry {
-    let finish = match &reply.finish {
-        Finish::Stop => "stop",
-        Finish::ToolCalls => "tool_calls",
-        Finish::Length => "length",
-        Finish::ContentFilter => "content_filter",
-        Finish::Other(other) => other,
-    };
-    let finish = finish.to_owned();
+fn replied(turn: u32, read_to: i64, reply: Reply, took: Duration, outside: Vec<Called>) -> Entry {
+    let finish = reply.finish.as_str().to_owned();
     // With another reason the last call may be cut off: none is made (model::Reply).
     let calls = match reply.finish {
         Finish::ToolCalls => reply.tool_calls,
@@ -397,6 +429,7 @@ fn replied(turn: u32, read_to: i64, reply: Reply, took: Duration) -> Entry {
         model: reply.model,
         request_id: reply.request_id,
         duration_ms: millis(took),
+        outside,
     }
 }
 

@@ -64,8 +64,7 @@ impl Play {
             usage: Usage::default(),
             model: "m".into(),
             request_id: None,
-            duration_ms: 0,
-        });
+            duration_ms: 0, outside: Vec::new() });
     }
 
     fn tool(&mut self, step: u32, id: &str, name: &str, outcome: Outcome) {
@@ -152,8 +151,7 @@ fn words_that_come_while_the_model_thinks_are_for_its_next_turn() {
         usage,
         model,
         request_id: None,
-        duration_ms: 0,
-    });
+        duration_ms: 0, outside: Vec::new() });
     assert_eq!(play.state.next(), Next::AskModel { turn: 2 });
     play.state.before_request();
     let mut again = RunState::default();

@@ -27,6 +27,7 @@ use crate::agent::{Agent, PromptFacts};
 use crate::clock::Clock;
 use crate::config::{self, AgentUser, Config};
 use crate::doctor::Doctor;
+use crate::http::IN_PLACE;
 use crate::identity::people::People;
 use crate::identity::{self, Audience, Identity, IdentityError};
 use crate::journal::{self, Journal, Limits};
@@ -51,7 +52,7 @@ pub async fn run_command(command: cli::Command) -> anyhow::Result<u8> {
     telemetry::start(log.as_deref())?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
-    match command {
+    let done = match command {
         cli::Command::Demo(options) => demo::demo(options, stop).await,
         cli::Command::Serve => serve(stop).await,
         cli::Command::Run(options) => run::run(options, stop).await,
@@ -65,7 +66,10 @@ pub async fn run_command(command: cli::Command) -> anyhow::Result<u8> {
         cli::Command::Whoami(told) => login::whoami(&told).await,
         cli::Command::Policy(command) => policies::policy(&command).await,
         cli::Command::Healthcheck => healthcheck().await,
-    }
+    };
+    // The collector is waited for, on a thread where that is no harm.
+    let _ = tokio::task::spawn_blocking(telemetry::end).await;
+    done
 }
 
 async fn stop_on_signal(stop: CancellationToken) {
@@ -154,6 +158,10 @@ impl BearerSource for ModelBearer {
         Box::pin(async { self.0.bearer(Audience::Model).await.map_err(no_bearer) })
     }
 
+    fn token_id(&self) -> Option<String> {
+        self.0.token_id(Audience::Model)
+    }
+
     fn renew<'a>(&'a self, rejected: &'a SecretString) -> BoxFuture<'a, anyhow::Result<SecretString>> {
         Box::pin(async move { self.0.renew(Audience::Model, rejected).await.map_err(no_bearer) })
     }
@@ -173,6 +181,7 @@ impl App {
     /// # Errors
     /// When the policy is in doubt, the journal cannot be opened, or the trust store not be read.
     pub async fn build(config: Config, public_url: Url) -> anyhow::Result<Self> {
+        telemetry::export(config.otlp_endpoint.as_ref())?;
         let clock = Clock::Real;
         let http = config::http_client()?;
         let policy = Arc::new(InForce::new(policies::load(&config)?));
@@ -184,8 +193,14 @@ impl App {
         let identity = Identity::new(&config.identity, http.clone(), clock.clone());
         let bearer = Arc::new(ModelBearer(identity.clone()));
         let model = Model::new(&config.model, bearer, http.clone(), clock.clone());
-        let azure =
-            azure_devops::Client::new(&config.azure_devops, identity.clone(), http.clone(), clock.clone());
+        // A longer pause lays a run aside instead of holding it.
+        let azure = azure_devops::Client::with_patience(
+            &config.azure_devops,
+            identity.clone(),
+            http.clone(),
+            clock.clone(),
+            IN_PLACE,
+        );
         let served = RepositoryRef {
             project: config.azure_devops.project.clone(),
             repository: config.azure_devops.repository.clone(),
@@ -196,6 +211,7 @@ impl App {
             .notifying(notifier);
         let facts = PromptFacts {
             organization_url: config.azure_devops.organization_url.to_string(),
+            agent_identity: config.identity.agent_identity_id.clone(),
             agent_user: match &config.identity.agent_user {
                 AgentUser::Username(name) => name.clone(),
                 AgentUser::ObjectId(id) => id.to_string(),

@@ -108,6 +108,7 @@ impl Check<'_> {
             self.check_openness(web, sign_in.is_some());
         }
         let policy_file = self.settings.get("POLICY_FILE").map(PathBuf::from);
+        let otlp_endpoint = self.url("OTEL_EXPORTER_OTLP_ENDPOINT", "for example http://localhost:4318");
         let notify_url = self.url("NOTIFY_URL", "for example https://example.com/hooks/approvals");
         let notify_url = notify_url.map(|url| SecretString::from(String::from(url)));
         Some(Config {
@@ -122,6 +123,7 @@ impl Check<'_> {
             database_url: SecretString::from(database_url),
             policy_file,
             notify_url,
+            otlp_endpoint,
             foreign: self.settings.foreign.clone(),
         })
     }

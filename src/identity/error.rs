@@ -220,7 +220,7 @@ impl IdentityError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Sidecar { status, .. } => *status >= 500,
+            Self::Sidecar { status, .. } => *status >= 500 || *status == 429,
             Self::Entra(refusal) => cause(refusal.code).is_some_and(|cause| cause.transient),
             _ => false,
         }

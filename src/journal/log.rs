@@ -11,6 +11,7 @@ use crate::digest::Digest;
 use crate::event::Trigger;
 use crate::policy::approval::{Change, Request, Who};
 use crate::policy::{Label, TaintSource, Verdict};
+use crate::trace::Called;
 
 /// Identifies a run: 32 hexadecimal digits that sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -235,6 +236,9 @@ pub struct Outcome {
     pub links: Vec<Link>,
     /// Unified diff of a push.
     pub diff: Option<String>,
+    /// The requests to outside systems that it took, by the ids that both sides know.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outside: Vec<Called>,
 }
 
 /// One thing that happened.
@@ -296,6 +300,9 @@ pub enum Entry {
         request_id: Option<String>,
         /// How long it took, in milliseconds.
         duration_ms: u64,
+        /// The requests that it took, by the ids that both sides know.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        outside: Vec<Called>,
     },
     /// Work on a tool call began.
     ToolStarted {

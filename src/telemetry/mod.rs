@@ -1,4 +1,10 @@
-//! Log lines on standard error, and the start of counting.
+//! Log lines on standard error; counting, and what a collector is sent.
+//!
+//! Purpose: starts all that tells an operator what the process does.
+//! Invariant: no secret of the process is in a line; a collector that is not there stops nothing.
+//! Must never know: runs, prompts, tokens.
+
+mod export;
 
 use std::io;
 use std::sync::OnceLock;
@@ -6,7 +12,9 @@ use std::sync::OnceLock;
 use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
 
-use crate::{meter, model};
+use crate::model;
+
+pub use export::{end, export};
 
 /// What is logged when `LOG` says nothing.
 const DEFAULT_FILTER: &str = "warn,ado_coworker=info";
@@ -40,7 +48,7 @@ impl io::Write for Lines {
     }
 }
 
-/// Starts counting, and logging by the filter of the setting `LOG` (`tracing` directives, for example `debug`).
+/// Starts logging by the filter of the setting `LOG` (`tracing` directives, for example `debug`).
 ///
 /// # Errors
 /// When the filter cannot be read.
@@ -54,6 +62,5 @@ pub fn start(filter: Option<&str>) -> anyhow::Result<()> {
         tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| Lines).with_target(false);
     // Another subscriber is there already only in tests, and then it is the one that is wanted.
     let _ = subscriber.try_init();
-    meter::start(None);
     Ok(())
 }

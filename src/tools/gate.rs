@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::results::settle;
+use super::results::{judged, settle};
 use super::{Fault, Interrupted, OfRun, Toolbox, facts, target};
 use crate::action::{Action, BranchName, CommitId};
 use crate::azure_devops::{Effect, Error, Lookup};
@@ -19,7 +19,6 @@ use crate::fault_point;
 use crate::journal::{Entry, Holder, Journal, JournalError, Logged};
 use crate::mask::Session;
 use crate::mask::sanitise::Flag;
-use crate::meter;
 use crate::policy::approval::{Approval, Change, Edits, Shown, State};
 use crate::policy::{Facts, Outcome as Judged, Permit, Verdict};
 
@@ -183,7 +182,7 @@ impl<'a> Gate<'a> {
         let facts = Facts { calls_per_minute, taint: self.of_run.standing.label, ..self.facts(action) };
         let verdict = self.toolbox.policy.get().decide(&facts);
         if verdict.outcome == Judged::Allow {
-            counted(&verdict);
+            judged(action, &verdict, self.toolbox.policy.get().hash());
             return Ok(());
         }
         self.refuse(action, verdict.on(&facts)).await
@@ -191,7 +190,7 @@ impl<'a> Gate<'a> {
 
     async fn refuse<T>(&mut self, action: &str, verdict: crate::policy::Verdict) -> Result<T, Fault> {
         let entry = Entry::Decided { step: self.step, action: action.to_owned(), verdict: verdict.clone() };
-        counted(&verdict);
+        judged(action, &verdict, self.toolbox.policy.get().hash());
         self.holder.record(vec![entry]).await?;
         Err(Fault::Refused(verdict))
     }
@@ -362,7 +361,7 @@ impl<'a> Gate<'a> {
         first: Option<Entry>,
     ) -> Result<Effect, Fault> {
         let step = self.step;
-        counted(&verdict);
+        judged(permit.action().kind(), &verdict, self.toolbox.policy.get().hash());
         let intent = Entry::Intended {
             step,
             write,
@@ -475,12 +474,6 @@ impl<'a> Gate<'a> {
             }
         }
     }
-}
-
-/// Counts a decision of the rules.
-pub(super) fn counted(verdict: &Verdict) {
-    let rule = verdict.rules.first().map_or("none", String::as_str);
-    meter::policy_decision(verdict.outcome.as_str(), rule);
 }
 
 /// The branch that an approved push goes to, where it was to be made for it.

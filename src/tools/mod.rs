@@ -54,6 +54,7 @@ use crate::meter;
 use crate::model::{ToolSchema, ToolSchemas};
 use crate::policy::approval::Approval;
 use crate::policy::{InForce, Label, Policy, TaintSource, Verdict};
+use crate::trace::{self, Span};
 
 pub use gate::EarlierWrite;
 use gate::Gate;
@@ -86,6 +87,10 @@ pub struct Toolbox {
 pub struct Call<'a> {
     /// Number of the call in the run, from 1.
     pub step: u32,
+    /// Whether work on it began before, in this process or another.
+    pub again: bool,
+    /// The model's id of the call.
+    pub id: &'a str,
     /// Tool name, as the model gave it.
     pub name: &'a str,
     /// Arguments, as the model gave them.
@@ -337,8 +342,20 @@ impl Toolbox {
     pub async fn run(&self, holder: &mut Holder, call: Call<'_>) -> Result<Outcome, Interrupted> {
         // A name that the model made up is no label.
         let tool = TOOLS.iter().find(|tool| tool.name == call.name).map_or("unknown", |tool| tool.name);
+        let span = Span::of_step(call.step, !call.again, format!("execute_tool {tool}"), || {
+            vec![
+                trace::attribute(trace::OPERATION, "execute_tool"),
+                trace::attribute(trace::TOOL, tool),
+                trace::attribute(trace::TOOL_TYPE, "function"),
+                trace::attribute(trace::TOOL_CALL, call.id.to_owned()),
+                trace::attribute(trace::STEP, i64::from(call.step)),
+            ]
+        });
+        if let Some(approval) = call.of_run.carries {
+            span.decided(&approval.request.id, approval.changed_at.saturating_sub(approval.requested_at));
+        }
         let since = Instant::now();
-        let result = self.work_on(holder, call).await;
+        let (mut result, outside) = trace::collecting(span.over(self.work_on(holder, call))).await;
         let outcome = match &result {
             Ok(outcome) if outcome.ok => "ok",
             Ok(_) => "failed",
@@ -346,6 +363,12 @@ impl Toolbox {
             Err(_) => "interrupted",
         };
         meter::tool_call(tool, outcome, since.elapsed());
+        if outcome != "ok" {
+            span.failed(outcome);
+        }
+        if let Ok(outcome) = &mut result {
+            outcome.outside = outside;
+        }
         result
     }
 

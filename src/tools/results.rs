@@ -1,12 +1,15 @@
-//! What a call came to, in words for the model and one line for people.
+//! What a call came to: in words for the model, one line for people, and numbers for operators.
 
 use serde_json::json;
 
 use super::Interrupted;
 use crate::azure_devops::Error;
+use crate::digest::Digest;
 use crate::journal::Outcome;
-use crate::policy::Verdict;
+use crate::mask::Hit;
 use crate::policy::approval::Approval;
+use crate::policy::{self, Verdict};
+use crate::{meter, trace};
 
 /// Most bytes of a tool's result that the model is given.
 const MAX_RESULT_BYTES: usize = 48 * 1024;
@@ -87,6 +90,46 @@ fn ceil(text: &str, mut at: usize) -> usize {
         at += 1;
     }
     at
+}
+
+/// Tells of a decision of the rules with this hash: counts it, and leaves a span.
+pub(super) fn judged(action: &str, verdict: &Verdict, rules: &Digest) {
+    let rule = verdict.rules.first().map_or("none", String::as_str);
+    meter::policy_decision(verdict.outcome.as_str(), rule);
+    trace::point("run_guardrail policy", || {
+        let verdict_type = match verdict.outcome {
+            policy::Outcome::Allow => "allow",
+            policy::Outcome::Ask => "escalate",
+            policy::Outcome::Deny => "deny",
+        };
+        vec![
+            trace::attribute(trace::OPERATION, "run_guardrail"),
+            trace::attribute(trace::GUARDRAIL_TARGET, "input"),
+            trace::attribute(trace::GUARDRAIL_SUBTYPE, "tool_call"),
+            trace::attribute(trace::GUARDRAIL_VERDICT, verdict_type),
+            trace::attribute(trace::GUARDRAIL_RULE, rule.to_owned()),
+            trace::attribute(trace::GUARDRAIL_POLICY, rules.to_string()),
+            trace::attribute(trace::ACTION, action.to_owned()),
+            trace::attribute(trace::DECISION, verdict.outcome.as_str()),
+        ]
+    });
+}
+
+/// Tells that secrets were hidden in a result.
+pub(super) fn masked(hits: &[Hit]) {
+    if hits.is_empty() {
+        return;
+    }
+    hits.iter().for_each(|hit| meter::mask_hits(&hit.class, hit.count));
+    trace::point("run_guardrail masker", || {
+        vec![
+            trace::attribute(trace::OPERATION, "run_guardrail"),
+            trace::attribute(trace::GUARDRAIL_TARGET, "output"),
+            trace::attribute(trace::GUARDRAIL_SUBTYPE, "tool_call"),
+            trace::attribute(trace::GUARDRAIL_VERDICT, "modify"),
+            trace::attribute(trace::GUARDRAIL_MODIFIED, true),
+        ]
+    });
 }
 
 /// What an error of Azure DevOps means for the call: words for the model, or a wait.

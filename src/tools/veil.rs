@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
+use super::results::masked as masked_hits;
 use super::trust::named;
 use super::{Fault, words};
 use crate::action::Action;
@@ -86,7 +87,7 @@ pub(super) fn hide(
             cleaner.value(&mut value);
             if !off(Defence::Mask) {
                 let hits = session.mask_json(&mut value, &origin);
-                hits.iter().for_each(|hit| meter::mask_hits(&hit.class, hit.count));
+                masked_hits(&hits);
                 secret = !hits.is_empty();
             }
             value.to_string()
