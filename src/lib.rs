@@ -6,6 +6,7 @@
 //! agent's own user. `ARCHITECTURE.md` is the map; a test holds the imports to its rows.
 
 pub mod action;
+pub mod audit;
 pub mod agent;
 pub mod app;
 pub mod azure_devops;

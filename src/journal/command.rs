@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::chain::Draft;
-use super::{Claim, IntakeStatus, Judging, Limits, Logged, NewRun, Received, RunId};
+use super::{Checkpoint, Claim, IntakeStatus, Judging, Limits, Logged, NewRun, Received, RunId};
 use crate::event::OutsideEvent;
 
 /// Something to be written. Whatever time it needs, the writer takes from the store's clock.
@@ -30,6 +30,8 @@ pub(super) enum Command {
     Postpone { token: String, after: Duration },
     /// Puts an event back to be judged again.
     Redeliver { id: String },
+    /// Writes down signatures over the record.
+    Sign { public_key: String, checkpoints: Vec<Checkpoint> },
 }
 
 /// What came in.

@@ -22,6 +22,7 @@ mod intake;
 mod log;
 mod read;
 mod rows;
+mod seal;
 mod standing;
 mod store;
 mod view;
@@ -40,7 +41,7 @@ use crate::clock::Clock;
 use command::{Answer, Command};
 use store::{Readers, postgres, sqlite};
 
-pub use chain::{SALT_BYTES, commitment, entry_hash};
+pub use chain::{SALT_BYTES, commitment, entry_hash, head_hash};
 pub use feed::Notice;
 pub use holder::Holder;
 pub use log::{
@@ -49,6 +50,7 @@ pub use log::{
 pub use rows::{
     Claim, IntakeRow, IntakeStatus, JournalError, Judging, Limits, NewRun, Ordered, Received, RunRow,
 };
+pub use seal::{Checkpoint, HEADS, Head, RecordKey, Unsigned};
 pub use standing::MAX_ATTEMPTS;
 pub use view::{RunView, Step, StepKind, StepStatus, Write};
 

@@ -82,6 +82,8 @@ pub struct RunRow {
     pub updated_at: i64,
     /// Sequence number of its newest entry.
     pub last_seq: i64,
+    /// Hash of that entry.
+    pub head: String,
 }
 
 /// A held run. Every write of the holder names the fence, and a stale one is refused.

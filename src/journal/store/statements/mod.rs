@@ -7,6 +7,7 @@ mod append;
 mod claim;
 mod intake;
 mod read;
+mod seal;
 
 use sqlx::Connection as _;
 
@@ -20,6 +21,8 @@ use crate::journal::standing::Told;
 pub(in crate::journal) use read::{
     active_run_about, first_fault, intake, intake_row, log, record, run, runs, unfinished,
 };
+
+pub(in crate::journal) use seal::{checkpoints, heads, record_keys, unsigned};
 
 /// What a command came to: the outer error aborts the transaction; the inner one is this command's
 /// own answer, and then it has changed nothing.
@@ -92,6 +95,7 @@ impl Transaction<'_> {
             Command::Settle(settled) => Ok(Ok(Answer::Done(self.settle(settled).await?))),
             Command::Postpone { token, after } => self.postpone(token, *after).await,
             Command::Redeliver { id } => self.redeliver(id).await,
+            Command::Sign { public_key, checkpoints } => self.sign(public_key, checkpoints).await,
         }
     }
 }

@@ -15,7 +15,7 @@ macro_rules! select_run {
     ($condition:literal) => {
         concat!(
             "SELECT id, status, waiting_for, instruction, source, requested_by, subject, created_at, updated_at, \
-             last_seq FROM runs ",
+             last_seq, head FROM runs ",
             $condition
         )
     };
@@ -46,6 +46,7 @@ fn run_of(row: &Row) -> Result<RunRow, sqlx::Error> {
         created_at: row.try_get(7)?,
         updated_at: row.try_get(8)?,
         last_seq: row.try_get(9)?,
+        head: row.try_get(10)?,
     })
 }
 
