@@ -62,6 +62,7 @@ fn fill(saved: &Path, part: usize) {
         seed: 1,
         webhook: None,
         files: simulator::seed::web_shop(),
+        provisioned: true,
     })
     .unwrap();
     let mut world = organisation.lock();
@@ -122,6 +123,7 @@ fn fill(saved: &Path, part: usize) {
 async fn measure(saved: &Path, data: &Path, part: usize) {
     let began = Instant::now();
     let running = simulator::start(Settings {
+        provisioned: true,
         listen: "127.0.0.1".parse().unwrap(),
         organization_port: 0,
         entra_port: 0,

@@ -4,14 +4,17 @@
 # shellcheck disable=SC2317
 set -euo pipefail
 
-readonly PARTS=(fmt compose clippy test exchanges browser)
+readonly PARTS=(fmt compose clippy test crash exchanges browser)
 readonly PLAYWRIGHT=1.65.1
 readonly AXE=4.14.0
 readonly AZURE_DEVOPS=7.1.0b4
+readonly KUBERNETES_VALIDATE=1.37.0
+# The Kubernetes whose schemas the manifests must fit.
+readonly KUBERNETES=1.31
 # Official documents and recordings of the service; beside the repository where they are at hand.
 readonly REFERENCE=../shared/azure-devops
 # Longest time of each step, in seconds.
-readonly -A LIMIT=([install]=600 [fmt]=60 [compose]=60 [clippy]=1500 [test]=1800 [build]=1200 [exchanges]=300 [browser]=600)
+readonly -A LIMIT=([install]=600 [fmt]=60 [compose]=60 [clippy]=1500 [test]=1800 [crash]=600 [build]=1200 [exchanges]=300 [browser]=600)
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 
@@ -21,10 +24,14 @@ Usage: scripts/test.sh [--only PART]
 
 Parts, in this order:
   fmt       cargo fmt --check
-  compose   compose.yaml is one that docker-compose reads
+  compose   compose.yaml is one that docker-compose reads, with and without its profile, and the manifests
+            of deploy/kubernetes fit the schemas of Kubernetes
   clippy    cargo clippy, warnings are errors
   test      cargo test: unit tests, the house rules, the main job by its API, and clients that we
             did not write (git, the official Python client) against the simulated organisation
+  crash     the process is killed once at every point of its work, and at seeded bytes; two
+            replicas; and each defence is switched off once, to see that the checks notice.
+            scripts/soak.sh runs all points, steps and seeds
   exchanges what went to and fro in the tests, against the official documents and recordings
             of the service, where ../shared is present
   browser   the main job in Chromium, against the built program
@@ -92,6 +99,12 @@ have_rust() {
   have_command git git "run the simulated organisation's repositories"
 }
 
+# The tests start a server of their own; only its programs are needed.
+have_postgres() {
+  compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null && return 0
+  have_package postgresql "keep the journal in a PostgreSQL that the tests start themselves"
+}
+
 installed_version() {
   node -p "try { require('./.test/node_modules/$1/package.json').version } catch { '' }"
 }
@@ -109,14 +122,20 @@ have_browser() {
   fi
 }
 
-have_python() {
+# have_venv WHY: .test/venv is there.
+have_venv() {
   local python=.test/venv/bin/python
-  have_command python3 python3 "drive the simulated organisation with the official Python client" || return 1
+  have_command python3 python3 "$1" || return 1
   if [ ! -x "$python" ]; then
     python3 -c 'import ensurepip' 2>/dev/null || have_package python3-venv "make .test/venv" || return 1
     say "making .test/venv"
     limited install python3 -m venv .test/venv || return 1
   fi
+}
+
+have_python() {
+  local python=.test/venv/bin/python
+  have_venv "drive the simulated organisation with the official Python client" || return 1
   if [[ $("$python" -m pip show azure-devops 2>/dev/null) != *"Version: $AZURE_DEVOPS"* ]]; then
     say "fetching azure-devops $AZURE_DEVOPS into .test/venv"
     limited install "$python" -m pip install --quiet --disable-pip-version-check "azure-devops==$AZURE_DEVOPS" >&2
@@ -130,7 +149,17 @@ part_fmt() {
 
 part_compose() {
   have_command docker-compose docker-compose "check compose.yaml" || return 1
-  limited compose docker-compose --file compose.yaml config --quiet
+  limited compose docker-compose --file compose.yaml config --quiet || return 1
+  limited compose docker-compose --file compose.yaml --profile real config --quiet || return 1
+  local python=.test/venv/bin/python
+  have_venv "check the manifests of Kubernetes" || return 1
+  if [[ $("$python" -m pip show kubernetes-validate 2>/dev/null) != *"Version: $KUBERNETES_VALIDATE"* ]]; then
+    say "fetching kubernetes-validate $KUBERNETES_VALIDATE into .test/venv"
+    limited install "$python" -m pip install --quiet --disable-pip-version-check \
+      "kubernetes-validate==$KUBERNETES_VALIDATE" >&2 || return 1
+  fi
+  limited compose .test/venv/bin/kubernetes-validate --strict --quiet --kubernetes-version "$KUBERNETES" \
+    deploy/kubernetes/*.yaml
 }
 
 part_clippy() {
@@ -138,15 +167,39 @@ part_clippy() {
   limited clippy cargo clippy --locked --all-targets -- -D warnings
 }
 
+# The journal's tests run on SQLite and on PostgreSQL.
+have_postgres() {
+  compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && return 0
+  have_package postgresql "run the journal's tests on PostgreSQL, in a folder of their own" || return 1
+  if ! compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null; then
+    say "postgresql was installed, but /usr/lib/postgresql/*/bin/initdb is missing. The journal's tests need it."
+    return 1
+  fi
+}
+
 part_test() {
   have_rust || return 1
   have_python || return 1
+  have_postgres || return 1
   local -a recording=()
   if [ -d "$REFERENCE" ]; then
     rm -rf .test/exchanges
     recording=("ADO_COWORKER_TEST_EXCHANGES=$PWD/.test/exchanges")
   fi
   limited test env "${recording[@]}" ADO_COWORKER_TEST_PYTHON=.test/venv/bin/python cargo test --locked
+}
+
+part_crash() {
+  have_rust || return 1
+  have_postgres || return 1
+  # Beside the binary that everything else uses: both are built in one folder, where all that
+  # they share is built once.
+  limited build cargo build --locked --features fail-points --bin ado-coworker || return 1
+  mkdir -p target/fail-points
+  cp target/debug/ado-coworker target/fail-points/ado-coworker
+  limited build cargo test --locked --test it --no-run || return 1
+  limited crash env ADO_COWORKER_TEST_CRASH_BINARY="$PWD/target/fail-points/ado-coworker" \
+    cargo test --locked --test it -- --ignored --nocapture --skip soak_ crash::
 }
 
 part_exchanges() {

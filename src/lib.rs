@@ -6,9 +6,9 @@
 //! agent's own user. `ARCHITECTURE.md` is the map; a test holds the imports to its rows.
 
 pub mod action;
-pub mod audit;
 pub mod agent;
 pub mod app;
+pub mod audit;
 pub mod azure_devops;
 pub mod clock;
 pub mod config;
@@ -22,8 +22,10 @@ pub mod journal;
 pub mod mask;
 pub mod model;
 pub mod policy;
+pub mod setup;
 pub mod simulator;
 pub mod telemetry;
 pub mod tools;
+pub mod weaken;
 pub mod web;
 pub mod worker;

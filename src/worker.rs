@@ -1,5 +1,7 @@
 //! Claims work from the journal, keeps its leases, and lets go of it when the process stops.
 
+mod look;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -8,8 +10,9 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use crate::agent::{Agent, Left, TriageError};
+use crate::clock;
 use crate::fault_point;
-use crate::journal::{Claim, IntakeStatus, Journal, JournalError, Judging, RunId};
+use crate::journal::{Claim, IntakeStatus, Journal, JournalError, Judging, RunId, SWEEP};
 
 /// Runs worked at the same time by one process.
 pub const MAX_CONCURRENT_RUNS: usize = 16;
@@ -23,6 +26,10 @@ const POLL: Duration = Duration::from_millis(500);
 const INTAKE_LEASE: Duration = Duration::from_secs(60);
 /// Pause before an event is judged again that could not be judged because something outside was down.
 const JUDGE_AGAIN: Duration = Duration::from_secs(10);
+/// Pause before old events are forgotten for the first time, and between portions of many.
+const FIRST_SWEEP: Duration = Duration::from_secs(60);
+/// Pause between two times that old events are forgotten.
+const SWEEP_EVERY: Duration = Duration::from_secs(60 * 60);
 /// How long steps under way may take after the process was told to stop.
 const DRAIN: Duration = Duration::from_secs(20);
 
@@ -51,9 +58,13 @@ impl Worker {
     /// Works until `stop` is cancelled, then lets steps under way end.
     pub async fn work(self, stop: CancellationToken) {
         let mut work = self.journal.work();
-        let mut well = true;
+        let clock = self.agent.clock().clone();
+        let (mut well, mut sweep_at) = (true, clock::add(clock.now(), FIRST_SWEEP));
         while !stop.is_cancelled() {
             work.mark_unchanged();
+            if clock.now() >= sweep_at {
+                sweep_at = clock::add(clock.now(), self.sweep().await);
+            }
             match self.look(&stop).await {
                 Ok(()) => well = true,
                 // Said once: the journal tries for a while before it gives up, and so do we.
@@ -71,6 +82,18 @@ impl Worker {
         self.tasks.close();
         if tokio::time::timeout(DRAIN, self.tasks.wait()).await.is_err() {
             tracing::warn!("steps were still under way; their runs go on when the leases end");
+        }
+    }
+
+    /// Forgets a portion of what need not be kept; gives the time to the next one.
+    async fn sweep(&self) -> Duration {
+        match self.journal.sweep().await {
+            Ok(gone) if gone == SWEEP.unsigned_abs() => FIRST_SWEEP,
+            Ok(_) => SWEEP_EVERY,
+            Err(error) => {
+                tracing::warn!(%error, "old events could not be forgotten");
+                SWEEP_EVERY
+            }
         }
     }
 

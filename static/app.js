@@ -7,6 +7,7 @@ const REFRESH_MS = 4000;
 const RETRY_MS = [500, 1000, 2000, 5000];
 const NEAR_END_PX = 160;
 const ENTRY_TYPES = ["created", "message", "prepared", "replied", "tool_started", "decided", "intended",
+  "approval_requested", "approval_changed", "carried",
   "performed", "tool_finished", "trouble", "waiting", "resumed", "cancel_requested", "finished", "unknown"];
 
 const byId = (id) => document.getElementById(id);
@@ -205,6 +206,11 @@ class RunPage {
         for (const details of old.querySelectorAll("details[data-part]")) {
           const same = part.querySelector(`details[data-part="${details.dataset.part}"]`);
           if (same) same.open = details.open;
+        }
+        // What a person has typed into a card stays.
+        for (const box of old.querySelectorAll("form.decide input:not([type=hidden])")) {
+          const same = box.id && part.querySelector(`#${CSS.escape(box.id)}`);
+          if (same) same.value = box.value;
         }
         const focused = old.contains(document.activeElement);
         old.replaceWith(part);

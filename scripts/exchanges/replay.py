@@ -89,6 +89,8 @@ class Stage:
         expected = recording["response"].get("body")
         self.expected = expected if isinstance(expected, dict) else {}
         self.asked = recording["request"].get("body")
+        # Whether the route names a group after a member of it.
+        self.in_container = False
 
     def once(self, name, make):
         if name not in self.made:
@@ -161,12 +163,20 @@ class Stage:
         return self.once(f"work item {number}", make)
 
     def definition(self):
-        return self.once("definition", lambda: self.org.ask("GET", "Fabrikam/_apis/build/definitions")["value"][0])
+        def make():
+            if self.recording["request"]["method"] not in ("PUT", "DELETE") or "/tags" in self.recording["request"]["url"]:
+                return self.org.ask("GET", "Fabrikam/_apis/build/definitions")["value"][0]
+            body = {"name": f"replay-{next(self.org.numbers)}", "process": {"yamlFilename": "a.yml", "type": 2},
+                    "repository": {"id": self.repository()["id"], "type": "TfsGit"}}
+            return self.org.ask("POST", "Fabrikam/_apis/build/definitions", body)
+        return self.once("definition", make)
 
     def build(self):
         def make():
             made = self.org.ask("POST", "Fabrikam/_apis/build/builds", {"definition": {"id": self.definition()["id"]}})
-            if self.expected.get("status") != "completed" and "tags" not in self.recording["request"]["url"]:
+            if "/tags" in self.recording["request"]["url"]:
+                self.org.ask("POST", f"Fabrikam/_apis/build/builds/{made['id']}/tags", [f"TestTag{n}" for n in range(3)])
+            if self.expected.get("status") != "completed":
                 return made["id"]
             self.org.eventually(f"Fabrikam/_apis/build/builds/{made['id']}", lambda b: b["status"] == "completed")
             return made["id"]
@@ -181,6 +191,11 @@ class Stage:
     def group(self):
         groups = self.org.ask("GET", "_apis/graph/groups", headers={"Accept": "application/json;api-version=7.1-preview"})
         return self.once("group", lambda: groups["value"][0]["descriptor"])
+
+    def member(self):
+        path = f"_apis/graph/memberships/{self.group()}?direction=down"
+        found = self.org.ask("GET", path, headers={"Accept": "application/json;api-version=7.1-preview"})
+        return self.once("member", lambda: found["value"][0]["memberDescriptor"])
 
     def value(self, name, recorded):
         """Ours for a placeholder of a route."""
@@ -200,7 +215,8 @@ class Stage:
             "workItemId": self.work_item,
             "commitId": lambda: self.repository()["tip"],
             "groupDescriptor": self.group,
-            "subjectDescriptor": self.group,
+            "containerDescriptor": self.group,
+            "subjectDescriptor": self.member if self.in_container else self.group,
         }
         return str(makers[name]()) if name in makers else recorded
 
@@ -215,6 +231,8 @@ class Stage:
                     entry["newObjectId"] = tip
                 else:
                     entry["oldObjectId"] = self.bare_branch(name)
+        elif last == "subjectlookup":
+            body["lookupKeys"] = [{"descriptor": self.group()}, {"descriptor": self.member()}]
         elif last == "pullrequests":
             self.branch(body["sourceRefName"].removeprefix("refs/heads/"))
         elif isinstance(body, dict) and "lastMergeSourceCommit" in body:
@@ -225,6 +243,7 @@ class Stage:
             for scope in body.get("settings", {}).get("scope", []):
                 scope["repositoryId"] = self.repository()["id"]
         elif isinstance(body, dict) and isinstance(body.get("repository"), dict):
+            body["name"] = f"replay-{next(self.org.numbers)}"
             body["repository"] = {**body["repository"], "id": self.repository()["id"]}
         elif last == "builds" and isinstance(body, dict) and "definition" in body:
             body = {**body, "definition": {"id": self.definition()["id"]}}
@@ -319,6 +338,7 @@ def replay(organisation, table, recording):
     if names is None:
         raise NoEquivalent("the simulator's table of routes does not have it")
     refused = status in (401, 404)
+    stage.in_container = "containerDescriptor" in names.values()
     ours = list(segments)
     for at, name in names.items():
         # What the service refused stays as it is: unknown here too.

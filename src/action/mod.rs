@@ -334,6 +334,9 @@ pub enum Action {
         definition_id: u32,
         /// The branch that is built.
         branch: BranchName,
+        /// The co-worker's newest build of that branch so far, 0 for none: a newer one is this one.
+        #[serde(default)]
+        after: u32,
     },
     /// A reply in a thread of a pull request.
     #[serde(rename = "thread.reply")]
@@ -440,12 +443,13 @@ impl Action {
         kept
     }
 
-    /// The canonical digest of exactly this action: what a permit and an approval are bound to.
+    /// The canonical digest of exactly this action: what a permit and an approval are bound to. The
+    /// action as the record keeps it has the same one, so that an auditor can compute it again.
     ///
     /// # Errors
     /// Never for the values that this type can hold; the signature keeps callers honest.
     pub fn digest(&self) -> Result<Digest, serde_json::Error> {
-        Ok(Digest::of("ado-coworker action v1", digest::canonical(self)?.as_bytes()))
+        Ok(Digest::of("ado-coworker action v1", digest::canonical(&self.for_record())?.as_bytes()))
     }
 }
 

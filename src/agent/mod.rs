@@ -6,11 +6,14 @@
 //! ([`state`]) does no input or output.
 //! Must never know: HTTP, SQL, who is watching.
 
+mod held;
+mod look;
 mod prompts;
 mod state;
 #[cfg(test)]
 mod tests;
 mod triage;
+mod words;
 
 use std::time::{Duration, Instant};
 
@@ -21,11 +24,13 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::{self, Clock};
 use crate::fault_point;
 use crate::journal::{
-    Call, Claim, Entry, Holder, Journal, JournalError, Notice, RunId, Status, Usage, WaitingFor,
+    Call, Claim, Entry, Holder, Journal, JournalError, Logged, Notice, RunId, Status, Usage, WaitingFor,
 };
 use crate::model::{Finish, Model, ModelError, Piece, Reply, ToolSchemas};
+use crate::policy::approval::{Approval, Change, State};
 use crate::tools::{self, Interrupted, Toolbox};
 
+use held::Held;
 pub use prompts::Facts as PromptFacts;
 use state::{Next, RunState};
 pub use triage::TriageError;
@@ -35,6 +40,10 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// Longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 
+/// How long after an approval's end a run looks at it, in microseconds: the store's clock may stand
+/// a little behind.
+const EXPIRY_MARGIN: i64 = 250_000;
+
 /// Works runs of one co-worker.
 pub struct Agent {
     journal: Journal,
@@ -43,6 +52,8 @@ pub struct Agent {
     schemas: ToolSchemas,
     clock: Clock,
     facts: PromptFacts,
+    authority: triage::Authority,
+    cursor: look::Cursor,
 }
 
 /// How work on a run ended for now.
@@ -57,7 +68,8 @@ pub enum Left {
 }
 
 impl Agent {
-    /// An agent over these rooms.
+    /// An agent over these rooms. `instructors` names the groups whose members instruct it; none
+    /// means every member of the served project.
     ///
     /// # Errors
     /// When the tool schemas are not fit to be sent; a fault of ours.
@@ -67,8 +79,16 @@ impl Agent {
         toolbox: Toolbox,
         clock: Clock,
         facts: PromptFacts,
+        instructors: Vec<String>,
     ) -> anyhow::Result<Self> {
-        Ok(Self { journal, model, toolbox, schemas: Toolbox::schemas()?, clock, facts })
+        let authority = triage::Authority::new(instructors);
+        let (schemas, cursor) = (Toolbox::schemas()?, look::Cursor::default());
+        Ok(Self { journal, model, toolbox, schemas, clock, facts, authority, cursor })
+    }
+
+    /// The clock that it works by.
+    pub fn clock(&self) -> &Clock {
+        &self.clock
     }
 
     /// Carries a claimed run on. `stop` is heeded between steps and ends a model call at once.
@@ -106,12 +126,16 @@ impl Agent {
         state: &mut RunState,
         cancel: &CancellationToken,
     ) -> Result<bool, JournalError> {
+        if self.expire(holder, state).await? {
+            return Ok(true);
+        }
         match state.next() {
             Next::Nothing => Ok(false),
             Next::Prepare => {
                 let order = state.order.as_ref();
+                let words = self.repository_words(holder.run(), order).await;
                 let entry = Entry::Prepared {
-                    system: prompts::system(&self.facts, order),
+                    system: prompts::system(&self.facts, order, &words),
                     prompts: prompts::hash().to_string(),
                     tools: self.schemas.hash().to_string(),
                     policy: self.toolbox.policy().hash().to_string(),
@@ -123,13 +147,97 @@ impl Agent {
             Next::RunTool { step, call, started, earlier } => {
                 self.run_tool(holder, state, Step { step, call, started, earlier }, cancel).await
             }
+            Next::Carry { held } => self.carry(holder, state, *held, cancel).await,
             Next::Wait { waiting_for, reason } => {
-                let entry = Entry::Waiting { waiting_for, reason, wake_at: None };
+                let entry = Entry::Waiting { waiting_for, reason, wake_at: self.wake_at(state) };
                 Ok(!holder.record(vec![entry]).await?)
             }
             Next::Finish { status, answer, remedy } => {
-                Ok(!holder.record(vec![Entry::Finished { status, answer, remedy }]).await?)
+                let why = format!("The run ended: {}.", status.as_str());
+                let ended = |approval: &Approval| Entry::ApprovalChanged {
+                    id: approval.request.id.clone(),
+                    what: Change::Cancelled { why: why.clone() },
+                };
+                let mut entries: Vec<Entry> = state.approvals.unsettled().map(ended).collect();
+                entries.push(Entry::Finished { status, answer, remedy });
+                Ok(!holder.record(entries).await?)
             }
+        }
+    }
+
+    /// When a waiting run looks at its approvals by itself: just after the first of them ends.
+    fn wake_at(&self, state: &RunState) -> Option<i64> {
+        let expiry = state.approvals.first_expiry()?;
+        let now = self.clock.now().as_microsecond();
+        Some(expiry.max(now).saturating_add(EXPIRY_MARGIN))
+    }
+
+    /// Ends approvals whose time is over. True: something was written.
+    async fn expire(&self, holder: &mut Holder, state: &RunState) -> Result<bool, JournalError> {
+        let now = self.clock.now().as_microsecond();
+        let over = |approval: &&Approval| now >= approval.request.expires_at;
+        let ended = |approval: &Approval| Entry::ApprovalChanged {
+            id: approval.request.id.clone(),
+            what: Change::Expired,
+        };
+        let entries: Vec<Entry> = state.approvals.unsettled().filter(over).map(ended).collect();
+        if entries.is_empty() {
+            return Ok(false);
+        }
+        match holder.record(entries).await {
+            Ok(_) => Ok(true),
+            // The store's clock stands a little behind ours, or somebody decided just now.
+            Err(JournalError::Approval(_)) => {
+                holder.read_on().await?;
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Makes the call behind an approval again, so that the gate carries the approved action out.
+    async fn carry(
+        &self,
+        holder: &mut Holder,
+        state: &RunState,
+        held: Held,
+        cancel: &CancellationToken,
+    ) -> Result<bool, JournalError> {
+        let Some(order) = state.order.as_ref() else { return Ok(false) };
+        let id = held.approval.request.id.clone();
+        let step = held.approval.request.step;
+        let since = Instant::now();
+        let request = tools::Call {
+            step,
+            name: &held.call.name,
+            arguments: &held.call.arguments,
+            requested_by: &order.requested_by,
+            earlier: held.writes.clone(),
+            cancel,
+            of_run: tools::OfRun {
+                requested_by: &order.requested_by,
+                carries: Some(&held.approval),
+                approvals: state.approvals.all(),
+                said: &state.said,
+                place: state.place(),
+                standing: &state.standing,
+            },
+        };
+        match self.toolbox.run(holder, request).await {
+            Ok(outcome) => {
+                let duration_ms = millis(since.elapsed());
+                let entry = match state_after(&held.approval, holder.unseen()) {
+                    State::Executed => Entry::Carried { id, step, outcome, duration_ms },
+                    // The call did not come to the action any more: what it worked on has changed.
+                    State::Approved => {
+                        Entry::ApprovalChanged { id, what: Change::Superseded { why: outcome.summary } }
+                    }
+                    _ => return Ok(true),
+                };
+                holder.record(vec![entry]).await?;
+                Ok(true)
+            }
+            Err(interrupted) => self.interrupted(holder, state, interrupted).await,
         }
     }
 
@@ -247,6 +355,14 @@ impl Agent {
             requested_by: &order.requested_by,
             earlier,
             cancel,
+            of_run: tools::OfRun {
+                requested_by: &order.requested_by,
+                carries: None,
+                approvals: state.approvals.all(),
+                said: &state.said,
+                place: state.place(),
+                standing: &state.standing,
+            },
         };
         match self.toolbox.run(holder, request).await {
             Ok(outcome) => {
@@ -256,14 +372,30 @@ impl Agent {
                 holder.record(vec![entry]).await?;
                 Ok(true)
             }
-            Err(Interrupted::Later { after, what, remedy }) => {
+            Err(interrupted) => self.interrupted(holder, state, interrupted).await,
+        }
+    }
+
+    /// A call has no result now: waits, stops, or leaves the run to a person.
+    async fn interrupted(
+        &self,
+        holder: &mut Holder,
+        state: &RunState,
+        interrupted: Interrupted,
+    ) -> Result<bool, JournalError> {
+        match interrupted {
+            Interrupted::Later { after, what, remedy } => {
                 self.pause(holder, state, what, remedy, Some(after)).await
             }
-            Err(Interrupted::Cancelled) => {
+            Interrupted::Cancelled => {
                 holder.read_on().await?;
                 Ok(true)
             }
-            Err(Interrupted::Unclear(what)) => {
+            Interrupted::AskedTooMuch { reason, wake_at } => {
+                let entry = Entry::Waiting { waiting_for: WaitingFor::Approval, reason, wake_at };
+                Ok(!holder.record(vec![entry]).await?)
+            }
+            Interrupted::Unclear(what) => {
                 let remedy = "Look in Azure DevOps whether it is there, then send the run on with a message.";
                 let entry = Entry::Finished {
                     status: Status::Parked,
@@ -272,9 +404,23 @@ impl Agent {
                 };
                 Ok(!holder.record(vec![entry]).await?)
             }
-            Err(Interrupted::Journal(error)) => Err(error),
+            Interrupted::Journal(error) => Err(error),
         }
     }
+}
+
+/// Where an approval is after what was written down since.
+fn state_after(approval: &Approval, log: &[Logged]) -> State {
+    let mut approval = approval.clone();
+    for logged in log {
+        if let Entry::ApprovalChanged { id, what } = &logged.entry
+            && *id == approval.request.id
+        {
+            // The journal took it, so it is possible.
+            let _ = approval.apply(what, logged.ts);
+        }
+    }
+    approval.state
 }
 
 struct Step {

@@ -4,11 +4,13 @@
 //! it was, and a recorded run replays to the same decisions.
 
 use jiff::Timestamp;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::held::{Approvals, Held};
+use crate::event::Trigger;
 use crate::journal::{Call, Entry, Logged, Person, Status, Usage, WaitingFor};
 use crate::model::{Conversation, ConversationError, Message, ToolCall};
-use crate::tools::{ASK_PERSON, EarlierWrite};
+use crate::tools::{ASK_PERSON, EarlierWrite, Standing};
 
 /// Most model turns of one run.
 pub const MAX_TURNS: u32 = 60;
@@ -44,6 +46,11 @@ pub enum Next {
         /// Writes of this step that the log knows.
         earlier: Vec<EarlierWrite>,
     },
+    /// Make the call behind an approval again: this is how an approved action is carried out.
+    Carry {
+        /// The approval and its call.
+        held: Box<Held>,
+    },
     /// Lay the run aside until something happens.
     Wait {
         /// For what.
@@ -75,6 +82,8 @@ pub struct Order {
     pub repository: String,
     /// What it is about.
     pub subject: Option<String>,
+    /// What in Azure DevOps began it.
+    pub trigger: Option<Trigger>,
 }
 
 /// A run, folded from its log.
@@ -85,6 +94,14 @@ pub struct RunState {
     pub conversation: Conversation,
     /// Waits in a row for a system that is down.
     pub outages: u32,
+    /// What waits for people, and what they decided.
+    pub approvals: Approvals,
+    /// What the model said before its newest calls.
+    pub said: String,
+    /// The newest pull request or work item that the run wrote to: kind and number.
+    pub newest: Option<(String, u32)>,
+    /// What the run has done and read, for the judge.
+    pub standing: Standing,
     prepared: bool,
     /// Words that the model has not been given, with their sequence numbers.
     unread: Vec<(i64, String)>,
@@ -112,6 +129,10 @@ impl Default for RunState {
             order: None,
             conversation: Conversation::new(),
             outages: 0,
+            standing: Standing::default(),
+            approvals: Approvals::default(),
+            said: String::new(),
+            newest: None,
             prepared: false,
             unread: Vec::new(),
             read_to: 0,
@@ -138,13 +159,15 @@ impl RunState {
     /// Takes the next entry of the log.
     pub fn apply(&mut self, logged: &Logged) {
         self.read_to = logged.seq;
+        self.standing.apply(logged);
         match &logged.entry {
-            Entry::Created { requested_by, project, repository, subject, .. } => {
+            Entry::Created { requested_by, project, repository, subject, trigger, .. } => {
                 self.order = Some(Order {
                     requested_by: requested_by.clone(),
                     project: project.clone(),
                     repository: repository.clone(),
                     subject: subject.clone(),
+                    trigger: trigger.clone(),
                 });
             }
             Entry::Message { text, .. } => self.message(logged.seq, text),
@@ -161,25 +184,33 @@ impl RunState {
                 self.begun = self.pending.iter().find(|call| call.id == *call_id).cloned();
                 self.writes.clear();
             }
-            Entry::Intended { write, action, .. } => {
-                self.writes.retain(|earlier| earlier.write != *write);
+            Entry::Intended { step, write, action, .. } => {
                 let intended = Timestamp::from_microsecond(logged.ts).unwrap_or(Timestamp::MIN);
-                self.writes.push(EarlierWrite {
-                    write: *write,
-                    action: action.clone(),
-                    intended,
-                    effect: None,
+                let earlier = EarlierWrite { write: *write, action: action.clone(), intended, effect: None };
+                self.in_writes(*step, |writes| {
+                    writes.retain(|known| known.write != *write);
+                    writes.push(earlier.clone());
                 });
             }
-            Entry::Performed { write, effect, .. } => match effect {
-                Some(effect) => {
-                    for earlier in self.writes.iter_mut().filter(|earlier| earlier.write == *write) {
-                        earlier.effect = Some(effect.clone());
-                    }
+            Entry::Performed { step, write, effect, .. } => self.performed(*step, *write, effect.as_ref()),
+            Entry::ApprovalRequested { request } => {
+                // While a call is made again it can ask for something else.
+                let call = self.begun.as_ref().or_else(|| self.approvals.call_of(request.step)).cloned();
+                if let Some(call) = call {
+                    self.approvals.requested(request, &call, &self.writes, logged.ts);
                 }
-                // It certainly did not happen: it may be tried again.
-                None => self.writes.retain(|earlier| earlier.write != *write),
-            },
+            }
+            Entry::ApprovalChanged { id, what } => {
+                if let Some(notice) = self.approvals.changed(id, what, logged.ts) {
+                    self.notice(logged.seq, notice);
+                }
+            }
+            Entry::Carried { id, outcome, .. } => {
+                self.outages = 0;
+                if let Some(notice) = self.approvals.carried(id, outcome) {
+                    self.notice(logged.seq, notice);
+                }
+            }
             Entry::ToolFinished { call_id, tool, outcome, .. } => {
                 self.tool_finished(call_id, tool, outcome.ok, &outcome.content);
             }
@@ -187,8 +218,44 @@ impl RunState {
             Entry::CancelRequested { by } => self.cancelled_by = Some(by.name.clone()),
             Entry::Finished { .. } => self.finished(),
             Entry::Unknown | Entry::Erased => self.unknown_entry = true,
-            Entry::Decided { .. } | Entry::Trouble { .. } | Entry::Waiting { .. } | Entry::Resumed {} => {}
+            Entry::Decided { .. }
+            | Entry::TaintChanged { .. }
+            | Entry::Trouble { .. }
+            | Entry::Waiting { .. }
+            | Entry::Resumed {} => {}
         }
+    }
+
+    /// Writes of a step: of the one under way, and of the approvals that it asked for.
+    fn in_writes(&mut self, step: u32, change: impl Fn(&mut Vec<EarlierWrite>)) {
+        if self.begun.is_some() && step == self.step {
+            change(&mut self.writes);
+        }
+        self.approvals.writes_of(step).for_each(change);
+    }
+
+    fn performed(&mut self, step: u32, write: u32, effect: Option<&Value>) {
+        self.in_writes(step, |writes| match effect {
+            Some(effect) => {
+                for earlier in writes.iter_mut().filter(|earlier| earlier.write == write) {
+                    earlier.effect = Some(effect.clone());
+                }
+            }
+            // It certainly did not happen: it may be tried again.
+            None => writes.retain(|earlier| earlier.write != write),
+        });
+        let part = |name: &str| effect?.get(name)?.as_str();
+        if let (Some(kind @ ("pull_request" | "work_item")), Some(id)) = (part("kind"), part("id"))
+            && let Ok(id) = id.parse()
+        {
+            self.newest = Some((kind.to_owned(), id));
+        }
+    }
+
+    /// Something that the program itself tells the model.
+    fn notice(&mut self, seq: i64, text: String) {
+        self.unread.push((seq, text));
+        self.answer = None;
     }
 
     fn say(&mut self, message: &Message) {
@@ -238,6 +305,7 @@ impl RunState {
             return;
         }
         self.empty_replies = 0;
+        text.clone_into(&mut self.said);
         let tool_calls = calls
             .iter()
             .map(|c| ToolCall { id: c.id.clone(), name: c.name.clone(), arguments: c.arguments.clone() })
@@ -284,6 +352,15 @@ impl RunState {
         self.ended = true;
     }
 
+    /// Where a notice about an approval belongs: what the run is about, else what it wrote to last.
+    pub fn place(&self) -> Option<(String, u32)> {
+        let subject = self.order.as_ref().and_then(|order| order.subject.as_deref()).and_then(|subject| {
+            let (kind, id) = subject.split_once(':')?;
+            Some((kind.to_owned(), id.parse().ok()?))
+        });
+        subject.or_else(|| self.newest.clone())
+    }
+
     /// What to do next.
     pub fn next(&self) -> Next {
         if self.ended {
@@ -304,8 +381,14 @@ impl RunState {
                 earlier: self.writes.clone(),
             };
         }
+        if let Some(held) = self.approvals.to_carry() {
+            return Next::Carry { held: Box::new(held.clone()) };
+        }
         if let Some(question) = &self.question {
             return Next::Wait { waiting_for: WaitingFor::Person, reason: question.clone() };
+        }
+        if self.answer.is_some() && self.approvals.open().next().is_some() {
+            return Next::Wait { waiting_for: WaitingFor::Approval, reason: self.approvals.waits_for() };
         }
         if let Some(answer) = &self.answer {
             return Next::Finish { status: Status::Done, answer: answer.clone(), remedy: None };

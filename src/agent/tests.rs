@@ -20,6 +20,7 @@ impl Play {
             project: "P".into(),
             repository: "r".into(),
             subject: None,
+            trigger: None,
         });
         play.add(Entry::Message { from: bob, text: text.into() });
         assert_eq!(play.state.next(), Next::Prepare);
@@ -200,6 +201,7 @@ fn a_crash_between_intent_and_outcome_is_seen_by_the_next_attempt() {
         rules: vec![],
         message: String::new(),
         policy: digest.clone(),
+        ..crate::policy::Verdict::default()
     };
     play.add(Entry::Intended { step: 1, write: 1, action, digest, verdict });
     let Next::RunTool { step: 1, started: true, earlier, .. } = play.state.next() else { panic!() };

@@ -16,6 +16,14 @@ use crate::simulator::{self, tokens};
 /// The sentence that stands in the box at first.
 const SUGGESTION: &str =
     "Create an issue titled 'Fix login timeout', push a fix to a new branch, and open a PR for it.";
+/// What else the first page offers, with what happens then.
+const OFFERS: [(&str, &str); 2] = [
+    (
+        "Add a lint step to azure-pipelines.yml.",
+        "Asks: a rule leaves build definitions to a person. Approve it as alice.",
+    ),
+    ("Push a change of the README straight to main.", "Is refused: no rule file can allow it."),
+];
 /// The person at the page who is not signed in (CONTRACTS).
 const LOCAL_PERSON: &str = "bob";
 /// User name of the simulated organisation's webhooks.
@@ -44,7 +52,9 @@ pub(super) async fn demo(options: cli::Demo, stop: CancellationToken) -> anyhow:
     config.web.listen_address = listening;
     config.web.public_url = Some(page.clone());
     config.web.local_person = LOCAL_PERSON.into();
+    config.web.always_local = true;
     config.web.suggestion = Some(SUGGESTION.into());
+    config.web.offers = OFFERS.map(|(text, what)| (text.to_owned(), what.to_owned())).to_vec();
     config.web.notice = Some(given.get("NOTICE").map_or_else(|| notice(real, &config), str::to_owned));
     let deployment = config.model.deployment.clone();
     let app = App::build(config, page.clone()).await?;
@@ -96,6 +106,7 @@ fn simulation(listen: IpAddr, port: u16, data: &Path, pace: u64) -> simulator::S
         pace: Duration::from_millis(pace),
         webhook: None,
         seed: 1,
+        provisioned: true,
     }
 }
 
@@ -117,6 +128,13 @@ fn settings(
         ("AZURE_TENANT_ID", tokens::TENANT_ID),
         ("AGENT_IDENTITY_ID", tokens::AGENT_IDENTITY_ID),
         ("AGENT_USERNAME", tokens::AGENT_USER_UPN),
+        ("SIGN_IN_CLIENT_ID", simulator::entra::SIGN_IN_CLIENT_ID),
+        ("BLUEPRINT_ID", tokens::BLUEPRINT_ID),
+        ("AZURE_AUTHORITY_HOST", running.entra_url.as_str()),
+        ("GRAPH_URL", running.entra_url.as_str()),
+        ("ROLE_GROUPS", &role_groups()),
+        ("AGENT_OWNER", "alice@contoso.example"),
+        ("AGENT_SPONSOR", "alice@contoso.example"),
         ("WEBHOOK_USERNAME", WEBHOOK_USERNAME),
         ("WEBHOOK_PASSWORD", webhook_password),
         ("DATABASE_URL", &database),
@@ -129,6 +147,16 @@ fn settings(
     settings.default_to("AZURE_OPENAI_ENDPOINT", running.model_url.as_str());
     settings.default_to("AZURE_OPENAI_DEPLOYMENT", "stand-in");
     Ok(settings.check()?)
+}
+
+/// Who may what in the simulated tenant: alice approves and administers, carol approves and reads the
+/// record. Nothing narrows who instructs: everybody who signs in, and in Azure DevOps the people of
+/// the project.
+fn role_groups() -> String {
+    use simulator::entra::{GROUP_ADMINS, GROUP_APPROVERS, GROUP_AUDITORS};
+    format!(
+        "approver={GROUP_APPROVERS};auditor={GROUP_AUDITORS};admin={GROUP_ADMINS};break_glass={GROUP_ADMINS}"
+    )
 }
 
 fn notice(real_model: bool, config: &Config) -> String {
@@ -146,12 +174,14 @@ pub(super) async fn simulate(options: cli::Simulate, stop: CancellationToken) ->
     let data = options.save.clone().unwrap_or_else(|| temporary.clone());
     let running = start(simulator::Settings {
         load: options.load.clone(),
+        provisioned: !options.unprovisioned,
         ..simulation(options.listen, options.simulator_port, &data, options.pace)
     })
     .await?;
     println!("ready {}", running.organization_url);
     println!("sidecar {}", running.sidecar_url);
     println!("model {} (a scripted stand-in, not an AI)", running.model_url);
+    println!("entra {} (sign-in and Graph)", running.entra_url);
     stop.cancelled().await;
     running.shutdown().await?;
     if options.save.is_none() {

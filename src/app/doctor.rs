@@ -1,27 +1,31 @@
-//! `doctor` and `token show`: what an operator looks at first.
+//! `doctor`: what an operator looks at first.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use serde_json::json;
 
-use super::{cli, load_policy};
+use super::{cli, policies};
 use crate::clock::Clock;
 use crate::config::{self, Settings};
+use crate::doctor::admin::Administrator;
 use crate::doctor::{self, Check, Doctor, Status};
-use crate::identity::{Audience, Identity};
+use crate::identity::{DeviceSignIn, PUBLIC_AUTHORITY, SignInError};
 use crate::web;
 
 /// Columns of the printed list before the text.
 const INDENT: usize = 11;
 /// Width of the printed text, in columns.
 const WIDTH: usize = 100;
-/// Longest time that `token show` waits for the sidecar.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Prints the list. Gives the exit status.
-pub(super) async fn doctor(told: &cli::Told) -> anyhow::Result<u8> {
-    let checks = examined(&Settings::read()?).await?;
+pub(super) async fn doctor(told: &cli::Doctor) -> anyhow::Result<u8> {
+    let mut checks = match &told.deployment {
+        Some(path) => doctor::deployment::examine(path),
+        None => examined(&Settings::read()?).await?,
+    };
+    if told.admin {
+        checks.extend(seen_by_administrator(&Settings::read()?).await?);
+    }
     if told.json {
         println!("{}", serde_json::to_string_pretty(&json!({ "checks": checks }))?);
     } else {
@@ -35,7 +39,7 @@ async fn examined(settings: &Settings) -> anyhow::Result<Vec<Check>> {
         Ok(config) => config,
         Err(faults) => return Ok(doctor::without_settings(&faults.0, settings.foreign())),
     };
-    let policy = match load_policy(&config) {
+    let policy = match policies::load(&config) {
         Ok(policy) => Arc::new(policy),
         Err(error) => {
             let fault = config::Fault { name: "POLICY_FILE".into(), problem: format!("{error:#}") };
@@ -43,6 +47,32 @@ async fn examined(settings: &Settings) -> anyhow::Result<Vec<Check>> {
         }
     };
     Ok(Doctor::new(config, policy, config::http_client()?, Clock::Real, None).examine().await)
+}
+
+/// What an administrator can read, after signing in.
+async fn seen_by_administrator(settings: &Settings) -> anyhow::Result<Vec<Check>> {
+    // With unusable settings the list has said so already, and there is nobody to look up.
+    let Ok(config) = settings.check_own() else { return Ok(Vec::new()) };
+    let need = |name: &str, hint: &str| {
+        let problem = format!("is not set; {hint}");
+        let fault = config::Fault { name: name.to_owned(), problem };
+        settings.get(name).map(str::to_owned).ok_or(config::Faults(vec![fault]))
+    };
+    let tenant = need("AZURE_TENANT_ID", "the tenant, a GUID")?;
+    let client_id =
+        need("SETUP_CLIENT_ID", "the public client that administrators sign in with (see README)")?;
+    let authority = settings.get("AZURE_AUTHORITY_HOST").unwrap_or(PUBLIC_AUTHORITY).parse()?;
+    let graph = settings.get("GRAPH_URL").unwrap_or("https://graph.microsoft.com").trim_end_matches('/');
+    let http = config::http_client()?;
+    let client = DeviceSignIn { http: http.clone(), clock: Clock::Real, authority, tenant, client_id };
+    let scopes: Vec<String> =
+        doctor::admin::PERMISSIONS.iter().map(|name| format!("https://graph.microsoft.com/{name}")).collect();
+    let told = |error: SignInError| anyhow::anyhow!("{error}.\n{}", error.remedy());
+    let prompt = client.begin(&scopes.join(" ")).await.map_err(told)?;
+    eprintln!("{}", prompt.message);
+    let token = client.finish(&prompt).await.map_err(told)?.access_token;
+    let (graph, now) = (graph.to_owned(), Clock::Real.now());
+    Ok(Administrator { config: &config, http, graph, token, now }.examine().await)
 }
 
 /// The list as the page asks for it.
@@ -103,38 +133,6 @@ fn wrapped(lead: &str, under: &str, words: &str) -> String {
     text.push_str(line.trim_end());
     text.push('\n');
     text
-}
-
-/// Prints the claims of the agent user's token. Gives the exit status: 1 when it would not be used.
-pub(super) async fn show_token(told: &cli::Told) -> anyhow::Result<u8> {
-    let config = Settings::read()?.check()?;
-    let identity = Identity::with_patience(&config.identity, config::http_client()?, Clock::Real, PATIENCE);
-    let examined = match identity.examine(Audience::AzureDevOps).await {
-        Ok(examined) => examined,
-        Err(error) => anyhow::bail!("{error}\n{}", error.remedy()),
-    };
-    let refused = examined.who.as_ref().err();
-    if told.json {
-        let reason = refused.map(ToString::to_string);
-        let remedy = refused.map(|error| error.remedy());
-        let shown = json!({
-            "accepted": refused.is_none(), "reason": reason, "remedy": remedy, "claims": examined.claims
-        });
-        println!("{}", serde_json::to_string_pretty(&shown)?);
-        return Ok(u8::from(refused.is_some()));
-    }
-    match refused {
-        None => println!("The sidecar gives the agent user's token for Azure DevOps.\n"),
-        Some(error) => println!("This token would not be used: {error}.\n{}\n", error.remedy()),
-    }
-    let wide = examined.claims.iter().map(|claim| claim.name.chars().count()).max().unwrap_or(0);
-    for claim in &examined.claims {
-        println!("{:wide$}  {}", claim.name, claim.value);
-        if !claim.meaning.is_empty() {
-            println!("{:wide$}  {}", "", claim.meaning);
-        }
-    }
-    Ok(u8::from(refused.is_some()))
 }
 
 #[cfg(test)]

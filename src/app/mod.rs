@@ -3,7 +3,11 @@
 pub mod cli;
 mod demo;
 mod doctor;
+mod login;
+mod policies;
 mod run;
+mod setup;
+mod token;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -22,12 +26,14 @@ use crate::agent::{Agent, PromptFacts};
 use crate::clock::Clock;
 use crate::config::{self, AgentUser, Config};
 use crate::doctor::Doctor;
-use crate::identity::{Audience, Identity};
-use crate::journal::Journal;
-use crate::mask::Masker;
-use crate::model::{BearerSource, Model};
-use crate::policy::{self, Policy};
-use crate::tools::Toolbox;
+use crate::identity::people::People;
+use crate::identity::{self, Audience, Identity, IdentityError};
+use crate::journal::{self, Journal, Limits};
+use crate::mask::{Masker, sanitise};
+use crate::model::{BearerSource, Model, NoBearer};
+use crate::policy::InForce;
+use crate::tools::{Notifier, Toolbox};
+use crate::weaken::{Defence, off};
 use crate::worker::Worker;
 use crate::{azure_devops, telemetry, web};
 
@@ -50,7 +56,13 @@ pub async fn run_command(command: cli::Command) -> anyhow::Result<u8> {
         cli::Command::Run(options) => run::run(options, stop).await,
         cli::Command::Simulate(options) => demo::simulate(options, stop).await,
         cli::Command::Doctor(told) => doctor::doctor(&told).await,
-        cli::Command::Token(cli::Token::Show(told)) => doctor::show_token(&told).await,
+        cli::Command::Setup(command) => setup::setup(command).await,
+        cli::Command::Token(cli::Token::Show(told)) => token::show(&told).await,
+        cli::Command::Backup(options) => backup(&options).await,
+        cli::Command::Login => login::login(stop).await,
+        cli::Command::Logout => login::logout(),
+        cli::Command::Whoami(told) => login::whoami(&told).await,
+        cli::Command::Policy(command) => policies::policy(&command).await,
         cli::Command::Healthcheck => healthcheck().await,
     }
 }
@@ -82,6 +94,15 @@ async fn serve(stop: CancellationToken) -> anyhow::Result<u8> {
     println!("organisation {organization}");
     println!("model {model}");
     app.serve(listener, stop).await.map(|()| 0)
+}
+
+/// Copies the journal while it may be in use.
+async fn backup(options: &cli::Backup) -> anyhow::Result<u8> {
+    let settings = config::Settings::read()?;
+    let url = settings.get("DATABASE_URL").unwrap_or(config::DEFAULT_DATABASE);
+    let bytes = journal::backup(url, &options.file).await?;
+    println!("{} ({bytes} bytes)", options.file.display());
+    Ok(0)
 }
 
 /// How people reach this process.
@@ -118,7 +139,9 @@ pub struct App {
     pub worker: Worker,
     config: Config,
     identity: Arc<Identity>,
-    policy: Arc<Policy>,
+    policy: Arc<InForce>,
+    people: Option<Arc<People>>,
+    azure: azure_devops::Client,
     http: reqwest::Client,
     clock: Clock,
 }
@@ -127,11 +150,19 @@ struct ModelBearer(Arc<Identity>);
 
 impl BearerSource for ModelBearer {
     fn bearer(&self) -> BoxFuture<'_, anyhow::Result<SecretString>> {
-        Box::pin(async { Ok(self.0.bearer(Audience::Model).await?) })
+        Box::pin(async { self.0.bearer(Audience::Model).await.map_err(no_bearer) })
     }
 
     fn renew<'a>(&'a self, rejected: &'a SecretString) -> BoxFuture<'a, anyhow::Result<SecretString>> {
-        Box::pin(async move { Ok(self.0.renew(Audience::Model, rejected).await?) })
+        Box::pin(async move { self.0.renew(Audience::Model, rejected).await.map_err(no_bearer) })
+    }
+}
+
+/// Tells the model's client whether waiting helps.
+fn no_bearer(error: IdentityError) -> anyhow::Error {
+    match error.is_transient() {
+        true => error.into(),
+        false => NoBearer { why: error.to_string(), remedy: error.remedy() }.into(),
     }
 }
 
@@ -143,8 +174,12 @@ impl App {
     pub async fn build(config: Config, public_url: Url) -> anyhow::Result<Self> {
         let clock = Clock::Real;
         let http = config::http_client()?;
-        let policy = Arc::new(load_policy(&config)?);
+        let policy = Arc::new(InForce::new(policies::load(&config)?));
+        let masker = Arc::new(Masker::new(own_secrets(&config))?);
+        telemetry::hide_with(hider(masker.clone()));
         let journal = Journal::open(config.database_url.expose_secret(), clock.clone()).await?;
+        let limits = Limits { model: config.model.deployment.clone(), ..Limits::default() };
+        let journal = journal.limited(limits).cleaning(cleaner(masker.clone()));
         let identity = Identity::new(&config.identity, http.clone(), clock.clone());
         let bearer = Arc::new(ModelBearer(identity.clone()));
         let model = Model::new(&config.model, bearer, http.clone(), clock.clone());
@@ -154,8 +189,10 @@ impl App {
             project: config.azure_devops.project.clone(),
             repository: config.azure_devops.repository.clone(),
         };
-        let masker = Arc::new(Masker::new(own_secrets(&config))?);
-        let toolbox = Toolbox::new(azure, policy.clone(), served, public_url, clock.clone(), masker);
+        let notifier = config.notify_url.clone();
+        let notifier = notifier.map(|url| Notifier::new(url, http.clone(), clock.clone()));
+        let toolbox = Toolbox::new(azure.clone(), policy.clone(), served, public_url, clock.clone(), masker)
+            .notifying(notifier);
         let facts = PromptFacts {
             organization_url: config.azure_devops.organization_url.to_string(),
             agent_user: match &config.identity.agent_user {
@@ -163,13 +200,32 @@ impl App {
                 AgentUser::ObjectId(id) => id.to_string(),
             },
         };
-        let agent = Agent::new(journal.clone(), model, toolbox, clock.clone(), facts)?;
+        let instructors = config.web.role_groups.of(config::Role::Instructor).to_vec();
+        let agent = Agent::new(journal.clone(), model, toolbox, clock.clone(), facts, instructors)?;
         let worker = Worker::new(journal.clone(), Arc::new(agent));
-        Ok(Self { journal, worker, config, identity, policy, http, clock })
+        let sign_in = config.sign_in.as_ref();
+        let people = sign_in.map(|own| People::new(own, own_names(&config), http.clone(), clock.clone()));
+        Ok(Self { journal, worker, config, identity, policy, people, azure, http, clock })
+    }
+
+    /// Asks Azure DevOps on a person's behalf, where the blueprint lets the agent identity do that.
+    fn rights(&self) -> Option<web::Rights> {
+        self.config.sign_in.as_ref()?.blueprint_id.as_ref()?;
+        let (azure, project) = (self.azure.clone(), self.config.azure_devops.project.clone());
+        Some(Arc::new(move |oid, token| {
+            let (azure, project) = (azure.clone(), project.clone());
+            Box::pin(async move {
+                azure.is_seen_by(&project, &token, &oid).await.map_err(|error| {
+                    tracing::warn!(%error, "somebody's own rights cannot be checked");
+                    error.to_string()
+                })
+            })
+        }))
     }
 
     fn web_state(&self, closing: CancellationToken) -> web::State {
         let identity = self.identity.clone();
+        let blueprint = self.config.sign_in.as_ref().and_then(|own| own.blueprint_id.clone());
         web::State {
             journal: self.journal.clone(),
             clock: self.clock.clone(),
@@ -180,17 +236,31 @@ impl App {
                 repository: self.config.azure_devops.repository.clone(),
             },
             model: self.config.model.deployment.clone(),
+            model_key: self.config.model.api_key.is_some(),
+            people: self.people.clone(),
+            agents: own_names(&self.config).into(),
+            rights: self.rights(),
             who: Arc::new(move || {
                 let who = identity.who()?;
+                let shown = |claim: identity::Claim| web::ClaimShown {
+                    name: claim.name,
+                    value: claim.value,
+                    meaning: claim.meaning,
+                };
                 Some(web::WhoShown {
-                    agent_user: who.username.or(who.object_id)?,
+                    agent_user: who.username.or_else(|| who.object_id.clone())?,
+                    agent_user_id: who.object_id,
                     agent_identity: who.agent_identity_id,
+                    blueprint: who.blueprint_id.or_else(|| blueprint.clone()),
+                    has_agent_facets: who.has_agent_facets,
+                    claims: identity.claims().into_iter().map(shown).collect(),
                     token_expires: who.expires_at,
                 })
             }),
+            policy: self.policy.clone(),
             doctor: doctor::for_page(Doctor::new(
                 self.config.clone(),
-                self.policy.clone(),
+                self.policy.get(),
                 self.http.clone(),
                 self.clock.clone(),
                 Some(self.journal.clone()),
@@ -200,19 +270,35 @@ impl App {
         }
     }
 
-    /// Serves the page and works the queue until `stop` is cancelled.
+    /// Serves the page and works the queue, as far as its role says, until `stop` is cancelled; then
+    /// takes nothing more, and lets go of what is under way.
     ///
     /// # Errors
-    /// When the listener fails.
+    /// When the listener fails, or the disk of the journal.
     pub async fn serve(mut self, listener: TcpListener, stop: CancellationToken) -> anyhow::Result<()> {
         // Port 0 in the settings is another one by now.
         self.config.web.listen_address = listener.local_addr()?;
         let state = self.web_state(stop.child_token());
-        state.ready.up("worker");
         let tasks = TaskTracker::new();
-        tasks.spawn(self.worker.clone().work(stop.clone()));
+        if !self.config.duty.serves() && self.config.web.public_url.is_none() {
+            tracing::warn!("PUBLIC_URL is not set: a worker has no page, and its links to runs lead nowhere");
+        }
+        if self.config.duty.works() {
+            state.ready.up("worker");
+            tasks.spawn(self.worker.clone().work(stop.clone()));
+            tasks.spawn(self.worker.clone().watch(self.config.triggers, stop.clone()));
+        }
+        tasks.spawn(policies::watch(self.policy.clone(), self.config.clone(), stop.clone()));
         tasks.spawn(verify_identity(self.identity.clone(), stop.clone()));
-        let served = web::serve(listener, web::router(state), stop.clone()).await;
+        let router = if self.config.duty.serves() { web::router(state) } else { web::health_router(state) };
+        let served = tokio::select! {
+            served = web::serve(listener, router, stop.clone()) => served,
+            // No draining: what could be written now would not be there afterwards.
+            why = self.journal.failure() => anyhow::bail!(
+                "the disk of the journal failed ({why}); the process ends, because what it wrote last may not be \
+                 there. Check the disk, then start it again: it goes on from what is on the disk."
+            ),
+        };
         stop.cancel();
         tasks.close();
         tasks.wait().await;
@@ -220,22 +306,40 @@ impl App {
     }
 }
 
+/// Ids and names of the agent: a token that names one is not a person's.
+fn own_names(config: &Config) -> Vec<String> {
+    let user = match &config.identity.agent_user {
+        AgentUser::Username(name) => name.clone(),
+        AgentUser::ObjectId(id) => id.to_string(),
+    };
+    vec![config.identity.agent_identity_id.clone(), user]
+}
+
+/// Words of people as they are kept: without hidden characters and comments, secrets and look-alikes
+/// of placeholders.
+fn cleaner(masker: Arc<Masker>) -> crate::journal::Cleaner {
+    Arc::new(move |text| {
+        let seen = match off(Defence::SanitiseIn) {
+            true => text.to_owned(),
+            false => sanitise::incoming(text, sanitise::Kind::Prose).text,
+        };
+        if off(Defence::Mask) { seen } else { masker.typed(&seen) }
+    })
+}
+
+/// Hides secrets in log lines.
+fn hider(masker: Arc<Masker>) -> telemetry::Hide {
+    Box::new(move |line| masker.redact(line).into_owned())
+}
+
 /// The secrets that this process was given: never to be seen in what it reads or writes.
 fn own_secrets(config: &Config) -> Vec<(&'static str, SecretString)> {
     let key = config.model.api_key.clone().map(|key| ("model-key", key));
     let webhook = config.web.webhook.as_ref().map(|hook| ("webhook-password", hook.password.clone()));
-    key.into_iter().chain(webhook).collect()
-}
-
-fn load_policy(config: &Config) -> anyhow::Result<Policy> {
-    match &config.policy_file {
-        None => Ok(policy::parse(policy::DEFAULT_POLICY)?),
-        Some(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("POLICY_FILE names {}, which cannot be read", path.display()))?;
-            policy::parse(&text).with_context(|| format!("in {}", path.display()))
-        }
-    }
+    // Only a password in it is a secret, but it is the whole that must not be seen.
+    let database = Some(("database-url", config.database_url.clone()))
+        .filter(|(_, url)| url.expose_secret().starts_with("postgres"));
+    key.into_iter().chain(webhook).chain(database).collect()
 }
 
 /// Asks for a first token, so that the page can say who the co-worker is. A sidecar that is not up

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use super::{App, cli};
+use super::{App, cli, login};
 use crate::config::{self, Config};
 use crate::journal::{Journal, NewRun, Notice, Person, RunId, RunView, Source, Status, StepKind, WaitingFor};
 
@@ -66,6 +67,7 @@ fn order(options: &cli::Run, config: &Config) -> NewRun {
         project: config.azure_devops.project.clone(),
         repository: config.azure_devops.repository.clone(),
         subject: None,
+        trigger: None,
     }
 }
 
@@ -110,15 +112,17 @@ fn exit_status(status: Status) -> u8 {
 }
 
 async fn at_server(base: &Url, options: &cli::Run, stop: &CancellationToken) -> anyhow::Result<u8> {
-    let http = config::http_client()?;
+    let person = login::whoever().await?;
+    let token = person.map(|person| person.token).filter(|_| is_private(base));
+    let server = Server { http: config::http_client()?, token };
     let base = base.as_str().trim_end_matches('/');
     let body = json!({ "instruction": options.instruction.trim() });
-    let request = http.post(format!("{base}/api/runs")).json(&body).timeout(REQUEST);
-    let made = answer(request, base).await?;
+    let request = server.http.post(format!("{base}/api/runs")).json(&body);
+    let made = server.answer(request, base).await?;
     let id = made["id"].as_str().context("the server's answer has no run id")?.to_owned();
     eprintln!("run {id} at {}", made["url"].as_str().unwrap_or(base));
     loop {
-        let shown = answer(http.get(format!("{base}/api/runs/{id}")).timeout(REQUEST), base).await?;
+        let shown = server.answer(server.http.get(format!("{base}/api/runs/{id}")), base).await?;
         let status = shown["status"].as_str().and_then(Status::parse).context("the server sent no status")?;
         let wakes_by_itself = shown["waiting_for"].as_str() == Some(WaitingFor::RateLimit.as_str());
         if status.is_final() || (status == Status::Waiting && !wakes_by_itself) {
@@ -131,6 +135,33 @@ async fn at_server(base: &Url, options: &cli::Run, stop: &CancellationToken) -> 
         tokio::select! {
             () = stop.cancelled() => bail!("stopped looking; the run goes on at the server"),
             () = tokio::time::sleep(LOOK) => {}
+        }
+    }
+}
+
+/// Whether a token may go there: over https, or to this machine.
+fn is_private(url: &Url) -> bool {
+    let here = match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(url::Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    url.scheme() == "https" || here
+}
+
+/// A server, and the person who asks it where somebody is signed in.
+struct Server {
+    http: reqwest::Client,
+    token: Option<SecretString>,
+}
+
+impl Server {
+    async fn answer(&self, request: reqwest::RequestBuilder, base: &str) -> anyhow::Result<Value> {
+        let request = request.timeout(REQUEST);
+        match &self.token {
+            Some(token) => answer(request.bearer_auth(token.expose_secret()), base).await,
+            None => answer(request, base).await,
         }
     }
 }

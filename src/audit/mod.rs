@@ -10,8 +10,6 @@ mod bundle;
 mod check;
 mod key;
 mod notary;
-#[cfg(test)]
-mod tests;
 
 pub use bundle::{Bundle, BundleError, export};
 pub use check::{Change, Fault, Report, check};

@@ -42,6 +42,11 @@ impl Address {
         Self { identities: beside(&main, "vssps"), search: beside(&main, "almsearch"), main }
     }
 
+    /// The organisation's host.
+    pub(super) fn host(&self) -> &str {
+        self.main.host_str().unwrap_or_default()
+    }
+
     /// The URL of `template` with each `{…}` replaced by one of `segments`, in order, escaped.
     ///
     /// # Errors

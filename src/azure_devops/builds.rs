@@ -10,11 +10,15 @@ use super::routes::{
     BUILD, BUILD_LOG, BUILD_LOGS, BUILD_TIMELINE, BUILDS, DEFINITIONS, TEST_RESULTS, TEST_RUNS,
 };
 use super::transport::Question;
-use super::{Client, Error, limits};
-use crate::action::CommitId;
+use super::{Client, Error, Me, limits};
+use crate::action::{BranchName, CommitId, RepositoryRef};
 
 /// Most definitions that are listed.
 const MAX_DEFINITIONS: u32 = 200;
+/// Newest builds of a branch among which the co-worker's own are looked for.
+const MAX_OWN_BUILDS: u32 = 50;
+/// The service's name of a build that somebody asked for.
+const MANUAL: &str = "manual";
 
 /// A build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -258,6 +262,31 @@ impl RawRecord {
 }
 
 impl Client {
+    /// Builds of a repository that ended at or after `since`, newest first, at most `most`.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn finished_builds(
+        &self,
+        project: &str,
+        repository_id: &str,
+        since: Timestamp,
+        most: u32,
+    ) -> Result<Vec<Build>, Error> {
+        let segments = [project];
+        let question = Question::of(&BUILDS, &segments)
+            .with("repositoryId", repository_id)
+            .with("repositoryType", "TfsGit")
+            .with("statusFilter", "completed")
+            .with("minTime", since)
+            .with("queryOrder", "finishTimeDescending")
+            .with("$top", most);
+        let found = self.ask::<List<RawBuild>>(question).await?.value.unwrap_or_default();
+        let builds = found.into_iter().map(|raw| self.build_from(project, raw));
+        // What `minTime` is compared with follows the order that is asked for; to be sure:
+        Ok(builds.filter(|build| build.finished.is_none_or(|at| at >= since)).collect())
+    }
+
     /// The newest `most` builds of `reference` (`refs/heads/…` or `refs/pull/{id}/merge`) of a
     /// repository, newest first.
     ///
@@ -279,6 +308,26 @@ impl Client {
             .with("$top", most);
         let found = self.ask::<List<RawBuild>>(question).await?.value.unwrap_or_default();
         Ok(found.into_iter().map(|raw| self.build_from(project, raw)).collect())
+    }
+
+    /// The builds of a branch that `me` asked for by hand, newest first.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn own_builds(
+        &self,
+        repository: &RepositoryRef,
+        definition: u32,
+        branch: &BranchName,
+        me: &Me,
+    ) -> Result<Vec<Build>, Error> {
+        let id = self.repository(repository).await?.id;
+        let mut found = self.builds(&repository.project, &id, &branch.full(), MAX_OWN_BUILDS).await?;
+        found.retain(|build| {
+            build.definition_id == definition && build.reason == MANUAL && build.requested_for.id == me.id
+        });
+        found.sort_by_key(|build| std::cmp::Reverse(build.id));
+        Ok(found)
     }
 
     /// A build.

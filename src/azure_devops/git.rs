@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::people::{IdentityRef, List, Person};
-use super::routes::{COMMIT, COMMITS, ITEMS, PUSHES, REFS, REPOSITORY};
+use super::routes::{COMMIT, COMMITS, ITEMS, PUSH_BY_ID, PUSHES, REFS, REPOSITORY};
 use super::transport::Question;
 use super::{Client, Error, limits};
 use crate::action::{BranchName, CommitId, ItemPath, RepositoryRef};
@@ -111,6 +111,17 @@ pub struct Push {
     pub by: Person,
     /// When.
     pub date: Option<Timestamp>,
+    /// What moved; empty in lists.
+    pub moved: Vec<BranchMove>,
+}
+
+/// A branch that a push moved, made or deleted.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct BranchMove {
+    /// Its name without `refs/heads/`.
+    pub branch: String,
+    /// The commit at its tip now; none where it was deleted.
+    pub tip: Option<CommitId>,
 }
 
 #[derive(Deserialize)]
@@ -167,6 +178,34 @@ struct RawPush {
     push_id: u32,
     pushed_by: Option<IdentityRef>,
     date: Option<Timestamp>,
+    ref_updates: Option<Vec<RawRefUpdate>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawRefUpdate {
+    name: Option<String>,
+    new_object_id: Option<String>,
+}
+
+impl RawRefUpdate {
+    fn branch_move(self) -> Option<BranchMove> {
+        let branch = self.name?.strip_prefix("refs/heads/")?.to_owned();
+        let tip = self.new_object_id.filter(|id| id.bytes().any(|digit| digit != b'0'));
+        Some(BranchMove { branch, tip: tip.and_then(|id| commit_id(&id).ok()) })
+    }
+}
+
+impl From<RawPush> for Push {
+    fn from(raw: RawPush) -> Self {
+        let moved = raw.ref_updates.unwrap_or_default().into_iter().filter_map(RawRefUpdate::branch_move);
+        Self {
+            id: raw.push_id,
+            by: raw.pushed_by.unwrap_or_default().into(),
+            date: raw.date,
+            moved: moved.collect(),
+        }
+    }
 }
 
 impl Version {
@@ -360,12 +399,19 @@ impl Client {
             .with("searchCriteria.includeRefUpdates", true)
             .with("$top", most);
         let found = self.ask::<List<RawPush>>(question).await?.value.unwrap_or_default();
-        let push = |raw: RawPush| Push {
-            id: raw.push_id,
-            by: raw.pushed_by.unwrap_or_default().into(),
-            date: raw.date,
-        };
-        Ok(found.into_iter().map(push).collect())
+        Ok(found.into_iter().map(Push::from).collect())
+    }
+
+    /// A push with the branches that it moved.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn push_by_id(&self, repository: &RepositoryRef, id: u32) -> Result<Push, Error> {
+        let number = id.to_string();
+        let segments = [repository.project.as_str(), repository.repository.as_str(), &number];
+        let question =
+            Question::of(&PUSH_BY_ID, &segments).with("includeRefUpdates", true).with("includeCommits", 1);
+        Ok(self.ask::<RawPush>(question).await?.into())
     }
 }
 

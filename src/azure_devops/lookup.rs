@@ -2,14 +2,17 @@
 //!
 //! After a crash, or an answer that never came, the target is asked before anything is repeated:
 //! a commit by its trailers and the branch's tip, a pull request by its branches, a comment by
-//! author, text and time, a work item by creator, title, time and the link to its run. What cannot
-//! be told stays [`Lookup::Unclear`], and a person decides.
+//! author, text and time, a work item by creator, title, time and the link to its run, a build by
+//! being the only newer one of ours, a setting by being so. What cannot be told stays
+//! [`Lookup::Unclear`], and a person decides.
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{Client, Effect, EffectKind, Error, LinkKind, Me, Version};
+use super::{
+    Build, Client, Effect, EffectKind, Error, LinkKind, Me, PullRequest, PullRequestStatus, Version,
+};
 use crate::action::{Action, BranchName, CommitId, RepositoryRef};
 
 /// How far the service's clock may stand from ours.
@@ -77,14 +80,19 @@ impl Client {
                 self.pushed(repository, branch, old_commit, message).await
             }
             Action::CreatePullRequest { repository, source, target, .. } => {
-                let active = self.active_pull_requests_from(repository, source).await?;
-                let own = active.into_iter().find(|found| found.target_branch == target.as_str());
-                Ok(match own {
+                // Also one that somebody closed meanwhile: it was made.
+                let all = self.pull_requests_from(repository, source, "all").await?;
+                let fits = |found: &&PullRequest| {
+                    let is_open = found.status == PullRequestStatus::Active;
+                    let is_ours = found.created_by.id == me.id && found.created.is_some_and(|at| at >= since);
+                    found.target_branch == target.as_str() && (is_open || is_ours)
+                };
+                Ok(match all.iter().find(fits) {
                     Some(own) if own.created_by.id == me.id => Lookup::Happened(Effect {
                         id: Some(own.id.to_string()),
-                        title: Some(own.title),
-                        commit: own.source_commit.map(String::from),
-                        web_url: Some(own.web_url),
+                        title: Some(own.title.clone()),
+                        commit: own.source_commit.clone().map(String::from),
+                        web_url: Some(own.web_url.clone()),
                         ..found(EffectKind::PullRequest)
                     }),
                     Some(other) => Lookup::Unclear(format!(
@@ -100,16 +108,69 @@ impl Client {
             Action::CreateThread { repository, pull_request_id, text, .. } => {
                 self.opened_thread(repository, *pull_request_id, text, since, me).await
             }
-            // Setting the same again changes nothing.
-            Action::SetThreadStatus { .. }
-            | Action::UpdatePullRequest { .. }
-            | Action::PublishPullRequest { .. }
-            | Action::RedraftPullRequest { .. }
-            | Action::AbandonPullRequest { .. } => Ok(Lookup::DidNotHappen),
-            Action::QueueBuild { definition_id, .. } => {
-                Ok(Lookup::Unclear(format!("look at the newest builds of definition {definition_id}")))
+            // Setting the same again would change nothing, but tell everybody again.
+            Action::SetThreadStatus { repository, pull_request_id, thread_id, status } => {
+                let threads = self.threads(repository, *pull_request_id).await?;
+                let is_set =
+                    threads.iter().any(|found| found.id == *thread_id && found.status == Some(*status));
+                Ok(match is_set {
+                    true => self.found_comment(repository, *pull_request_id, *thread_id, None),
+                    false => Lookup::DidNotHappen,
+                })
+            }
+            Action::UpdatePullRequest { repository, pull_request_id, title, description } => {
+                let is_so = |found: &PullRequest| {
+                    title.as_ref().is_none_or(|title| *title == found.title)
+                        && description.as_ref().is_none_or(|text| same_text(text, &found.description))
+                };
+                self.changed_pull_request(repository, *pull_request_id, is_so).await
+            }
+            Action::PublishPullRequest { repository, pull_request_id } => {
+                self.changed_pull_request(repository, *pull_request_id, |found| !found.is_draft).await
+            }
+            Action::RedraftPullRequest { repository, pull_request_id } => {
+                self.changed_pull_request(repository, *pull_request_id, |found| found.is_draft).await
+            }
+            Action::AbandonPullRequest { repository, pull_request_id } => {
+                let is_so = |found: &PullRequest| found.status == PullRequestStatus::Abandoned;
+                self.changed_pull_request(repository, *pull_request_id, is_so).await
+            }
+            Action::QueueBuild { repository, definition_id, branch, after } => {
+                let own = self.own_builds(repository, *definition_id, branch, me).await?;
+                let newer: Vec<&Build> = own.iter().filter(|build| build.id > *after).collect();
+                Ok(match newer.as_slice() {
+                    [] => Lookup::DidNotHappen,
+                    [build] => Lookup::Happened(Effect {
+                        id: Some(build.id.to_string()),
+                        title: Some(format!("{} {}", build.definition, build.number)),
+                        web_url: Some(build.web_url.clone()),
+                        ..found(EffectKind::Build)
+                    }),
+                    [..] => Lookup::Unclear(format!(
+                        "more than one build of {branch} was started at the same time; see definition {definition_id}"
+                    )),
+                })
             }
         }
+    }
+
+    /// A setting of a pull request is known by being so.
+    async fn changed_pull_request(
+        &self,
+        repository: &RepositoryRef,
+        id: u32,
+        is_so: impl Fn(&PullRequest) -> bool,
+    ) -> Result<Lookup, Error> {
+        let there = self.pull_request(repository, id).await?;
+        if !is_so(&there) {
+            return Ok(Lookup::DidNotHappen);
+        }
+        Ok(Lookup::Happened(Effect {
+            id: Some(there.id.to_string()),
+            title: Some(there.title),
+            web_url: Some(there.web_url),
+            ..found(EffectKind::PullRequest)
+        }))
     }
 
     async fn created_work_item(
@@ -214,7 +275,7 @@ impl Client {
         let mut threads = threads.iter().filter(|found| found.id == thread);
         let said = threads.find_map(|thread| thread.comments.iter().rev().find(|c| ours(c, text, since, me)));
         Ok(said.map_or(Lookup::DidNotHappen, |comment| {
-            self.found_comment(repository, pull_request, thread, comment.id)
+            self.found_comment(repository, pull_request, thread, Some(comment.id))
         }))
     }
 
@@ -232,7 +293,7 @@ impl Client {
             Some((thread.id, first.id))
         });
         Ok(opened.map_or(Lookup::DidNotHappen, |(thread, comment)| {
-            self.found_comment(repository, pull_request, thread, comment)
+            self.found_comment(repository, pull_request, thread, Some(comment))
         }))
     }
 
@@ -241,13 +302,13 @@ impl Client {
         repository: &RepositoryRef,
         pull_request: u32,
         thread: u32,
-        comment: u32,
+        comment_id: Option<u32>,
     ) -> Lookup {
         let address = &self.transport.address;
         let page = address.pull_request(&repository.project, &repository.repository, pull_request);
         Lookup::Happened(Effect {
             id: Some(thread.to_string()),
-            comment_id: Some(comment),
+            comment_id,
             web_url: Some(format!("{page}?discussionId={thread}")),
             ..found(EffectKind::Thread)
         })

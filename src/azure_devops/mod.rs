@@ -14,6 +14,7 @@ mod builds;
 mod effect;
 mod error;
 mod git;
+mod groups;
 pub mod limits;
 mod lookup;
 mod people;
@@ -25,6 +26,7 @@ mod routes;
 mod search;
 mod threads;
 mod transport;
+mod work_item_history;
 mod work_items;
 mod write;
 
@@ -43,16 +45,21 @@ use transport::{Answer, Question, Transport};
 pub use builds::{Build, BuildResult, BuildStatus, Definition, FailedStep, FailedTest, LogTail, TestSummary};
 pub use effect::{Effect, EffectKind};
 pub use error::{Error, Failure};
-pub use git::{Branch, Commit, Item, ItemKind, Push, Recursion, Repository, Version};
+pub use git::{Branch, BranchMove, Commit, Item, ItemKind, Push, Recursion, Repository, Version};
+pub use groups::{Group, IdentityKind, KnownIdentity, Team};
 pub use lookup::Lookup;
 pub use people::{Me, Person};
 pub use probes::{Project, Reached, Subscription};
-pub use pull_requests::{ChangedFile, PullRequest, PullRequestChanges, PullRequestStatus, Reviewer};
+pub use pull_requests::{ChangedFile, PullRequest, PullRequestChanges, PullRequestStatus, Reviewer, Role};
 pub use search::{CodeHit, CodeMatch, CodeSearch};
 pub use threads::{Comment, Side, Thread, Writer};
+pub use work_item_history::Assignment;
 pub use work_items::{
     LinkKind, State, TextFormat, WorkItem, WorkItemComment, WorkItemRelation, WorkItemSummary, WorkItemType,
 };
+
+/// Says right before a write is sent whether it still may be.
+pub type Guard = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// A client of one organisation, acting as the agent user. Cheap to clone.
 #[derive(Clone)]
@@ -60,6 +67,8 @@ pub struct Client {
     transport: Arc<Transport>,
     /// W3C trace context sent along, where the caller works inside a trace.
     traceparent: Option<Arc<str>>,
+    /// Asked before each write.
+    guard: Option<Guard>,
 }
 
 impl Client {
@@ -73,6 +82,11 @@ impl Client {
         Self::with_patience(settings, identity, http, clock, retry::MAX_WAIT)
     }
 
+    /// The organisation's host.
+    pub fn host(&self) -> &str {
+        self.transport.address.host()
+    }
+
     /// The same, whose requests wait at most `patience` each for a service that asks them to.
     pub fn with_patience(
         settings: &config::AzureDevOps,
@@ -82,12 +96,18 @@ impl Client {
         patience: Duration,
     ) -> Client {
         let transport = Transport::new(&settings.organization_url, identity, http, clock, patience);
-        Client { transport: Arc::new(transport), traceparent: None }
+        Client { transport: Arc::new(transport), traceparent: None, guard: None }
     }
 
     /// The same client, sending `traceparent` (W3C form) with every request.
     pub fn with_traceparent(&self, traceparent: &str) -> Client {
-        Client { transport: self.transport.clone(), traceparent: Some(traceparent.into()) }
+        Client { traceparent: Some(traceparent.into()), ..self.clone() }
+    }
+
+    /// The same client, which sends a write only while `guard` says so: at the last moment, after
+    /// every wait for a token or for the service.
+    pub fn guarded(&self, guard: Guard) -> Client {
+        Client { guard: Some(guard), ..self.clone() }
     }
 
     async fn ask<T: DeserializeOwned>(&self, question: Question<'_>) -> Result<T, Error> {

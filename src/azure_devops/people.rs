@@ -67,11 +67,13 @@ struct Connection {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Identity {
+pub(super) struct Identity {
     id: String,
+    pub(super) descriptor: Option<String>,
+    pub(super) subject_descriptor: Option<String>,
     provider_display_name: Option<String>,
     custom_display_name: Option<String>,
-    is_active: Option<bool>,
+    pub(super) is_active: Option<bool>,
     is_container: Option<bool>,
     #[serde(default)]
     properties: Option<Properties>,
@@ -85,12 +87,21 @@ struct Properties {
     mail: Option<Property>,
     #[serde(rename = "SchemaClassName")]
     class: Option<Property>,
+    #[serde(rename = "http://schemas.microsoft.com/identity/claims/objectidentifier")]
+    object_id: Option<Property>,
 }
 
-#[derive(Deserialize)]
+#[derive(Clone, Deserialize)]
 struct Property {
     #[serde(rename = "$value")]
     value: Option<serde_json::Value>,
+}
+
+impl Identity {
+    /// Object id in Entra.
+    pub(super) fn object_id(&self) -> Option<String> {
+        Property::text(self.properties.as_ref()?.object_id.clone())
+    }
 }
 
 impl Property {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::DATE;
+use secrecy::SecretString;
 use serde::Deserialize;
 
 use super::address::Host;
@@ -14,6 +15,7 @@ use super::routes::{Method, Read};
 use super::transport::Question;
 use super::{Client, Error, Failure};
 use crate::http::{date, plain, reason};
+use crate::identity::Audience;
 
 /// Longest time for the answer of a host that is only looked at.
 const REACH_TIMEOUT: Duration = Duration::from_secs(8);
@@ -133,6 +135,21 @@ impl Client {
             date: date(answer.headers().get(DATE)),
             tenant_id: tenant_id.map(|id| id.to_string()),
         })
+    }
+
+    /// Whether the person `oid`, whose own token for the blueprint is `person`, sees `project`: asked
+    /// on that person's behalf.
+    ///
+    /// # Errors
+    /// [`Error`] when it could not be found out.
+    pub async fn is_seen_by(&self, project: &str, person: &SecretString, oid: &str) -> Result<bool, Error> {
+        let token = self.transport.identity.on_behalf_of(Audience::AzureDevOps, person, oid).await?;
+        let segments = [project];
+        match self.transport.ask_as::<Project>(Question::of(&PROJECT, &segments), &token).await {
+            Ok(_) => Ok(true),
+            Err(Error::NotFound(_) | Error::Forbidden(_) | Error::SignInRequired(_)) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     /// A project by name or id.

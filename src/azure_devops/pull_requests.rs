@@ -82,6 +82,15 @@ pub struct Reviewer {
     pub is_required: bool,
 }
 
+/// What somebody is to a pull request, by identity id.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role<'a> {
+    /// Opened it.
+    Author(&'a str),
+    /// Is a reviewer of it.
+    Reviewer(&'a str),
+}
+
 /// What a pull request changes, at its latest iteration.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct PullRequestChanges {
@@ -254,14 +263,53 @@ impl Client {
         repository: &RepositoryRef,
         branch: &BranchName,
     ) -> Result<Vec<PullRequest>, Error> {
+        let all = self.pull_requests_from(repository, branch, "active").await?;
+        Ok(all.into_iter().filter(|found| found.status == PullRequestStatus::Active).collect())
+    }
+
+    /// The newest pull requests whose source is `branch`, in `status` as the service names it (`all`
+    /// for every one); descriptions may be cut.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn pull_requests_from(
+        &self,
+        repository: &RepositoryRef,
+        branch: &BranchName,
+        status: &str,
+    ) -> Result<Vec<PullRequest>, Error> {
         let segments = [repository.project.as_str(), repository.repository.as_str()];
         let question = Question::of(&PULL_REQUESTS, &segments)
-            .with("searchCriteria.status", "active")
+            .with("searchCriteria.status", status)
             .with("searchCriteria.sourceRefName", branch.full())
             .with("$top", 100);
         let found = self.ask::<List<RawPullRequest>>(question).await?.value.unwrap_or_default();
         let all = found.into_iter().map(|raw| self.pull_request_from(repository, raw));
         Ok(all.filter(|found| found.source_branch == branch.as_str() && !found.is_from_fork).collect())
+    }
+
+    /// The newest `most` active pull requests of a repository: all of them, or those of one role.
+    /// Descriptions may be cut.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub async fn active_pull_requests(
+        &self,
+        repository: &RepositoryRef,
+        of: Option<Role<'_>>,
+        most: usize,
+    ) -> Result<Vec<PullRequest>, Error> {
+        let segments = [repository.project.as_str(), repository.repository.as_str()];
+        let mut question = Question::of(&PULL_REQUESTS, &segments)
+            .with("searchCriteria.status", "active")
+            .with("$top", most);
+        question = match of {
+            Some(Role::Author(id)) => question.with("searchCriteria.creatorId", id),
+            Some(Role::Reviewer(id)) => question.with("searchCriteria.reviewerId", id),
+            None => question,
+        };
+        let found = self.ask::<List<RawPullRequest>>(question).await?.value.unwrap_or_default();
+        Ok(found.into_iter().map(|raw| self.pull_request_from(repository, raw)).collect())
     }
 
     /// The commits of a pull request, newest first.

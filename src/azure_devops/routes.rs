@@ -53,18 +53,28 @@ const fn ask(template: &'static str) -> Read {
     Read { method: Method::Post, host: Host::Main, template, version: RELEASED }
 }
 
+/// Graph is a preview for ever.
+const fn graph(template: &'static str) -> Read {
+    Read { host: Host::Identities, version: "7.1-preview.1", ..get(template) }
+}
+
 const fn write(method: Method, template: &'static str) -> Write {
     Write { method, template, version: RELEASED, content_type: JSON }
 }
 
 pub(super) const CONNECTION: Read = Read { version: "7.1-preview.1", ..get("_apis/connectionData") };
 pub(super) const IDENTITIES: Read = Read { host: Host::Identities, ..get("_apis/identities") };
+pub(super) const TEAMS: Read = get("_apis/projects/{project}/teams");
+pub(super) const TEAM_MEMBERS: Read = get("_apis/projects/{project}/teams/{team}/members");
+pub(super) const MEMBERSHIPS: Read = graph("_apis/graph/memberships/{subject}");
+pub(super) const GROUP: Read = graph("_apis/graph/groups/{group}");
 pub(super) const REPOSITORY: Read = get("{project}/_apis/git/repositories/{repository}");
 pub(super) const REFS: Read = get("{project}/_apis/git/repositories/{repository}/refs");
 pub(super) const ITEMS: Read = get("{project}/_apis/git/repositories/{repository}/items");
 pub(super) const COMMITS: Read = get("{project}/_apis/git/repositories/{repository}/commits");
 pub(super) const COMMIT: Read = get("{project}/_apis/git/repositories/{repository}/commits/{commit}");
 pub(super) const PUSHES: Read = get("{project}/_apis/git/repositories/{repository}/pushes");
+pub(super) const PUSH_BY_ID: Read = get("{project}/_apis/git/repositories/{repository}/pushes/{id}");
 pub(super) const PULL_REQUESTS: Read = get("{project}/_apis/git/repositories/{repository}/pullrequests");
 pub(super) const PULL_REQUEST: Read = get("{project}/_apis/git/repositories/{repository}/pullrequests/{id}");
 pub(super) const PULL_REQUEST_COMMITS: Read =
@@ -80,6 +90,7 @@ pub(super) const THREADS: Read =
 pub(super) const WORK_ITEM: Read = get("{project}/_apis/wit/workitems/{id}");
 pub(super) const WORK_ITEM_COMMENTS: Read =
     Read { version: "7.1-preview.4", ..get("{project}/_apis/wit/workItems/{id}/comments") };
+pub(super) const WORK_ITEM_UPDATES: Read = get("{project}/_apis/wit/workItems/{id}/updates");
 pub(super) const WORK_ITEM_TYPES: Read = get("{project}/_apis/wit/workitemtypes");
 pub(super) const DEFINITIONS: Read = get("{project}/_apis/build/definitions");
 pub(super) const BUILDS: Read = get("{project}/_apis/build/builds");
@@ -137,12 +148,17 @@ mod tests {
         let read = [
             &CONNECTION,
             &IDENTITIES,
+            &TEAMS,
+            &TEAM_MEMBERS,
+            &MEMBERSHIPS,
+            &GROUP,
             &REPOSITORY,
             &REFS,
             &ITEMS,
             &COMMITS,
             &COMMIT,
             &PUSHES,
+            &PUSH_BY_ID,
             &PULL_REQUESTS,
             &PULL_REQUEST,
             &PULL_REQUEST_COMMITS,
@@ -152,6 +168,7 @@ mod tests {
             &THREADS,
             &WORK_ITEM,
             &WORK_ITEM_COMMENTS,
+            &WORK_ITEM_UPDATES,
             &WORK_ITEM_TYPES,
             &WIQL,
             &WORK_ITEMS_BATCH,
@@ -168,6 +185,7 @@ mod tests {
         for route in read {
             // discovery/options_apis.json: releasedVersion 0.0.
             let is_preview = route.template.contains("connectionData")
+                || route.template.contains("_apis/graph/")
                 || route.template.contains("wit/workItems/{id}/comments");
             assert_eq!(route.version.contains("preview"), is_preview, "{}", route.template);
             let is_question =

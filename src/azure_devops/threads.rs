@@ -51,6 +51,8 @@ pub struct Comment {
     pub text: String,
     /// When.
     pub published: Option<Timestamp>,
+    /// When its text was changed last; the time it was published where it was not.
+    pub edited: Option<Timestamp>,
 }
 
 /// Who writes a comment. Whether a person is ourselves is told by [`Me::id`](super::Me::id).
@@ -95,6 +97,7 @@ pub(super) struct RawComment {
     content: Option<String>,
     comment_type: Option<String>,
     published_date: Option<Timestamp>,
+    last_content_updated_date: Option<Timestamp>,
     is_deleted: Option<bool>,
 }
 
@@ -116,6 +119,7 @@ impl From<RawComment> for Comment {
             written_by: if is_system { Writer::System } else { Writer::Person },
             text: raw.content.unwrap_or_default(),
             published: raw.published_date,
+            edited: raw.last_content_updated_date.or(raw.published_date),
         }
     }
 }

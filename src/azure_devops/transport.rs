@@ -17,7 +17,7 @@ use super::error::{activity_id, is_sign_in, without_mark};
 use super::limits::{ANSWER_BYTES, FAILURE_BYTES, PUSH_BYTES};
 use super::retry::{Safety, next_wait};
 use super::routes::{Method, Read, Write};
-use super::{Error, Failure};
+use super::{Error, Failure, Guard};
 use crate::clock::{self, Clock};
 use crate::fault_point;
 use crate::http::{BodyError, read_body, reason, retry_after};
@@ -32,7 +32,7 @@ const MAX_PAUSE: Duration = Duration::from_secs(15 * 60);
 /// Everything that calls share.
 pub(super) struct Transport {
     pub(super) address: Address,
-    identity: Arc<Identity>,
+    pub(super) identity: Arc<Identity>,
     pub(super) http: reqwest::Client,
     clock: Clock,
     /// Longest time that one request waits in all.
@@ -91,6 +91,13 @@ pub(super) struct Answer<T> {
     pub(super) continuation: Option<String>,
 }
 
+/// In whose name a write is sent.
+#[derive(Clone, Copy)]
+pub(super) struct By<'a> {
+    pub(super) traceparent: Option<&'a str>,
+    pub(super) guard: Option<&'a Guard>,
+}
+
 /// A request as it is sent, each attempt alike.
 struct Request<'a> {
     method: Method,
@@ -99,7 +106,7 @@ struct Request<'a> {
     body: Option<(&'static str, Vec<u8>)>,
     limit: usize,
     safety: Safety,
-    traceparent: Option<&'a str>,
+    by: By<'a>,
 }
 
 impl Transport {
@@ -125,6 +132,19 @@ impl Transport {
         self.send(self.prepared(question)?, json).await
     }
 
+    /// Asks once with somebody's own `token` instead of the agent user's. Only questions: what writes
+    /// is always the agent user.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub(super) async fn ask_as<T: DeserializeOwned>(
+        &self,
+        question: Question<'_>,
+        token: &SecretString,
+    ) -> Result<T, Error> {
+        Ok(self.attempt(&self.prepared(question)?, token, json).await?.value)
+    }
+
     /// Asks, and gives the answer's bytes.
     ///
     /// # Errors
@@ -144,7 +164,7 @@ impl Transport {
         segments: &[&str],
         query: &[(&str, &str)],
         body: &Value,
-        traceparent: Option<&str>,
+        by: By<'_>,
     ) -> Result<Answer<T>, Error> {
         let mut url = self.address.url(super::address::Host::Main, route.template, segments)?;
         url.query_pairs_mut().extend_pairs(query).append_pair("api-version", route.version);
@@ -160,7 +180,7 @@ impl Transport {
             body: Some((route.content_type, bytes)),
             limit: ANSWER_BYTES,
             safety: Safety::Write,
-            traceparent,
+            by,
         };
         self.send(request, json).await
     }
@@ -176,7 +196,7 @@ impl Transport {
             body: question.body.map(|body| ("application/json", body.to_string().into_bytes())),
             limit: question.limit,
             safety: Safety::Read,
-            traceparent: question.traceparent,
+            by: By { traceparent: question.traceparent, guard: None },
         })
     }
 
@@ -185,7 +205,9 @@ impl Transport {
         request: Request<'_>,
         understand: fn(Vec<u8>, Option<String>) -> Result<T, Error>,
     ) -> Result<Answer<T>, Error> {
-        let mut token = self.identity.bearer(Audience::AzureDevOps).await?;
+        // `00-<trace id>-<parent id>-<flags>`
+        let trace = request.by.traceparent.and_then(|text| text.split('-').nth(1));
+        let mut token = self.identity.bearer_in(Audience::AzureDevOps, trace).await?;
         let (mut attempt, mut waited, mut renewed) = (0, Duration::ZERO, false);
         loop {
             waited += self.keep_quiet(waited).await?;
@@ -238,6 +260,10 @@ impl Transport {
             Safety::Write => ("azure_devops.before_write", "azure_devops.after_write"),
         };
         fault_point::pass(before);
+        if request.by.guard.is_some_and(|may_send| !may_send()) {
+            let message = "another worker has this run by now; nothing was sent".to_owned();
+            return Err(Error::Transport { sent: false, failure: Failure::said(message) });
+        }
         let response = self.request(request, token)?.send().await.map_err(|error| {
             let sent = !error.is_connect();
             Error::Transport { sent, failure: Failure::said(reason(error)) }
@@ -282,7 +308,7 @@ impl Transport {
             .header("X-TFS-FedAuthRedirect", "Suppress")
             .header("X-TFS-Session", self.session.clone())
             .header("X-VSS-E2EID", uuid::Uuid::new_v4().to_string());
-        if let Some(traceparent) = request.traceparent.and_then(|text| HeaderValue::try_from(text).ok()) {
+        if let Some(traceparent) = request.by.traceparent.and_then(|text| HeaderValue::try_from(text).ok()) {
             builder = builder.header("traceparent", traceparent);
         }
         if let Some((content_type, body)) = &request.body {

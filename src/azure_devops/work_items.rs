@@ -14,12 +14,14 @@ use super::{Client, Error, limits};
 /// Comments in one page.
 const COMMENTS_PER_PAGE: usize = 200;
 /// Fields of a summary.
-const SUMMARY_FIELDS: [&str; 6] = [
+const SUMMARY_FIELDS: [&str; 8] = [
     "System.Id",
     "System.WorkItemType",
     "System.Title",
     "System.State",
     "System.AssignedTo",
+    "System.ChangedBy",
+    "System.TeamProject",
     "System.ChangedDate",
 ];
 
@@ -122,6 +124,10 @@ pub struct WorkItemSummary {
     pub state: String,
     /// Who works on it.
     pub assigned_to: Option<Person>,
+    /// Who changed it last.
+    pub changed_by: Option<Person>,
+    /// Name of its project.
+    pub project: String,
     /// Its page.
     pub web_url: String,
 }
@@ -139,6 +145,12 @@ pub struct WorkItemComment {
     pub format: TextFormat,
     /// When.
     pub created: Option<Timestamp>,
+    /// Grows with every edit.
+    pub version: u32,
+    /// Who edited it last, or wrote it.
+    pub edited_by: Person,
+    /// When its text was changed last.
+    pub edited: Option<Timestamp>,
 }
 
 /// A type of work items.
@@ -198,19 +210,22 @@ pub(super) struct RawComment {
     format: Option<String>,
     created_by: Option<IdentityRef>,
     created_date: Option<Timestamp>,
+    version: Option<u32>,
+    modified_by: Option<IdentityRef>,
+    modified_date: Option<Timestamp>,
     is_deleted: Option<bool>,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct RawQueryResult {
-    work_items: Option<Vec<RawReference>>,
+pub(super) struct RawQueryResult {
+    pub(super) work_items: Option<Vec<RawReference>>,
     work_item_relations: Option<Value>,
 }
 
 #[derive(Deserialize)]
-struct RawReference {
-    id: u32,
+pub(super) struct RawReference {
+    pub(super) id: u32,
 }
 
 #[derive(Deserialize)]
@@ -226,7 +241,7 @@ pub(super) fn text(fields: &Map<String, Value>, name: &str) -> String {
 }
 
 /// Identity fields are objects since api 5.0; older servers give `Name <mail>`.
-fn person(fields: &Map<String, Value>, name: &str) -> Option<Person> {
+pub(super) fn person(fields: &Map<String, Value>, name: &str) -> Option<Person> {
     match fields.get(name)? {
         Value::String(text) if !text.is_empty() => Some(Person { name: text.clone(), ..Person::default() }),
         object @ Value::Object(_) => IdentityRef::deserialize(object).ok().map(Person::from),
@@ -336,6 +351,9 @@ impl Client {
             .map(|raw| WorkItemComment {
                 id: raw.number().unwrap_or(0),
                 format: format(raw.format.as_deref()),
+                version: raw.version.unwrap_or(1),
+                edited_by: raw.modified_by.or_else(|| raw.created_by.clone()).unwrap_or_default().into(),
+                edited: raw.modified_date.or(raw.created_date),
                 author: raw.created_by.unwrap_or_default().into(),
                 text: raw.text.unwrap_or_default(),
                 created: raw.created_date,
@@ -394,6 +412,8 @@ impl Client {
             title: text(&raw.fields, "System.Title"),
             state: text(&raw.fields, "System.State"),
             assigned_to: person(&raw.fields, "System.AssignedTo"),
+            changed_by: person(&raw.fields, "System.ChangedBy"),
+            project: text(&raw.fields, "System.TeamProject"),
             web_url: self.transport.address.work_item(project, raw.id),
         }
     }

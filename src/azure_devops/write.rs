@@ -11,7 +11,7 @@ use super::people::List;
 use super::pull_requests::{RawPullRequest, RawTip};
 use super::routes::{Write, writing};
 use super::threads::{RawComment, RawThread};
-use super::transport::Answer;
+use super::transport::{Answer, By};
 use super::work_items::{self, RawWorkItem};
 use super::{Client, Error, Failure, limits};
 use crate::action::{Action, BranchName, CommitId, Relation, RepositoryRef, WorkItemLink};
@@ -22,6 +22,16 @@ use crate::policy::Permit;
 const NO_COMMIT: &str = "0000000000000000000000000000000000000000";
 /// The first comment of a thread: replies hang below it (FACTS §8).
 const FIRST_COMMENT: u32 = 1;
+/// The fields of a work item that can be changed.
+const WRITABLE_FIELDS: [&str; 7] = [
+    "System.Title",
+    "System.Description",
+    "System.State",
+    "System.AssignedTo",
+    "System.Tags",
+    "Microsoft.VSTS.Common.AcceptanceCriteria",
+    "Microsoft.VSTS.TCM.ReproSteps",
+];
 /// Longest title in an [`Effect`], in characters.
 const MAX_TITLE_CHARS: usize = 200;
 
@@ -109,7 +119,7 @@ impl Client {
                 let body = new_thread(text, *status, anchor.as_ref());
                 self.create_thread(&permit, repository, *pull_request_id, &body).await
             }
-            Action::QueueBuild { repository, definition_id, branch } => {
+            Action::QueueBuild { repository, definition_id, branch, .. } => {
                 self.queue_build(&permit, &repository.project, *definition_id, branch).await
             }
             Action::ReplyToThread { repository, pull_request_id, thread_id, text } => {
@@ -134,7 +144,8 @@ impl Client {
         query: &[(&str, &str)],
         body: &Value,
     ) -> Result<Answer<T>, Error> {
-        self.transport.write(permit, route, parts, query, body, self.traceparent.as_deref()).await
+        let by = By { traceparent: self.traceparent.as_deref(), guard: self.guard.as_ref() };
+        self.transport.write(permit, route, parts, query, body, by).await
     }
 
     fn new_work_item(&self, action: &Action) -> Result<Value, Error> {
@@ -170,8 +181,12 @@ impl Client {
     ) -> Result<Value, Error> {
         let mut patch = vec![json!({ "op": "test", "path": "/rev", "value": rev })];
         for (name, value) in fields {
-            if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'.' || b == b'_') {
-                return Err(Error::invalid(format!("'{}' is not a field's reference name", plain(name, 60))));
+            // Area, iteration, project and authors are nobody's to change here, whatever a rule says.
+            if !WRITABLE_FIELDS.contains(&name.as_str()) {
+                return Err(Error::invalid(format!(
+                    "'{}' is not a field that can be changed",
+                    plain(name, 60)
+                )));
             }
             let limit = if name == "System.Title" { limits::WORK_ITEM_TITLE } else { limits::WORK_ITEM_TEXT };
             limits::check(name, value, limit)?;

@@ -6,13 +6,35 @@ use std::path::PathBuf;
 use secrecy::SecretString;
 use url::Url;
 
-use super::{AgentUser, AzureDevOps, Config, Fault, Identity, Model, Settings, Web, WebhookCredentials};
+use super::{
+    Accountable, AgentUser, AzureDevOps, Cloud, Config, Duty, Fault, Identity, Model, Profile, RoleGroups,
+    Settings, SignIn, Triggers, Web, WebhookCredentials, people,
+};
 
 /// Checks every setting; the faults are all there are.
 pub(super) fn check(settings: &Settings) -> (Option<Config>, Vec<Fault>) {
     let mut check = Check { settings, faults: Vec::new() };
     let config = check.config();
     (config, check.faults)
+}
+
+/// Checks what signing in needs, and that it is configured.
+pub(super) fn sign_in(settings: &Settings) -> Result<SignIn, Vec<Fault>> {
+    let mut check = Check { settings, faults: Vec::new() };
+    check.required("SIGN_IN_CLIENT_ID", "the application id of the public client with which people sign in");
+    match check.sign_in() {
+        Some(sign_in) if check.faults.is_empty() => Ok(sign_in),
+        _ => Err(check.faults),
+    }
+}
+
+/// Checks the addresses of Entra and Graph.
+pub(super) fn cloud(settings: &Settings) -> Result<Cloud, Vec<Fault>> {
+    let mut check = Check { settings, faults: Vec::new() };
+    match check.cloud() {
+        Some(cloud) if check.faults.is_empty() => Ok(cloud),
+        _ => Err(check.faults),
+    }
 }
 
 struct Check<'a> {
@@ -67,25 +89,45 @@ impl Check<'_> {
         let azure_devops = self.azure_devops();
         let identity = self.identity();
         let model = self.model();
-        let web = self.web();
-        let database_url =
-            self.settings.get("DATABASE_URL").unwrap_or("sqlite:data/ado-coworker.db").to_owned();
+        let mut web = self.web();
+        let triggers = self.triggers(web.as_ref().is_some_and(|web| web.webhook.is_some()));
+        if let Some(web) = web.as_mut().filter(|_| !triggers.webhook) {
+            web.webhook = None;
+        }
+        let database_url = self.settings.get("DATABASE_URL").unwrap_or(super::DEFAULT_DATABASE).to_owned();
         if !["sqlite:", "postgres://", "postgresql://"].iter().any(|kind| database_url.starts_with(kind)) {
             self.fault(
                 "DATABASE_URL",
                 "must begin with sqlite: and name a file, or with postgres:// and name a server and a database",
             );
         }
+        let sign_in = self.sign_in();
+        let profile = self.profile();
+        let duty = self.duty();
+        if let Some(web) = web.as_ref().filter(|_| duty.serves()) {
+            self.check_openness(web, sign_in.is_some());
+        }
         let policy_file = self.settings.get("POLICY_FILE").map(PathBuf::from);
+        let notify_url = self.url("NOTIFY_URL", "for example https://example.com/hooks/approvals");
+        let notify_url = notify_url.map(|url| SecretString::from(String::from(url)));
         Some(Config {
             azure_devops: azure_devops?,
             identity: identity?,
             model: model?,
             web: web?,
+            triggers,
+            duty,
+            sign_in,
+            profile: profile?,
             database_url: SecretString::from(database_url),
             policy_file,
+            notify_url,
             foreign: self.settings.foreign.clone(),
         })
+    }
+
+    fn duty(&mut self) -> Duty {
+        self.parsed("ROLE", "give all, web or worker").unwrap_or(Duty::All)
     }
 
     fn azure_devops(&mut self) -> Option<AzureDevOps> {
@@ -178,18 +220,124 @@ impl Check<'_> {
             }
         };
         let notice = self.settings.get("NOTICE").map(str::to_owned);
+        let groups = RoleGroups::parse(self.settings.get("ROLE_GROUPS").unwrap_or_default());
+        let role_groups = groups.unwrap_or_else(|problem| {
+            self.fault("ROLE_GROUPS", &problem);
+            RoleGroups::default()
+        });
         Some(Web {
             listen_address: listen_address?,
             public_url,
             webhook,
             notice,
             local_person: "local person".to_owned(),
+            always_local: false,
+            role_groups,
+            accountable: Accountable {
+                owner: self.settings.get("AGENT_OWNER").map(str::to_owned),
+                sponsor: self.settings.get("AGENT_SPONSOR").map(str::to_owned),
+            },
             suggestion: None,
+            offers: Vec::new(),
         })
     }
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// How events are found.
+impl Check<'_> {
+    fn triggers(&mut self, has_credentials: bool) -> Triggers {
+        const HINT: &str = "give webhook, poll or webhook,poll";
+        let triggers: Triggers = match self.settings.get("TRIGGERS") {
+            Some(_) => self.parsed("TRIGGERS", HINT).unwrap_or_else(|| Triggers::usual(has_credentials)),
+            None => Triggers::usual(has_credentials),
+        };
+        if triggers.webhook && !has_credentials && self.settings.get("WEBHOOK_PASSWORD").is_none() {
+            self.fault(
+                "WEBHOOK_PASSWORD",
+                "is not set, and TRIGGERS has webhook; set it with WEBHOOK_USERNAME",
+            );
+        }
+        triggers
+    }
+}
+
+/// What people's sign-in needs.
+impl Check<'_> {
+    fn sign_in(&mut self) -> Option<SignIn> {
+        self.settings.get("SIGN_IN_CLIENT_ID")?;
+        let client_id = self.guid("SIGN_IN_CLIENT_ID", "the application id of the public client for sign-in");
+        self.required("AZURE_TENANT_ID", "people sign in to one tenant; give its id, a GUID");
+        let tenant_id = self.guid("AZURE_TENANT_ID", "the id of the tenant that people sign in to");
+        let blueprint_id = self.guid("BLUEPRINT_ID", "the application id of the agent's blueprint");
+        let cloud = self.cloud();
+        Some(SignIn { client_id: client_id?, tenant_id: tenant_id?, blueprint_id, cloud: cloud? })
+    }
+
+    /// Where Entra and Graph are; https, or http on this machine.
+    fn cloud(&mut self) -> Option<Cloud> {
+        let mut address =
+            |name: &str, hint: &str| self.url(name, hint).filter(|url| self.is_private(name, url));
+        let authority =
+            address("AZURE_AUTHORITY_HOST", "Entra's address, for example https://login.microsoftonline.com");
+        let graph =
+            address("GRAPH_URL", "Microsoft Graph's address, for example https://graph.microsoft.com");
+        people::cloud(authority, graph)
+    }
+
+    fn guid(&mut self, name: &str, hint: &str) -> Option<String> {
+        let id: Option<uuid::Uuid> = self.parsed(name, &format!("it is not a GUID; give {hint}"));
+        id.map(|id| id.to_string())
+    }
+
+    fn profile(&mut self) -> Option<Profile> {
+        let profile = match self.settings.get("PROFILE") {
+            Some(_) => self.parsed("PROFILE", "it is development or federated")?,
+            None => Profile::default(),
+        };
+        if profile == Profile::Federated && self.settings.get("AZURE_OPENAI_API_KEY").is_some() {
+            self.fault(
+                "AZURE_OPENAI_API_KEY",
+                "is a static secret, which PROFILE=federated does not allow; take it away and grant the agent user \
+                 the model, so that its token comes through the sidecar",
+            );
+        }
+        Some(profile)
+    }
+
+    /// A page that others can reach needs people to sign in.
+    fn check_openness(&mut self, web: &Web, has_sign_in: bool) {
+        let published_here = web.public_url.as_ref().is_some_and(is_loopback);
+        if has_sign_in {
+            match &web.public_url {
+                None if !web.listen_address.ip().is_loopback() => {
+                    self.fault(
+                        "PUBLIC_URL",
+                        "is not set; it is where people come back to after they sign in",
+                    );
+                }
+                // Entra takes no other address to come back to.
+                Some(url) if url.scheme() != "https" && !published_here => {
+                    self.fault(
+                        "PUBLIC_URL",
+                        "is http on another machine, where people cannot sign in; use https",
+                    );
+                }
+                _ => {}
+            }
+        }
+        if !has_sign_in && !published_here && !web.listen_address.ip().is_loopback() {
+            self.fault(
+                "LISTEN_ADDRESS",
+                "lets other machines reach the page, and nobody has to sign in; set SIGN_IN_CLIENT_ID, or listen on \
+                 127.0.0.1, or, where it is published on this machine only (as by compose), say so with PUBLIC_URL \
+                 http://127.0.0.1:4192",
+            );
+        }
+    }
+}
+
+/// Whether `url` is this machine's.
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(url::Host::Domain(name)) => name.eq_ignore_ascii_case("localhost"),
         Some(url::Host::Ipv4(ip)) => ip.is_loopback(),

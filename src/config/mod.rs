@@ -4,6 +4,12 @@
 //! process), and secrets also from a file named by `…_FILE`. No other file reads the environment.
 
 mod check;
+mod people;
+mod role;
+mod triggers;
+
+#[cfg(test)]
+mod tests;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,6 +18,10 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use url::Url;
+
+pub use people::{Cloud, Profile, Role, RoleGroups, SignIn};
+pub use role::Duty;
+pub use triggers::Triggers;
 
 /// Time to open a connection to an outside system.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -29,10 +39,20 @@ pub struct Config {
     pub model: Model,
     /// The page, the API and the webhooks.
     pub web: Web,
+    /// How people sign in; none means that nobody does.
+    pub sign_in: Option<SignIn>,
+    /// How strict this process is with itself.
+    pub profile: Profile,
+    /// How events are found.
+    pub triggers: Triggers,
+    /// What this process does.
+    pub duty: Duty,
     /// The journal, `sqlite:<path>` or `postgres://…`; may hold a password.
     pub database_url: SecretString,
     /// Rule file; none means the rules that ship.
     pub policy_file: Option<PathBuf>,
+    /// Where chat tools are told of approvals; its path may hold a secret.
+    pub notify_url: Option<SecretString>,
     /// What else is in the environment and does not belong there.
     pub foreign: Foreign,
 }
@@ -96,8 +116,27 @@ pub struct Web {
     pub notice: Option<String>,
     /// Name of the person at the page who is not signed in.
     pub local_person: String,
+    /// Who is not signed in is the local person, wherever the request comes from: the demo, which is
+    /// published on this machine only.
+    pub always_local: bool,
+    /// Which groups give which role.
+    pub role_groups: RoleGroups,
+    /// Who answers for the agent.
+    pub accountable: Accountable,
     /// The sentence that stands in the box at first.
     pub suggestion: Option<String>,
+    /// Other sentences that can be sent with one press, each with what happens then.
+    pub offers: Vec<(String, String)>,
+}
+
+/// The people who answer for the agent, by name or account, as set-up recorded them: the agent's own
+/// rights do not reach to reading them from Entra.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Accountable {
+    /// Who administers it.
+    pub owner: Option<String>,
+    /// Who answers for it.
+    pub sponsor: Option<String>,
 }
 
 /// Basic credentials of the service hooks.
@@ -133,7 +172,7 @@ impl std::fmt::Display for Faults {
 }
 
 /// Every name that is read. Also the list that `.env.example` and README must keep.
-pub const NAMES: [&str; 18] = [
+pub const NAMES: &[&str] = &[
     "AZURE_DEVOPS_ORGANIZATION_URL",
     "AZURE_DEVOPS_PROJECT",
     "AZURE_DEVOPS_REPOSITORY",
@@ -151,12 +190,26 @@ pub const NAMES: [&str; 18] = [
     "PUBLIC_URL",
     "WEBHOOK_USERNAME",
     "WEBHOOK_PASSWORD",
+    "TRIGGERS",
+    "ROLE",
     "POLICY_FILE",
+    "NOTIFY_URL",
+    "SIGN_IN_CLIENT_ID",
+    "ROLE_GROUPS",
+    "PROFILE",
+    "BLUEPRINT_ID",
+    "AZURE_AUTHORITY_HOST",
+    "GRAPH_URL",
+    "AGENT_OWNER",
+    "AGENT_SPONSOR",
 ];
+/// The journal where `DATABASE_URL` is not set.
+pub const DEFAULT_DATABASE: &str = "sqlite:data/ado-coworker.db";
 /// Names read besides those in [`NAMES`]: they change how the process presents itself.
-pub const MORE_NAMES: [&str; 2] = ["NOTICE", "LOG"];
+pub const MORE_NAMES: [&str; 3] = ["NOTICE", "LOG", "SETUP_CLIENT_ID"];
 /// Settings whose value may come from a file named by `<NAME>_FILE`.
-pub const SECRET_NAMES: [&str; 3] = ["AZURE_OPENAI_API_KEY", "DATABASE_URL", "WEBHOOK_PASSWORD"];
+pub const SECRET_NAMES: [&str; 4] =
+    ["AZURE_OPENAI_API_KEY", "DATABASE_URL", "WEBHOOK_PASSWORD", "NOTIFY_URL"];
 /// Beginnings of names that belong to the sidecar and must not be in our environment.
 const FOREIGN_SECRETS: [&str; 2] = ["BLUEPRINT_CLIENT_SECRET", "AzureAd__"];
 
@@ -212,7 +265,7 @@ impl Settings {
             environment.get(name).or_else(|| file.get(name)).filter(|v| !v.trim().is_empty()).cloned()
         };
         let mut values = BTreeMap::new();
-        for name in NAMES.into_iter().chain(MORE_NAMES) {
+        for name in NAMES.iter().copied().chain(MORE_NAMES) {
             if let Some(value) = find(name) {
                 values.insert(name.to_owned(), value.trim().to_owned());
             }
@@ -221,7 +274,10 @@ impl Settings {
             if let Some(path) = find(&format!("{name}_FILE")) {
                 let text = std::fs::read_to_string(&path)
                     .with_context(|| format!("{name}_FILE names {path}, which cannot be read"))?;
-                values.insert(name.to_owned(), text.trim().to_owned());
+                // An empty file is none, as an empty variable is.
+                if !text.trim().is_empty() {
+                    values.insert(name.to_owned(), text.trim().to_owned());
+                }
             }
         }
         // The sidecar reads its names in any letter case.
@@ -279,6 +335,22 @@ impl Settings {
         }
     }
 
+    /// Checks only what signing in needs, for commands that know nothing of an agent.
+    ///
+    /// # Errors
+    /// [`Faults`], also when sign-in is not configured.
+    pub fn check_sign_in(&self) -> Result<SignIn, Faults> {
+        check::sign_in(self).map_err(Faults)
+    }
+
+    /// Checks only the addresses of Entra and Graph; the public cloud's where none are given.
+    ///
+    /// # Errors
+    /// [`Faults`].
+    pub fn check_cloud(&self) -> Result<Cloud, Faults> {
+        check::cloud(self).map_err(Faults)
+    }
+
     /// Checks everything.
     ///
     /// # Errors
@@ -303,6 +375,15 @@ fn environment() -> BTreeMap<String, String> {
         .collect()
 }
 
+/// The folder of this program's own files of the person who runs it: in `XDG_CONFIG_HOME`, else in
+/// `.config` of the home folder. None when there is neither.
+#[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
+pub fn own_folder() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|path| path.is_absolute());
+    let config = folder("XDG_CONFIG_HOME").or_else(|| Some(folder("HOME")?.join(".config")))?;
+    Some(config.join("ado-coworker"))
+}
+
 /// The one HTTP client for all outside systems: with timeouts, and without redirects, so that no
 /// bearer follows one. The TLS provider is installed on the way.
 ///
@@ -323,103 +404,4 @@ pub fn http_client() -> anyhow::Result<reqwest::Client> {
 pub fn install_tls() {
     // An error means that one is installed already, which is what we want.
     let _ = rustls::crypto::ring::default_provider().install_default();
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn settings(pairs: &[(&str, &str)]) -> Settings {
-        let environment = pairs.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        Settings::from_sources(&environment, Path::new("/nonexistent/.env")).unwrap()
-    }
-
-    const GOOD: [(&str, &str); 8] = [
-        ("AZURE_DEVOPS_ORGANIZATION_URL", "https://dev.azure.com/contoso/"),
-        ("AZURE_DEVOPS_PROJECT", "Fabrikam"),
-        ("AZURE_DEVOPS_REPOSITORY", "web-shop"),
-        ("SIDECAR_URL", "http://localhost:5000"),
-        ("AGENT_IDENTITY_ID", "44444444-dddd-4ddd-8ddd-444444444444"),
-        ("AGENT_USERNAME", "ado-coworker@contoso.example"),
-        ("AZURE_OPENAI_ENDPOINT", "https://contoso.openai.azure.com"),
-        ("AZURE_OPENAI_DEPLOYMENT", "gpt"),
-    ];
-
-    #[test]
-    fn good_settings_are_taken() {
-        let config = settings(&GOOD).check().unwrap();
-        assert_eq!(config.azure_devops.organization_url.as_str(), "https://dev.azure.com/contoso");
-        assert_eq!(config.web.listen_address.port(), 4192);
-    }
-
-    #[test]
-    fn tokens_travel_in_clear_on_this_machine_only() {
-        let with = |url: &'static str| {
-            let mut pairs = GOOD;
-            pairs[0].1 = url;
-            settings(&pairs).check()
-        };
-        let fine = [
-            "https://tfs.contoso.com/tfs/C",
-            "http://localhost:1/c",
-            "http://127.0.0.7/c",
-            "http://[::1]:80/c",
-        ];
-        for url in fine {
-            assert!(with(url).is_ok(), "{url}");
-        }
-        for url in ["http://tfs.contoso.com/tfs/C", "http://10.0.0.1/c", "http://localhost.contoso.com/c"] {
-            let faults = with(url).unwrap_err();
-            assert_eq!(faults.0.len(), 1, "{faults}");
-            assert!(faults.to_string().contains("use https"), "{faults}");
-        }
-    }
-
-    #[test]
-    fn every_fault_is_reported_at_once() {
-        let faults = settings(&[
-            ("AZURE_DEVOPS_ORGANIZATION_URL", "ftp://x"),
-            ("AGENT_USERNAME", "a"),
-            ("AGENT_USER_ID", "b"),
-            ("LISTEN_ADDRESS", "somewhere"),
-            ("WEBHOOK_USERNAME", "hook"),
-            ("AzureAd__ClientSecret", "s3cret-value"),
-        ])
-        .check()
-        .unwrap_err();
-        let text = faults.to_string();
-        for name in [
-            "AZURE_DEVOPS_ORGANIZATION_URL",
-            "AZURE_DEVOPS_PROJECT",
-            "SIDECAR_URL",
-            "AGENT_USER_ID",
-            "AZURE_OPENAI_ENDPOINT",
-            "LISTEN_ADDRESS",
-            "WEBHOOK_PASSWORD",
-            "AzureAd__ClientSecret",
-        ] {
-            assert!(text.contains(name), "{name} is missing in {text}");
-        }
-        assert!(!text.contains("s3cret-value"));
-    }
-
-    #[test]
-    fn dotenv_is_read_by_name_and_the_environment_wins() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join(".env");
-        let secret = folder.path().join("password");
-        std::fs::write(&secret, "from-file\n").unwrap();
-        let text = format!(
-            "AzureAd__ClientId=x\nLOG=debug\nUNKNOWN=1\nNOTICE=\"from dotenv\"\nWEBHOOK_PASSWORD_FILE={}\n",
-            secret.display()
-        );
-        std::fs::write(&path, text).unwrap();
-        let environment = BTreeMap::from([("LOG".to_owned(), "warn".to_owned())]);
-        let settings = Settings::from_sources(&environment, &path).unwrap();
-        assert_eq!(settings.get("LOG"), Some("warn"));
-        assert_eq!(settings.get("NOTICE"), Some("from dotenv"));
-        assert_eq!(settings.get("WEBHOOK_PASSWORD"), Some("from-file"));
-        assert_eq!(settings.get("UNKNOWN"), None);
-        assert_eq!(settings.foreign(), &Foreign { sidecar: vec![], stray: vec!["AzureAd__ClientId".into()] });
-    }
 }

@@ -7,7 +7,10 @@
 //! holds a token or a secret.
 //! Must never know: runs, tools, the page that shows it.
 
+pub mod admin;
+pub mod deployment;
 mod identity;
+mod looking;
 mod model;
 mod organization;
 mod own;
@@ -76,6 +79,7 @@ pub struct Check {
 type Line = (&'static str, &'static str);
 
 const SETTINGS: Line = ("settings", "Settings");
+const COLLECT: Line = ("collect", "To collect first");
 const FOREIGN_SECRETS: Line = ("foreign_secrets", "Secrets of others");
 const SIDECAR: Line = ("sidecar", "Auth sidecar");
 const FAMILY: Line = ("sidecar_version", "Sidecar version");
@@ -92,15 +96,18 @@ const READ_CODE: Line = ("permission.read_code", "May read code");
 const PUSH: Line = ("permission.push", "May push");
 const CREATE_BRANCH: Line = ("permission.create_branch", "May create branches");
 const PULL_REQUESTS: Line = ("permission.pull_requests", "May open pull requests");
+const QUEUE_BUILDS: Line = ("permission.queue_builds", "May start builds");
 const READ_WORK_ITEMS: Line = ("permission.read_work_items", "May read work items");
 const WRITE_WORK_ITEMS: Line = ("permission.write_work_items", "May write work items");
 const SURPLUS: Line = ("permission.surplus", "No more than needed");
 const FIRST_WRITE: Line = ("permission.first_write", "Known at the first write");
 const SERVICE_HOOKS: Line = ("service_hooks", "Service hooks");
+const LOOKING: Line = ("looking", "Looking for events");
 const MODEL: Line = ("model", "Model");
 const DATABASE: Line = ("database", "Database");
 const API_KEY: Line = ("secret.azure_openai_api_key", "Model key");
 const WEBHOOK_PASSWORD: Line = ("secret.webhook_password", "Webhook password");
+const DATABASE_PASSWORD: Line = ("secret.database_password", "Database password");
 
 /// The checks that ask sidecar or organisation, in order.
 const OUTSIDE: &[Line] = &[
@@ -119,6 +126,7 @@ const OUTSIDE: &[Line] = &[
     PUSH,
     CREATE_BRANCH,
     PULL_REQUESTS,
+    QUEUE_BUILDS,
     READ_WORK_ITEMS,
     WRITE_WORK_ITEMS,
     SURPLUS,
@@ -126,7 +134,7 @@ const OUTSIDE: &[Line] = &[
     SERVICE_HOOKS,
 ];
 /// The checks after those.
-const LAST: &[Line] = &[MODEL, DATABASE, API_KEY, WEBHOOK_PASSWORD];
+const LAST: &[Line] = &[LOOKING, MODEL, DATABASE, API_KEY, WEBHOOK_PASSWORD, DATABASE_PASSWORD];
 
 /// The list while it grows.
 #[derive(Default)]
@@ -231,11 +239,12 @@ impl Doctor {
         if !in_time {
             findings.skip_missing(OUTSIDE, "No time was left: earlier answers took too long.");
         }
+        self.looking(&mut findings).await;
         bag.model(&mut findings).await;
         self.database(&mut findings).await;
         self.static_secrets(&mut findings);
         let lines: Vec<Line> =
-            [SETTINGS, FOREIGN_SECRETS].iter().chain(OUTSIDE).chain(LAST).copied().collect();
+            [SETTINGS, COLLECT, FOREIGN_SECRETS].iter().chain(OUTSIDE).chain(LAST).copied().collect();
         findings.in_order(&lines)
     }
 }
@@ -260,6 +269,7 @@ impl Bag<'_> {
 pub fn without_settings(faults: &[Fault], foreign: &Foreign) -> Vec<Check> {
     let mut findings = Findings::default();
     own::faults(&mut findings, faults);
+    own::collect(&mut findings, faults);
     own::foreign(&mut findings, foreign);
     let reason = "The settings cannot be used.";
     findings.skip_missing(OUTSIDE, reason);

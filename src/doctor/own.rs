@@ -6,7 +6,10 @@ use std::path::Path;
 use secrecy::ExposeSecret as _;
 use url::{Host, Url};
 
-use super::{API_KEY, DATABASE, Doctor, FOREIGN_SECRETS, Findings, SETTINGS, WEBHOOK_PASSWORD, sentence};
+use super::{
+    API_KEY, COLLECT, DATABASE, DATABASE_PASSWORD, Doctor, FOREIGN_SECRETS, Findings, SETTINGS,
+    WEBHOOK_PASSWORD, sentence,
+};
 use crate::config::{Fault, Foreign};
 use crate::journal::{Journal, JournalError};
 
@@ -15,6 +18,39 @@ pub(super) fn faults(findings: &mut Findings, faults: &[Fault]) {
     let told: Vec<String> = faults.iter().map(|fault| format!("{}: {}", fault.name, fault.problem)).collect();
     let remedy = "Put them in the environment or in .env (see .env.example), then run doctor again.";
     findings.fail(SETTINGS, sentence(&told.join("; ")), remedy);
+}
+
+/// What a first contact needs, and who has it.
+const TO_COLLECT: &[(&str, &str)] = &[
+    ("AZURE_DEVOPS_ORGANIZATION_URL", "the organisation's address (its administrators)"),
+    ("AZURE_DEVOPS_PROJECT", "the project's name"),
+    ("AZURE_DEVOPS_REPOSITORY", "the repository's name"),
+    ("AZURE_TENANT_ID", "the tenant's id (Entra, overview)"),
+    (
+        "AGENT_IDENTITY_ID",
+        "the agent identity's id, and with it the agent user's name (`setup apply` makes them)",
+    ),
+    ("AGENT_USERNAME", "the agent user's name"),
+    ("SIDECAR_URL", "the sidecar's address on this machine"),
+    ("AZURE_OPENAI_ENDPOINT", "the model's endpoint"),
+    ("AZURE_OPENAI_DEPLOYMENT", "the model's deployment"),
+];
+
+/// The line of what has to be collected before anything else.
+pub(super) fn collect(findings: &mut Findings, faults: &[Fault]) {
+    let lacks =
+        |name: &str| faults.iter().any(|fault| fault.name == name && fault.problem.starts_with("is not set"));
+    let missing: Vec<&str> =
+        TO_COLLECT.iter().filter(|(name, _)| lacks(name)).map(|(_, what)| *what).collect();
+    if missing.is_empty() {
+        return findings.ok(COLLECT, "Nothing: every setting that a run needs is given.");
+    }
+    findings.warn(
+        COLLECT,
+        format!("Before anything else, find out: {}.", missing.join("; ")),
+        "Nothing is written to the organisation until you order something: doctor reads only, and proves each of these \
+         by a read as soon as it is given.",
+    );
 }
 
 /// The line of secrets that do not belong in this process.
@@ -69,6 +105,7 @@ impl Doctor {
         } else {
             findings.ok(SETTINGS, "They can be used.");
         }
+        collect(findings, &[]);
         foreign(findings, &config.foreign);
     }
 
@@ -117,6 +154,16 @@ impl Doctor {
                 "WEBHOOK_PASSWORD is in force: service hooks know only a user name and a password.",
                 "Nothing replaces it yet, because deliveries are not signed. Keep it long and random, deliver over \
                  https, and change it now and then, here and in each service hook.",
+            ),
+        }
+        let database = Url::parse(self.config.database_url.expose_secret());
+        match database.is_ok_and(|url| url.password().is_some()) {
+            false => findings.ok(DATABASE_PASSWORD, "None in DATABASE_URL."),
+            true => findings.warn(
+                DATABASE_PASSWORD,
+                "DATABASE_URL has a password in it.",
+                "A client certificate in DATABASE_URL (sslcert, sslkey) or a socket on this machine replaces it. Until then \
+                 give it as DATABASE_URL_FILE, and change it now and then.",
             ),
         }
     }

@@ -1,8 +1,8 @@
 //! Permissions, as far as they can be read without a write.
 
 use super::{
-    Bag, CREATE_BRANCH, FIRST_WRITE, Findings, Line, PULL_REQUESTS, PUSH, READ_CODE, READ_WORK_ITEMS,
-    SURPLUS, WRITE_WORK_ITEMS, sentence,
+    Bag, CREATE_BRANCH, FIRST_WRITE, Findings, Line, PULL_REQUESTS, PUSH, QUEUE_BUILDS, READ_CODE,
+    READ_WORK_ITEMS, SURPLUS, WRITE_WORK_ITEMS, sentence,
 };
 use crate::azure_devops::{Error, Project, Repository};
 use crate::policy::{Facts, Outcome};
@@ -11,6 +11,9 @@ use crate::policy::{Facts, Outcome};
 const GIT: &str = "2e9eb7ed-3c0a-47d4-87c1-0ffdd275fd87";
 /// Security namespace of areas.
 const AREAS: &str = "83e28ad4-2d72-4ceb-97b0-c7726d5502c3";
+
+/// Security namespace of builds; its token is the project's id.
+const BUILDS: &str = "33344d9c-fc72-4d6f-aba5-fa317101a7e9";
 
 /// A permission and the actions that need it.
 struct Need {
@@ -42,6 +45,8 @@ const ON_WORK_ITEMS: &[Need] = &[
         name: "Edit work items in this node",
     },
 ];
+const ON_BUILDS: Need =
+    Need { line: QUEUE_BUILDS, actions: &["build.queue"], bit: 128, name: "Queue builds" };
 /// Permissions on code that the co-worker never needs.
 const NOT_NEEDED: &[(u32, &str)] = &[
     (8, "Force push"),
@@ -69,6 +74,8 @@ impl Bag<'_> {
             let reason = "The repository cannot be read.";
             findings.skip_missing(&[READ_CODE, PUSH, CREATE_BRANCH, PULL_REQUESTS, SURPLUS], reason);
         }
+        let place = format!("project {}", project.name);
+        self.permission(findings, &ON_BUILDS, BUILDS, &project.id, &place).await;
         match self.azure.root_area(&project.name).await {
             Ok(area) => {
                 let token = format!("vstfs:///Classification/Node/{area}");
@@ -122,6 +129,8 @@ impl Bag<'_> {
             branch: Some("agent/doctor".to_owned()),
             own_pull_request: true,
             own_branch: true,
+            run_object: true,
+            build_green: true,
             ..Facts::default()
         };
         self.doctor.policy.decide(&facts).outcome != Outcome::Deny

@@ -11,7 +11,16 @@ const NAMESPACE: &str = "cb594ebe-87dd-4fc9-ac2c-6a10a4c92046";
 const VIEW: u32 = 1;
 /// Where deliveries are taken.
 const PATH: &str = "/webhooks/azure-devops";
-/// The one type of event that work follows from, and the form in which it names its thread.
+/// Other types that work follows from.
+const OTHERS: [&str; 6] = [
+    "git.push",
+    "git.pullrequest.created",
+    "git.pullrequest.updated",
+    "workitem.updated",
+    "workitem.commented",
+    "build.complete",
+];
+/// The type that reviews come by, and the form in which it names its thread.
 const WANTED: &str = "ms.vss-code.git-pullrequest-comment-event";
 const WANTED_VERSION: &str = "2.0";
 
@@ -123,7 +132,13 @@ fn judge(findings: &mut Findings, ours: &[&Subscription], address: &str, public:
     }
     let count = ours.len();
     let what = if count == 1 { "One is".to_owned() } else { format!("{count} are") };
-    findings.ok(SERVICE_HOOKS, format!("{what} enabled for {address}."));
+    let brought = |kind: &&str| ours.iter().any(|found| found.event_type == *kind);
+    let others: Vec<&str> = OTHERS.iter().copied().filter(|kind| !brought(kind)).collect();
+    let rest = match others.as_slice() {
+        [] => String::new(),
+        others => format!(" No hook brings {}: they are found later, by looking.", others.join(", ")),
+    };
+    findings.ok(SERVICE_HOOKS, format!("{what} enabled for {address}.{rest}"));
 }
 
 #[cfg(test)]

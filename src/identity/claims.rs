@@ -75,6 +75,43 @@ pub(super) fn check(
     })
 }
 
+/// Checks that `token` stands for the person `oid`, with the agent identity acting. Gives its expiry.
+///
+/// # Errors
+/// As [`check`].
+pub(super) fn check_delegated(
+    token: &SecretString,
+    audience: Audience,
+    settings: &config::Identity,
+    oid: &str,
+    now: Timestamp,
+) -> Result<Timestamp, IdentityError> {
+    let claims = Claims(decode(token.expose_secret())?);
+    check_audience(&claims, audience)?;
+    check_tenant(&claims, settings)?;
+    let expires_at = check_expiry(&claims, now)?;
+    let same = |found: Option<&str>, expected: &str| found.is_some_and(|f| f.eq_ignore_ascii_case(expected));
+    let is_agents = |facet: &i64| [FACET_AGENT_USER, FACET_AGENT_IDENTITY].contains(facet);
+    let is_person = same(claims.text("oid"), oid)
+        && claims.text("idtyp").is_none_or(|kind| kind.eq_ignore_ascii_case("user"))
+        && claims.facets("xms_sub_fct").is_none_or(|facets| !facets.iter().any(is_agents));
+    let fallback = match (is_person, same(claims.application(), &settings.agent_identity_id)) {
+        (true, true) => return Ok(expires_at),
+        (true, false) => Fallback::OtherApplicationForUser,
+        (false, _) => Fallback::NotThePerson,
+    };
+    Err(IdentityError::WrongPrincipal {
+        fallback,
+        expected: format!("person {oid} through application {}", settings.agent_identity_id),
+        found: format!(
+            "object id {} through application {}, idtyp {}",
+            claims.shown("oid"),
+            claims.application().map_or_else(|| "absent".into(), |app| plain(app, MAX_SHOWN_CHARS)),
+            claims.shown("idtyp"),
+        ),
+    })
+}
+
 pub(super) fn decode(token: &str) -> Result<Map<String, Value>, IdentityError> {
     let mut parts = token.split('.');
     let (Some(_), Some(body), Some(_), None) = (parts.next(), parts.next(), parts.next(), parts.next())
@@ -266,6 +303,35 @@ mod tests {
         }
         assert_eq!(fallback(&[("xms_act_fct", json!("3 9"))]), Fallback::NotAnAgentUser);
         assert_eq!(fallback(&[("idtyp", json!("device"))]), Fallback::NotAnAgentUser);
+    }
+
+    #[test]
+    fn a_token_on_somebodys_behalf_is_that_persons_through_the_agent_identity() {
+        let person = "a1e3e000-0000-4000-8000-000000000001";
+        let judged = |changes: &[(&str, Value)]| {
+            let mut claims = fake::claims(Audience::AzureDevOps, fake::NOW + 3_600);
+            claims.insert("oid".into(), json!(person));
+            claims.insert("xms_sub_fct".into(), json!("3 12"));
+            claims.extend(changes.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
+            let now = Timestamp::from_second(fake::NOW).unwrap();
+            let settings = fake::settings("http://localhost:1");
+            check_delegated(&token(&claims).into(), Audience::AzureDevOps, &settings, person, now)
+        };
+        assert_eq!(judged(&[]).unwrap().as_second(), fake::NOW + 3_600);
+        let fallback = |changes: &[(&str, Value)]| match judged(changes) {
+            Err(IdentityError::WrongPrincipal { fallback, .. }) => fallback,
+            other => panic!("{other:?}"),
+        };
+        let blueprint = json!("22222222-bbbb-4bbb-8bbb-222222222222");
+        assert_eq!(fallback(&[("appid", blueprint)]), Fallback::OtherApplicationForUser);
+        assert_eq!(
+            fallback(&[("oid", json!("b04f0000-0000-4000-8000-000000000002"))]),
+            Fallback::NotThePerson
+        );
+        assert_eq!(fallback(&[("idtyp", json!("app"))]), Fallback::NotThePerson);
+        assert_eq!(fallback(&[("xms_sub_fct", json!("3 13"))]), Fallback::NotThePerson);
+        let other = judged(&[("aud", json!("https://graph.microsoft.com"))]).unwrap_err();
+        assert!(matches!(other, IdentityError::WrongToken { claim: "audience", .. }), "{other}");
     }
 
     #[test]

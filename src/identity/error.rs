@@ -28,6 +28,8 @@ pub enum Fallback {
     OtherApplicationForUser,
     /// Right names, but the token itself says that its user is not an agent user.
     NotAnAgentUser,
+    /// It was asked for on a person's behalf, and is not that person's.
+    NotThePerson,
 }
 
 impl Fallback {
@@ -47,6 +49,7 @@ impl Fallback {
                 "it was made through another application: the sidecar ignored the agent parameters"
             }
             Self::NotAnAgentUser => "its own claims say that it is not an agent user's token",
+            Self::NotThePerson => "it is not the token of the person on whose behalf it was asked for",
         }
     }
 
@@ -64,6 +67,10 @@ impl Fallback {
             Self::OtherUser => {
                 "Compare AGENT_USERNAME or AGENT_USER_ID with the agent user in Entra. When the token carries no user \
                  principal name, set AGENT_USER_ID instead of AGENT_USERNAME."
+            }
+            Self::NotThePerson => {
+                "On the sidecar set Sidecar__AllowOverrides__GetAuthorizationHeader=true (the default), and leave \
+                 RequestAppToken unset on the profile."
             }
             Self::NotAnAgentUser => {
                 "Check in Entra that the user is an agent user whose parent is the agent identity; an ordinary user \
@@ -92,6 +99,9 @@ pub enum IdentityError {
     /// 400 `Invalid Hostname` (sidecar 1.0.0).
     #[error("the auth sidecar refused the host name of the call")]
     HostRefused,
+    /// 401 without a body: the person's token that was sent along is expired or not for the blueprint.
+    #[error("the auth sidecar did not take the person's token")]
+    PersonRefused,
     /// The route is not there.
     #[error("there is no auth sidecar at {address}: it answered {status} to the token route")]
     NotASidecar {
@@ -160,6 +170,11 @@ impl IdentityError {
                     .into()
             }
             Self::HostRefused => "Use http://localhost in SIDECAR_URL, or a sidecar of version 1.1.0 or later.".into(),
+            Self::PersonRefused => {
+                "Sign in again. If it stays so, compare BLUEPRINT_ID with AzureAd__ClientId on the sidecar: the person's \
+                 token must be for that application."
+                    .into()
+            }
             Self::NotASidecar { .. } => "Check SIDECAR_URL: host, port and path of the auth sidecar.".into(),
             Self::ProfileMissing { profile } => format!(
                 "Set DownstreamApis__{profile}__Scopes__0 on the sidecar (names are case sensitive) and restart it."

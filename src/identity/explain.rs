@@ -28,7 +28,7 @@ const KNOWN: &[(&str, &str)] = &[
     ("iss", "Who issued it: Entra, for this tenant."),
     ("tid", "The tenant."),
     ("idtyp", "Whether it stands for a user or for an application alone."),
-    ("oid", "Object id in Entra of whom it stands for: here the agent user."),
+    ("oid", "Object id in Entra of whom it stands for: the agent user, unless it is another kind of token."),
     ("upn", "User principal name of whom it stands for."),
     ("unique_name", "The same name, as older tokens write it."),
     ("preferred_username", "The same name, as newer tokens write it."),

@@ -10,8 +10,11 @@
 
 mod causes;
 mod claims;
+mod delegated;
+mod device;
 mod error;
 mod explain;
+pub mod people;
 mod probe;
 mod sidecar;
 
@@ -30,9 +33,12 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use crate::clock::{self, Clock};
 use crate::config;
+use sidecar::{Principal, Wanted};
 
 pub use causes::{CAUSES, Cause, cause};
 pub use claims::Who;
+pub use delegated::TokenKind;
+pub use device::{DeviceSignIn, PUBLIC_AUTHORITY, Prompt, SignInError, Signed};
 pub use error::{EntraRefusal, Fallback, IdentityError};
 pub use explain::Claim;
 pub use probe::{Family, Sidecar};
@@ -78,7 +84,9 @@ pub struct Identity {
     patience: Duration,
     azure_devops: Line,
     model: Line,
-    who: Mutex<Option<Who>>,
+    /// Tokens on people's behalf.
+    delegated: delegated::Tokens,
+    who: Mutex<Option<(Who, Vec<Claim>)>>,
 }
 
 /// The tokens of one audience: one request at a time, everybody else waits for its result.
@@ -135,6 +143,7 @@ impl Identity {
             clock,
             azure_devops: Line::default(),
             model: Line::default(),
+            delegated: delegated::Tokens::default(),
             who: Mutex::new(None),
         })
     }
@@ -147,7 +156,20 @@ impl Identity {
     /// # Errors
     /// [`IdentityError`], whose [`remedy`](IdentityError::remedy) says what to do.
     pub async fn bearer(&self, audience: Audience) -> Result<SecretString, IdentityError> {
-        self.obtain(audience, None).await
+        self.obtain(audience, None, None).await
+    }
+
+    /// The same for work of a trace: a request to the sidecar that it leads to carries the trace's id
+    /// (the 32 hexadecimal digits of W3C) as its correlation id, so that Entra's log names it.
+    ///
+    /// # Errors
+    /// As [`Identity::bearer`].
+    pub async fn bearer_in(
+        &self,
+        audience: Audience,
+        trace: Option<&str>,
+    ) -> Result<SecretString, IdentityError> {
+        self.obtain(audience, None, trace.and_then(|id| uuid::Uuid::try_parse(id).ok())).await
     }
 
     /// A token in place of `rejected`, which the outside system did not take. When somebody else
@@ -160,12 +182,18 @@ impl Identity {
         audience: Audience,
         rejected: &SecretString,
     ) -> Result<SecretString, IdentityError> {
-        self.obtain(audience, Some(rejected)).await
+        self.obtain(audience, Some(rejected), None).await
     }
 
     /// Facts of the Azure DevOps token that was checked last; `None` until one was. Never the token.
     pub fn who(&self) -> Option<Who> {
-        self.who.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.who.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|(who, _)| who.clone())
+    }
+
+    /// The claims of that token in plain words.
+    pub fn claims(&self) -> Vec<Claim> {
+        let held = self.who.lock().unwrap_or_else(PoisonError::into_inner);
+        held.as_ref().map(|(_, claims)| claims.clone()).unwrap_or_default()
     }
 
     /// Asks the sidecar for a token past all caches and says what it is, also when it is not one
@@ -175,7 +203,8 @@ impl Identity {
     /// When there is no token to look at; what the check found is inside [`Examined`].
     pub async fn examine(&self, audience: Audience) -> Result<Examined, IdentityError> {
         let deadline = clock::add(self.clock.now(), self.patience);
-        let secret = self.call().token(audience, true, deadline).await?;
+        let wanted = Wanted { audience, principal: Principal::AgentUser, force: true, correlation: None };
+        let secret = self.call().token(wanted, deadline).await?;
         let claims = claims::decode(secret.expose_secret())?;
         let who = claims::check(&secret, audience, &self.settings, self.clock.now());
         let issued_at = claims.get("iat").and_then(serde_json::Value::as_i64);
@@ -194,6 +223,7 @@ impl Identity {
         &self,
         audience: Audience,
         rejected: Option<&SecretString>,
+        correlation: Option<uuid::Uuid>,
     ) -> Result<SecretString, IdentityError> {
         let line = match audience {
             Audience::AzureDevOps => &self.azure_devops,
@@ -219,7 +249,9 @@ impl Identity {
         let now = self.clock.now();
         let last = held.token.clone().filter(|token| !is_rejected(token) && now < token.expires_at);
         let patience = if last.is_some() { Duration::ZERO } else { self.patience };
-        let result = self.fetch(audience, rejected.is_some(), clock::add(now, patience)).await;
+        let force = rejected.is_some();
+        let wanted = Wanted { audience, principal: Principal::AgentUser, force, correlation };
+        let result = self.fetch(wanted, clock::add(now, patience)).await;
         *held = match (&result, last) {
             (Ok(token), _) => Held { token: Some(token.clone()), failure: None },
             (Err(error), Some(last)) if error.is_transient() => Held { token: Some(last), failure: None },
@@ -232,13 +264,9 @@ impl Identity {
         }
     }
 
-    async fn fetch(
-        &self,
-        audience: Audience,
-        force: bool,
-        deadline: Timestamp,
-    ) -> Result<Token, IdentityError> {
-        let secret = self.call().token(audience, force, deadline).await?;
+    async fn fetch(&self, wanted: Wanted<'_>, deadline: Timestamp) -> Result<Token, IdentityError> {
+        let audience = wanted.audience;
+        let secret = self.call().token(wanted, deadline).await?;
         let who = claims::check(&secret, audience, &self.settings, self.clock.now())?;
         tracing::debug!(
             audience = audience.profile(),
@@ -250,7 +278,8 @@ impl Identity {
         let expires_at = who.expires_at;
         let renew_at = expires_at.checked_sub(lead).unwrap_or(expires_at);
         if audience == Audience::AzureDevOps {
-            *self.who.lock().unwrap_or_else(PoisonError::into_inner) = Some(who);
+            let claims = explain::explain(&claims::decode(secret.expose_secret())?);
+            *self.who.lock().unwrap_or_else(PoisonError::into_inner) = Some((who, claims));
         }
         Ok(Token { secret, renew_at, expires_at })
     }

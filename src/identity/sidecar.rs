@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::header::{HOST, HeaderValue};
-use secrecy::SecretString;
+use reqwest::header::{AUTHORIZATION, HOST, HeaderValue};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use url::Url;
 
@@ -24,6 +24,27 @@ const LONGEST_WAIT: Duration = Duration::from_secs(5);
 const MAX_ANSWER_BYTES: usize = 64 * 1024;
 /// Longest text of a failure that is kept, in characters.
 const MAX_DETAIL_CHARS: usize = 600;
+
+/// Whose token is asked for (SIDECAR.md §4.2).
+#[derive(Clone, Copy)]
+pub(super) enum Principal<'a> {
+    /// The agent user's.
+    AgentUser,
+    /// The agent identity's own, as an application.
+    AgentIdentity,
+    /// A person's, with the agent identity acting; the person's token for the blueprint goes along.
+    Person(&'a SecretString),
+}
+
+/// What is asked for.
+pub(super) struct Wanted<'a> {
+    pub(super) audience: Audience,
+    pub(super) principal: Principal<'a>,
+    /// Past the sidecar's cache.
+    pub(super) force: bool,
+    /// Finds the request again in Entra's log; the trace of the work it is for, where there is one.
+    pub(super) correlation: Option<uuid::Uuid>,
+}
 
 /// One request for a token, with its attempts.
 pub(super) struct Call<'a> {
@@ -51,17 +72,17 @@ impl Call<'_> {
     /// The last failure.
     pub(super) async fn token(
         &self,
-        audience: Audience,
-        force: bool,
+        wanted: Wanted<'_>,
         deadline: Timestamp,
     ) -> Result<SecretString, IdentityError> {
-        let correlation_id = uuid::Uuid::new_v4().to_string();
-        let url = self.url(audience, force, &correlation_id)?;
+        let audience = wanted.audience;
+        let correlation_id = wanted.correlation.unwrap_or_else(uuid::Uuid::new_v4).to_string();
+        let url = self.url(&wanted, &correlation_id)?;
         let started = self.clock.now();
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let mut error = match self.attempt(url.clone(), audience).await {
+            let mut error = match self.attempt(url.clone(), &wanted).await {
                 Ok(token) => return Ok(token),
                 Err(error) => error,
             };
@@ -80,13 +101,13 @@ impl Call<'_> {
         }
     }
 
-    fn url(&self, audience: Audience, force: bool, correlation_id: &str) -> Result<Url, IdentityError> {
+    fn url(&self, wanted: &Wanted<'_>, correlation_id: &str) -> Result<Url, IdentityError> {
         let mut url = self.settings.sidecar_url.clone();
-        let path = format!(
-            "{}/AuthorizationHeaderUnauthenticated/{}",
-            url.path().trim_end_matches('/'),
-            audience.profile()
-        );
+        let route = match wanted.principal {
+            Principal::Person(_) => "AuthorizationHeader",
+            Principal::AgentUser | Principal::AgentIdentity => "AuthorizationHeaderUnauthenticated",
+        };
+        let path = format!("{}/{route}/{}", url.path().trim_end_matches('/'), wanted.audience.profile());
         url.set_path(&path);
         let (user, value) = match &self.settings.agent_user {
             AgentUser::Username(name) => ("AgentUsername", name.clone()),
@@ -97,39 +118,44 @@ impl Call<'_> {
             return Err(IdentityError::ParametersIgnored);
         }
         let mut query = url.query_pairs_mut();
-        query.append_pair("AgentIdentity", &self.settings.agent_identity_id).append_pair(user, &value);
+        query.append_pair("AgentIdentity", &self.settings.agent_identity_id);
+        match wanted.principal {
+            Principal::AgentUser => query.append_pair(user, &value),
+            Principal::AgentIdentity => query.append_pair("optionsOverride.RequestAppToken", "true"),
+            Principal::Person(_) => &mut query,
+        };
         query.append_pair("optionsOverride.AcquireTokenOptions.CorrelationId", correlation_id);
-        if force {
+        if wanted.force {
             query.append_pair("optionsOverride.AcquireTokenOptions.ForceRefresh", "true");
         }
         drop(query);
         Ok(url)
     }
 
-    async fn attempt(&self, url: Url, audience: Audience) -> Result<SecretString, IdentityError> {
+    async fn attempt(&self, url: Url, wanted: &Wanted<'_>) -> Result<SecretString, IdentityError> {
         let address = url.origin().ascii_serialization();
         let unreachable =
             |cause| IdentityError::Unreachable { address: address.clone(), waited_seconds: 0, cause };
         fault_point::pass("sidecar.before_token");
-        let response = self
-            .http
-            .get(url)
-            // Version 1.0.0 takes no other host name (SIDECAR.md §6).
-            .header(HOST, HeaderValue::from_static("localhost"))
-            .timeout(ATTEMPT_TIMEOUT)
-            .send()
-            .await
-            .map_err(|error| unreachable(reason(error)))?;
+        // Version 1.0.0 takes no other host name (SIDECAR.md §6).
+        let mut request = self.http.get(url).header(HOST, HeaderValue::from_static("localhost"));
+        if let Principal::Person(token) = wanted.principal {
+            let bearer = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()));
+            let mut bearer = bearer.map_err(|_| IdentityError::PersonRefused)?;
+            bearer.set_sensitive(true);
+            request = request.header(AUTHORIZATION, bearer);
+        }
+        let response =
+            request.timeout(ATTEMPT_TIMEOUT).send().await.map_err(|error| unreachable(reason(error)))?;
         fault_point::pass("sidecar.after_token");
         let status = response.status().as_u16();
         let body =
             read_body(response, MAX_ANSWER_BYTES).await.map_err(|error| unreachable(error.to_string()))?;
-        if status == 200 { success(&body) } else { Err(refusal(status, &body, audience, &address)) }
+        if status == 200 { success(&body) } else { Err(refusal(status, &body, wanted.audience, &address)) }
     }
 }
 
 fn success(body: &[u8]) -> Result<SecretString, IdentityError> {
-    use secrecy::ExposeSecret as _;
     let answer: Success = serde_json::from_slice(body)
         .map_err(|_| IdentityError::Unreadable("it is not the JSON of an authorization header"))?;
     let (scheme, token) = answer
@@ -159,6 +185,8 @@ fn refusal(status: u16, body: &[u8], audience: Audience, address: &str) -> Ident
         400 if detail.starts_with("No scopes found") => {
             IdentityError::ProfileMissing { profile: audience.profile() }
         }
+        // Only the authenticated routes answer so: to the token that was brought (SIDECAR.md §7).
+        401 if body.is_empty() => IdentityError::PersonRefused,
         401 if detail.starts_with("No account") => IdentityError::ParametersIgnored,
         404 | 405 => IdentityError::NotASidecar { address: address.to_owned(), status },
         200..=399 => IdentityError::NotASidecar { address: address.to_owned(), status },
@@ -172,7 +200,7 @@ fn refusal(status: u16, body: &[u8], audience: Audience, address: &str) -> Ident
 
 /// Reads Entra's code and ids out of a problem's detail: it is all that the sidecar passes on
 /// (SIDECAR.md §7). Separators are line ends in older answers and blanks in newer ones.
-fn entra(detail: &str) -> Option<EntraRefusal> {
+pub(super) fn entra(detail: &str) -> Option<EntraRefusal> {
     let start = detail.find("AADSTS")?;
     let words = &detail[start..];
     let digits: String = words.chars().skip("AADSTS".len()).take_while(char::is_ascii_digit).collect();
@@ -236,6 +264,7 @@ mod tests {
         assert_eq!(missing, IdentityError::ProfileMissing { profile: "ado" });
         let ignored = refused(401, "No account or login hint was passed to the AcquireTokenSilent call.");
         assert_eq!(ignored, IdentityError::ParametersIgnored);
+        assert_eq!(refusal(401, b"", Audience::Model, ADDRESS), IdentityError::PersonRefused);
         assert!(matches!(refusal(404, b"", Audience::Model, ADDRESS), IdentityError::NotASidecar { .. }));
         let fault = refused(500, "An unexpected error occurred.");
         assert!(fault.is_transient(), "{fault}");

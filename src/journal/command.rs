@@ -1,13 +1,17 @@
 //! What the writer can be asked to do, and what it answers.
 
+use std::collections::HashSet;
 use std::time::Duration;
 
 use super::chain::Draft;
-use super::{Checkpoint, Claim, IntakeStatus, Judging, Limits, Logged, NewRun, Received, RunId};
+use super::{
+    Checkpoint, Claim, IntakeStatus, Judging, Limits, Logged, NewRun, Received, RunId, Seen,
+};
 use crate::event::OutsideEvent;
 
 /// Something to be written. Whatever time it needs, the writer takes from the store's clock.
 #[derive(Debug)]
+#[allow(clippy::large_enum_variant, reason = "the largest is the commonest, and each moves once")]
 pub(super) enum Command {
     /// Makes a run; with `join`, its words go to the run about the same subject instead, when one
     /// is under way.
@@ -28,6 +32,18 @@ pub(super) enum Command {
     Settle(Settled),
     /// Gives the events of a claim back for a while.
     Postpone { token: String, after: Duration },
+    /// Remembers versions of outside objects for the event that saw them first.
+    See { event: String, seen: Vec<Seen> },
+    /// Sets a mark; with `keep`, only where there is none.
+    Mark { name: String, value: i64, keep: bool },
+    /// Takes the next turn of something that one replica does at a time.
+    TakeTurn { name: String, every: Duration },
+    /// Forgets events that were settled long ago.
+    Sweep { older_than: Duration, most: i64 },
+    /// Keeps who has signed in.
+    KeepSession { key: String, body: String, ends_at: i64 },
+    /// Ends a session.
+    EndSession { key: String },
     /// Puts an event back to be judged again.
     Redeliver { id: String },
     /// Writes down signatures over the record.
@@ -79,8 +95,14 @@ pub(super) enum Answer {
     Received(Received),
     /// Events to judge, or none.
     Judging(Option<Judging>),
+    /// Versions that are the asker's own.
+    Own(HashSet<String>),
+    /// A mark.
+    Mark(i64),
     /// Whether it was done.
     Done(bool),
+    /// How many rows are gone.
+    Gone(u64),
 }
 
 /// Where entries were written.

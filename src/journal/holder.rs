@@ -1,5 +1,6 @@
 //! Writing as the holder of a run.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Claim, Entry, Journal, JournalError, Logged, MAX_SILENCE, PAGE, RunId};
@@ -39,6 +40,12 @@ impl Holder {
         &self.claim
     }
 
+    /// Asked right before something is done that cannot be taken back: whether the run is still held.
+    pub fn guard(&self) -> Arc<dyn Fn() -> bool + Send + Sync> {
+        let (journal, claim) = (self.journal.clone(), self.claim.clone());
+        Arc::new(move || journal.holds(&claim))
+    }
+
     /// Writes entries, synced when this returns. False: others had added words that the holder has
     /// not read, and an entry that lets go of the run was therefore not written.
     ///
@@ -56,6 +63,11 @@ impl Holder {
     /// Takes what was logged since the last time, by anybody.
     pub fn take_unseen(&mut self) -> Vec<Logged> {
         std::mem::take(&mut self.unseen)
+    }
+
+    /// What was logged since the last time, left where it is.
+    pub fn unseen(&self) -> &[Logged] {
+        &self.unseen
     }
 
     /// Puts entries back that were taken and not used.

@@ -7,6 +7,11 @@ use super::{IntakeStatus, Journal, JournalError, Judging, Received, RunId};
 use crate::event::OutsideEvent;
 use crate::fault_point;
 
+/// How long an event, and with it the key that makes it happen once, is kept after it came in.
+pub const KEEP_EVENTS: Duration = Duration::from_secs(30 * 24 * 60 * 60);
+/// Most events forgotten at once.
+pub const SWEEP: i64 = 1_000;
+
 impl Journal {
     /// Writes down what came from outside, once per key. `refused` settles it at once as ignored.
     ///
@@ -106,9 +111,10 @@ impl Journal {
         event: &str,
         status: IntakeStatus,
         reason: Option<String>,
+        run: Option<RunId>,
     ) -> Result<bool, JournalError> {
         let only = Some(event.to_owned());
-        self.settle_some(Settled { token: judging.token.clone(), only, status, reason, run: None }).await
+        self.settle_some(Settled { token: judging.token.clone(), only, status, reason, run }).await
     }
 
     async fn settle_some(&self, settled: Settled) -> Result<bool, JournalError> {
@@ -124,6 +130,18 @@ impl Journal {
     /// When the store fails.
     pub async fn postpone(&self, judging: &Judging, wait: Duration) -> Result<bool, JournalError> {
         self.done(Command::Postpone { token: judging.token.clone(), after: wait }).await
+    }
+
+    /// Forgets events that were settled more than [`KEEP_EVENTS`] ago, at most [`SWEEP`] of them; gives
+    /// how many. A delivery that comes again after that time is told by its own date.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn sweep(&self) -> Result<u64, JournalError> {
+        match self.writer.write(Command::Sweep { older_than: KEEP_EVENTS, most: SWEEP }).await? {
+            Answer::Gone(rows) => Ok(rows),
+            _ => Err(JournalError::Closed),
+        }
     }
 
     /// Puts an event back to be judged again. False when there is no such event.

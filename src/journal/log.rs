@@ -8,7 +8,9 @@ use serde_json::Value;
 
 use crate::action::Action;
 use crate::digest::Digest;
-use crate::policy::Verdict;
+use crate::event::Trigger;
+use crate::policy::approval::{Change, Request, Who};
+use crate::policy::{Label, TaintSource, Verdict};
 
 /// Identifies a run: 32 hexadecimal digits that sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -165,12 +167,22 @@ pub struct Person {
     pub account: Option<String>,
     /// Identity id in Azure DevOps, where known.
     pub id: Option<String>,
+    /// Object id in Entra, where the person has signed in.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub oid: Option<String>,
 }
 
 impl Person {
     /// A person known by name only.
     pub fn named(name: &str) -> Self {
-        Self { name: name.to_owned(), account: None, id: None }
+        Self { name: name.to_owned(), account: None, id: None, oid: None }
+    }
+}
+
+impl From<&Person> for Who {
+    fn from(person: &Person) -> Self {
+        let ids = [&person.id, &person.oid].into_iter().flatten().cloned().collect();
+        Self { name: person.name.clone(), account: person.account.clone(), ids }
     }
 }
 
@@ -241,6 +253,9 @@ pub enum Entry {
         repository: String,
         /// What it is about, for example `pull_request:12`.
         subject: Option<String>,
+        /// What in Azure DevOps began it; none for an order from a person.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        trigger: Option<Trigger>,
     },
     /// Somebody said something: the instruction first, steering later.
     Message {
@@ -293,6 +308,21 @@ pub enum Entry {
         /// Arguments, parsed where they parse.
         arguments: Value,
     },
+    /// What a call read changed how far the run is trusted, or something was cleaned.
+    TaintChanged {
+        /// Step.
+        step: u32,
+        /// The highest label of all that the run has read.
+        label: Label,
+        /// It has read something secret.
+        class_b: bool,
+        /// The texts that are new.
+        #[serde(default)]
+        sources: Vec<TaintSource>,
+        /// What was cleaned, each with how often.
+        #[serde(default)]
+        flags: Vec<String>,
+    },
     /// The judge decided on an action of a step and did not allow it.
     Decided {
         /// Step.
@@ -301,6 +331,30 @@ pub enum Entry {
         action: String,
         /// What the judge said.
         verdict: Verdict,
+    },
+    /// An action waits for people. The journal refuses it where the rules deny it.
+    ApprovalRequested {
+        /// What is asked.
+        request: Box<Request>,
+    },
+    /// Something happened to an approval. The journal refuses what its state does not allow.
+    ApprovalChanged {
+        /// Which.
+        id: String,
+        /// What.
+        what: Change,
+    },
+    /// The call behind an approval was made again, and this is what came of it.
+    Carried {
+        /// Which approval.
+        id: String,
+        /// The step of the call.
+        step: u32,
+        /// What it came to.
+        #[serde(flatten)]
+        outcome: Outcome,
+        /// How long it took, in milliseconds.
+        duration_ms: u64,
     },
     /// An allowed action is about to be performed. Synced before it is sent.
     Intended {

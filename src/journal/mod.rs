@@ -14,6 +14,8 @@
 //! same number and meaning in `migrations/sqlite` and `migrations/postgres`. What an entry of a log
 //! means for its run's row is in `standing.rs`.
 
+mod approvals;
+mod backup;
 mod chain;
 mod command;
 mod feed;
@@ -23,17 +25,22 @@ mod log;
 mod read;
 mod rows;
 mod seal;
+mod seen;
+mod sessions;
+mod sole;
 mod standing;
 mod store;
 mod view;
+mod words;
 mod work;
 mod writer;
 
 #[cfg(test)]
 mod tests;
 
-use std::sync::Arc;
-use std::time::Duration;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -41,9 +48,11 @@ use crate::clock::Clock;
 use command::{Answer, Command};
 use store::{Readers, postgres, sqlite};
 
+pub use backup::backup;
 pub use chain::{SALT_BYTES, commitment, entry_hash, head_hash};
 pub use feed::Notice;
 pub use holder::Holder;
+pub use intake::{KEEP_EVENTS, SWEEP};
 pub use log::{
     Call, Entry, Link, Logged, Outcome, Person, Recorded, RunId, Source, Status, Usage, WaitingFor,
 };
@@ -51,8 +60,11 @@ pub use rows::{
     Claim, IntakeRow, IntakeStatus, JournalError, Judging, Limits, NewRun, Ordered, Received, RunRow,
 };
 pub use seal::{Checkpoint, HEADS, Head, RecordKey, Unsigned};
+pub use seen::{FOUND, FOUND_AT, LOOKED_AT, Seen};
+pub use sessions::Session;
 pub use standing::MAX_ATTEMPTS;
 pub use view::{RunView, Step, StepKind, StepStatus, Write};
+pub use words::Cleaner;
 
 /// Most log entries read at once.
 pub const PAGE: i64 = 1_000;
@@ -69,6 +81,9 @@ pub struct Journal {
     readers: Readers,
     bus: Arc<feed::Bus>,
     limits: Arc<Limits>,
+    clean: Option<Cleaner>,
+    /// The runs that this process holds: the fence, and until when by its own steady clock.
+    held: Arc<Mutex<HashMap<RunId, (i64, Instant)>>>,
     /// Ends the task that listens to other replicas.
     _listening: Option<Arc<DropGuard>>,
 }
@@ -93,6 +108,8 @@ impl Journal {
                 readers: Readers::Postgres(readers),
                 bus,
                 limits: Arc::default(),
+                clean: None,
+                held: Arc::default(),
                 _listening: Some(Arc::new(stop.drop_guard())),
             });
         }
@@ -102,6 +119,8 @@ impl Journal {
             readers: Readers::Sqlite(readers),
             bus,
             limits: Arc::default(),
+            clean: None,
+            held: Arc::default(),
             _listening: None,
         })
     }

@@ -1,7 +1,7 @@
 //! What can be read of the journal.
 
 use super::store::read;
-use super::{IntakeRow, Journal, JournalError, Logged, PAGE, Recorded, RunId, RunRow};
+use super::{IntakeRow, IntakeStatus, Journal, JournalError, Logged, PAGE, Recorded, RunId, RunRow};
 
 impl Journal {
     /// A run's row.
@@ -74,7 +74,20 @@ impl Journal {
     /// # Errors
     /// When the store fails.
     pub async fn intake(&self, limit: i64) -> Result<Vec<IntakeRow>, JournalError> {
-        read!(self, intake(limit))
+        self.intake_page(limit, None, None).await
+    }
+
+    /// The same, of one fate only, and only what came in before the event `before`.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn intake_page(
+        &self,
+        limit: i64,
+        status: Option<IntakeStatus>,
+        before: Option<&str>,
+    ) -> Result<Vec<IntakeRow>, JournalError> {
+        read!(self, intake(limit, status.map(IntakeStatus::as_str), before))
     }
 
     /// One event that came in.

@@ -1,7 +1,9 @@
 //! What the journal is asked and what it answers.
 
+use crate::policy::approval::Refusal;
+
 use super::{Person, RunId, Source, Status, WaitingFor};
-use crate::event::OutsideEvent;
+use crate::event::{OutsideEvent, Trigger};
 
 /// Why the journal refused.
 #[derive(Debug, thiserror::Error)]
@@ -24,6 +26,12 @@ pub enum JournalError {
     /// The events of a claim are no longer its: another worker has them, or they are settled.
     #[error("these events are judged elsewhere by now")]
     Superseded,
+    /// No such approval.
+    #[error("there is no approval {0}")]
+    UnknownApproval(String),
+    /// What was to happen to an approval does not follow from where it is.
+    #[error("{0}")]
+    Approval(Refusal),
     /// Another worker holds the run now.
     #[error("run {0} is held by another worker")]
     Fenced(RunId),
@@ -57,6 +65,8 @@ pub struct NewRun {
     pub repository: String,
     /// What it is about, for example `pull_request:12`.
     pub subject: Option<String>,
+    /// What in Azure DevOps began it; none for an order from a person.
+    pub trigger: Option<Trigger>,
 }
 
 /// A run as the lists show it.
@@ -187,17 +197,13 @@ impl IntakeStatus {
         }
     }
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        const ALL: [IntakeStatus; 7] = [
-            IntakeStatus::Received,
-            IntakeStatus::Ignored,
-            IntakeStatus::Merged,
-            IntakeStatus::Running,
-            IntakeStatus::Done,
-            IntakeStatus::Failed,
-            IntakeStatus::Parked,
-        ];
-        ALL.into_iter().find(|s| s.as_str() == text)
+    /// Every fate.
+    pub const ALL: [Self; 7] =
+        [Self::Received, Self::Ignored, Self::Merged, Self::Running, Self::Done, Self::Failed, Self::Parked];
+
+    /// The fate with this name.
+    pub fn parse(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.as_str() == text)
     }
 }
 

@@ -50,8 +50,15 @@ impl Standing {
             }
             // Words or a stop from outside wake a run that nobody holds, also one that had ended.
             Entry::Message { .. } | Entry::CancelRequested { .. } if !by_holder => self.wake(now),
+            // So does a decision; what had ended has nothing that could be decided.
+            Entry::ApprovalChanged { .. } if !by_holder && !self.status.is_final() => self.wake(now),
             // A step that is over: whoever comes next will not fall over it again.
-            Entry::Replied { .. } | Entry::Performed { .. } | Entry::ToolFinished { .. } if by_holder => {
+            Entry::Replied { .. }
+            | Entry::Performed { .. }
+            | Entry::ToolFinished { .. }
+            | Entry::Carried { .. }
+                if by_holder =>
+            {
                 self.attempts = 0;
             }
             _ => {}

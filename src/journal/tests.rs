@@ -14,6 +14,7 @@ fn the_view_tells_a_refused_step_from_a_failed_one() {
         rules: vec!["protected-branches".into()],
         message: "no".into(),
         policy: crate::digest::Digest::of("t", b""),
+        ..Verdict::default()
     };
     let entries = [
         Entry::ToolStarted {

@@ -3,8 +3,9 @@
 use serde::Serialize;
 use serde_json::Value;
 
-use super::{Entry, Link, Logged, Status, Usage};
+use super::{Entry, Link, Logged, Outcome, Status, Usage};
 use crate::policy::Outcome as Judged;
+use crate::policy::approval::{Answer, Approval, Change, State};
 
 /// Everything that can be told of a run from its log.
 #[derive(Clone, Debug, Default)]
@@ -25,8 +26,12 @@ pub struct RunView {
     pub model: Option<String>,
     /// Model turns so far.
     pub turns: u32,
+    /// What was left to people, in order.
+    pub approvals: Vec<Approval>,
     /// Sequence number of the newest entry.
     pub last_seq: i64,
+    /// Which step asked for which approval.
+    asking: Vec<(String, usize)>,
 }
 
 /// What kind of thing a step is.
@@ -55,6 +60,8 @@ pub enum StepStatus {
     Failed,
     /// Was not allowed.
     Refused,
+    /// Waits for people.
+    Waiting,
 }
 
 /// One thing in the timeline.
@@ -128,6 +135,8 @@ impl RunView {
             }
             Entry::Replied { text, usage, model, duration_ms, .. } => {
                 self.turns += 1;
+                // What went wrong before is over.
+                self.remedy = None;
                 self.model = Some(model.clone());
                 self.usage.input += usage.input;
                 self.usage.cached += usage.cached;
@@ -149,10 +158,26 @@ impl RunView {
             Entry::Decided { .. } | Entry::Intended { .. } | Entry::ToolFinished { .. } => {
                 self.in_step(logged)
             }
+            Entry::ApprovalRequested { request } => {
+                self.approvals.push(Approval::request((**request).clone(), logged.ts));
+                let write = Write {
+                    action: request.action.kind().to_owned(),
+                    outcome: request.verdict.outcome,
+                    rules: request.verdict.rules.clone(),
+                    digest: Some(request.digest.short().to_owned()),
+                };
+                self.asking.push((request.id.clone(), self.running(request.step)));
+                if let Some(step) = self.asking_step(&request.id) {
+                    step.writes.push(write);
+                }
+            }
+            Entry::ApprovalChanged { id, what } => self.approval_changed(logged, id, what),
+            Entry::Carried { id, outcome, .. } => self.carried(logged, id, outcome),
             Entry::Trouble { what, remedy } => {
                 let mut step = Step::new(logged, StepKind::Notice, what);
                 step.status = StepStatus::Failed;
                 step.remedy = remedy.clone();
+                self.remedy.clone_from(remedy);
                 self.steps.push(step);
             }
             Entry::Waiting { reason, .. } => self.waiting_reason = Some(reason.clone()),
@@ -169,7 +194,63 @@ impl RunView {
                 let text = "This entry was written by another version of the program.";
                 self.steps.push(Step::new(logged, StepKind::Notice, text));
             }
-            Entry::Created { .. } | Entry::Prepared { .. } | Entry::Performed { .. } => {}
+            Entry::Created { .. }
+            | Entry::Prepared { .. }
+            | Entry::Performed { .. }
+            | Entry::TaintChanged { .. } => {}
+        }
+    }
+
+    /// The place of a tool call among the steps.
+    fn running(&self, step: u32) -> usize {
+        let step = usize::try_from(step).unwrap_or(usize::MAX).saturating_sub(1);
+        let tools = self.steps.iter().enumerate().filter(|(_, found)| found.kind == StepKind::Tool);
+        tools.map(|(at, _)| at).nth(step).unwrap_or(usize::MAX)
+    }
+
+    fn asking_step(&mut self, id: &str) -> Option<&mut Step> {
+        let at = self.asking.iter().find(|(known, _)| known == id).map(|(_, at)| *at)?;
+        self.steps.get_mut(at)
+    }
+
+    fn approval_changed(&mut self, logged: &Logged, id: &str, what: &Change) {
+        let Some(approval) = self.approvals.iter_mut().find(|known| known.request.id == id) else { return };
+        // The journal took it, so it is possible.
+        let _ = approval.apply(what, logged.ts);
+        let (state, why, code) = (approval.state, approval.why.clone(), approval.code());
+        if let Change::Decided(decision) = what {
+            let who = &decision.by.who.name;
+            let did = match (decision.answer, state) {
+                (Answer::Deny, _) => format!("{who} denied {code}. {}", decision.reason),
+                (Answer::Approve, State::PartiallyApproved) => {
+                    format!("{who} approved {code}; more people are needed.")
+                }
+                (Answer::Approve, _) => format!("{who} approved {code}. {}", decision.reason),
+            };
+            self.steps.push(Step::new(logged, StepKind::Notice, did.trim_end()));
+        }
+        let ended = state.is_final() && state != State::Executed;
+        if let Some(step) = self.asking_step(id).filter(|_| ended) {
+            step.changed = logged.seq;
+            step.status = if state == State::Denied { StepStatus::Refused } else { StepStatus::Failed };
+            let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+            step.text = format!("Approval {code} is {}{why}", state.as_str().replace('_', " "));
+        }
+    }
+
+    fn carried(&mut self, logged: &Logged, id: &str, outcome: &Outcome) {
+        let Some(step) = self.asking_step(id) else { return };
+        step.changed = logged.seq;
+        step.finish(outcome);
+        step.status = if outcome.ok { StepStatus::Ok } else { StepStatus::Failed };
+        self.link(outcome);
+    }
+
+    fn link(&mut self, outcome: &Outcome) {
+        for link in &outcome.links {
+            if !self.links.iter().any(|known| known.url == link.url) {
+                self.links.push(link.clone());
+            }
         }
     }
 
@@ -193,21 +274,16 @@ impl RunView {
             }),
             Entry::ToolFinished { outcome, duration_ms, .. } => {
                 let refused = step.writes.iter().any(|write| write.outcome != Judged::Allow);
+                let waits = step.writes.iter().any(|write| write.outcome == Judged::Ask);
                 step.status = match (outcome.ok, refused) {
+                    (true, _) if waits => StepStatus::Waiting,
                     (true, _) => StepStatus::Ok,
                     (false, true) => StepStatus::Refused,
                     (false, false) => StepStatus::Failed,
                 };
-                step.text = outcome.summary.clone();
-                step.result = outcome.content.clone();
-                step.target_url = outcome.target_url.clone();
+                step.finish(outcome);
                 step.duration_ms = Some(*duration_ms);
-                step.diff = outcome.diff.clone();
-                for link in &outcome.links {
-                    if !self.links.iter().any(|known| known.url == link.url) {
-                        self.links.push(link.clone());
-                    }
-                }
+                self.link(outcome);
             }
             _ => {}
         }
@@ -236,6 +312,13 @@ impl RunView {
 }
 
 impl Step {
+    fn finish(&mut self, outcome: &Outcome) {
+        self.text = outcome.summary.clone();
+        self.result = outcome.content.clone();
+        self.target_url = outcome.target_url.clone();
+        self.diff = outcome.diff.clone();
+    }
+
     fn new(logged: &Logged, kind: StepKind, text: &str) -> Self {
         Self {
             seq: logged.seq,

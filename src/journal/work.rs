@@ -1,6 +1,7 @@
 //! Runs: made, taken, written to, given back.
 
-use std::time::Duration;
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, watch};
 
@@ -38,6 +39,7 @@ impl Journal {
     }
 
     async fn make(&self, run: NewRun, join: bool, settles: Option<Settled>) -> Result<Ordered, JournalError> {
+        let run = self.cleaned_run(run);
         let entries = vec![
             Entry::Created {
                 source: run.source,
@@ -45,6 +47,7 @@ impl Journal {
                 project: run.project.clone(),
                 repository: run.repository.clone(),
                 subject: run.subject.clone(),
+                trigger: run.trigger.clone(),
             },
             Entry::Message { from: run.requested_by.clone(), text: run.instruction.clone() },
         ];
@@ -94,8 +97,8 @@ impl Journal {
         self.add(run, entry, None).await
     }
 
-    /// Adds an entry from outside that comes from `judging`, and settles its events as merged in the
-    /// same commit.
+    /// Adds an entry from outside that comes from one event of `judging`, and settles that event as
+    /// merged in the same commit.
     ///
     /// # Errors
     /// [`JournalError::Superseded`] when another worker has the events by now.
@@ -104,16 +107,17 @@ impl Journal {
         run: &RunId,
         entry: Entry,
         judging: &Judging,
+        event: &str,
         reason: Option<String>,
     ) -> Result<i64, JournalError> {
         let token = judging.token.clone();
-        let (only, run_of_it) = (None, Some(run.clone()));
+        let (only, run_of_it) = (Some(event.to_owned()), Some(run.clone()));
         let settled = Settled { token, only, status: IntakeStatus::Merged, reason, run: run_of_it };
         self.add(run, entry, Some(settled)).await
     }
 
     async fn add(&self, run: &RunId, entry: Entry, settles: Option<Settled>) -> Result<i64, JournalError> {
-        let drafts = vec![Draft::of(entry)?];
+        let drafts = vec![Draft::of(self.cleaned_entry(entry))?];
         let command = Command::Append { run: run.clone(), fence: None, known: i64::MAX, drafts, settles };
         fault_point::pass("journal.before_append");
         let answer = self.soon(command).await?;
@@ -155,10 +159,30 @@ impl Journal {
     ) -> Result<Option<Claim>, JournalError> {
         let limits = self.limits.as_ref().clone();
         let command = Command::Claim { run, holder: holder.to_owned(), lease, limits };
+        let until = Instant::now() + lease;
         match self.writer.write(command).await? {
-            Answer::Claimed(claim) => Ok(claim),
+            Answer::Claimed(claim) => {
+                if let Some(claim) = &claim {
+                    self.held_until(claim, Some(until));
+                }
+                Ok(claim)
+            }
             _ => Err(JournalError::Closed),
         }
+    }
+
+    /// Whether this process surely still holds a run: by its own steady clock, counted from before
+    /// the lease was asked for. A process that stood still past its lease learns it here.
+    pub fn holds(&self, claim: &Claim) -> bool {
+        let held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        held.get(&claim.run).is_some_and(|(fence, until)| *fence == claim.fence && Instant::now() < *until)
+    }
+
+    fn held_until(&self, claim: &Claim, until: Option<Instant>) {
+        let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = Instant::now();
+        held.retain(|run, (_, until)| *run != claim.run && *until > now);
+        held.extend(until.map(|until| (claim.run.clone(), (claim.fence, until))));
     }
 
     /// Holds a run for another `lease` from now. False when it is no longer ours.
@@ -166,7 +190,10 @@ impl Journal {
     /// # Errors
     /// When the store fails.
     pub async fn renew(&self, claim: &Claim, lease: Duration) -> Result<bool, JournalError> {
-        self.done(Command::Renew { claim: claim.clone(), lease }).await
+        let until = Instant::now() + lease;
+        let held = self.done(Command::Renew { claim: claim.clone(), lease }).await?;
+        self.held_until(claim, held.then_some(until));
+        Ok(held)
     }
 
     /// Gives a run back to the queue.

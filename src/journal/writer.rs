@@ -19,8 +19,6 @@ use super::{JournalError, MAX_SILENCE};
 const QUEUE: usize = 1_024;
 /// Most commands in one commit.
 const BATCH: usize = 256;
-/// Longest time for one commit.
-const COMMIT_TIMEOUT: Duration = Duration::from_secs(15);
 /// Pause before the second try at a commit; doubled each time.
 const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Longest such pause.
@@ -105,7 +103,12 @@ impl<B: Backend> Writing<B> {
                 }
                 Err(error) => error,
             };
-            match B::judge(&error) {
+            let fault = match B::judge(&error) {
+                // Before it is known whether the commit took place, nobody can be told that it did not.
+                Fault::Refused if self.unsure.is_some() => Fault::Passing,
+                fault => fault,
+            };
+            match fault {
                 Fault::Fatal => return Err(error.to_string()),
                 Fault::Full => return self.refuse(batch, || JournalError::Full),
                 Fault::Refused if batch.len() > 1 => return self.one_by_one(batch).await,
@@ -142,8 +145,13 @@ impl<B: Backend> Writing<B> {
     }
 
     async fn attempt(&mut self, batch: &[Request]) -> Result<Committed, sqlx::Error> {
-        let attempt = tokio::time::timeout(COMMIT_TIMEOUT, self.attempt_once(batch)).await;
-        let outcome = attempt.unwrap_or_else(|_| Err(sqlx::Error::PoolTimedOut));
+        let outcome = match B::COMMIT_TIMEOUT {
+            Some(limit) => {
+                let attempt = tokio::time::timeout(limit, self.attempt_once(batch)).await;
+                attempt.unwrap_or(Err(sqlx::Error::PoolTimedOut))
+            }
+            None => self.attempt_once(batch).await,
+        };
         if outcome.is_err() {
             // Whatever state the connection is in, a new one has none.
             self.connection = None;

@@ -181,6 +181,20 @@ impl Masker {
         Cow::Owned(out)
     }
 
+    /// What a person typed, before anybody reads it: secrets hidden as in [`Masker::redact`], and
+    /// whatever looks like a placeholder broken, so that nobody can write one.
+    pub fn typed(&self, text: &str) -> String {
+        let mut broken = String::with_capacity(text.len());
+        let mut at = 0;
+        for offset in placeholder::forged(text) {
+            broken.push_str(text.get(at..offset).unwrap_or_default());
+            broken.push(' ');
+            at = offset;
+        }
+        broken.push_str(text.get(at..).unwrap_or_default());
+        self.redact(&broken).into_owned()
+    }
+
     /// A session: one run's placeholders. `key` makes them; draw it at random for each run.
     pub fn session(self: &Arc<Self>, key: [u8; SESSION_KEY_BYTES]) -> Session {
         Session::new(Arc::clone(self), Zeroizing::new(key))

@@ -71,6 +71,17 @@ pub enum ModelError {
     Identity(anyhow::Error),
 }
 
+/// Why a [`BearerSource`](super::BearerSource) has no token, where waiting does not heal that: somebody
+/// must change something first.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{why}")]
+pub struct NoBearer {
+    /// What is wrong.
+    pub why: String,
+    /// What to do about it.
+    pub remedy: String,
+}
+
 impl ModelError {
     /// What a person can do about it.
     pub fn remedy(&self) -> String {
@@ -96,16 +107,20 @@ impl ModelError {
             }
             Self::Broken { .. } => "Try again; if it stays so, check what stands between here and the model.".into(),
             Self::Cancelled => "Start the run again if it is still wanted.".into(),
+            Self::Identity(error) if error.is::<NoBearer>() => {
+                error.downcast_ref::<NoBearer>().map(|no| no.remedy.clone()).unwrap_or_default()
+            }
             Self::Identity(_) => "Check that the auth sidecar runs at SIDECAR_URL and has a profile aoai.".into(),
         }
     }
 
     /// Whether the same call may succeed later without anybody changing anything.
     pub fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            Self::Throttled { .. } | Self::Unavailable { .. } | Self::Broken { .. } | Self::Identity(_)
-        )
+        match self {
+            Self::Throttled { .. } | Self::Unavailable { .. } | Self::Broken { .. } => true,
+            Self::Identity(error) => !error.is::<NoBearer>(),
+            _ => false,
+        }
     }
 }
 

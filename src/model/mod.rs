@@ -35,7 +35,7 @@ pub use conversation::{
     Conversation, ConversationError, MAX_CONVERSATION_BYTES, MAX_NAME_CHARS, MAX_SCHEMA_BYTES, MAX_TOOLS,
     Message, ToolCall, ToolSchema, ToolSchemas,
 };
-pub use error::ModelError;
+pub use error::{ModelError, NoBearer};
 pub use join::{MAX_TURN_BYTES, MAX_TURN_CALLS};
 pub use transport::{
     FIRST_BYTE_TIMEOUT, IDLE_TIMEOUT, MAX_ATTEMPTS, MAX_RETRY_AFTER, MAX_TOTAL_WAIT, MAX_WIRE_BYTES,

@@ -6,7 +6,21 @@
 //! was given for, so that nothing else can be written with it.
 //! Must never know: models, prompts, the network, the time of day.
 
+mod actions;
+pub mod approval;
+mod check;
+mod conditions;
+mod error;
+mod explain;
+mod facts;
+mod fixed;
+mod force;
+mod matcher;
+mod replay;
 mod rules;
+mod terms;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 
@@ -14,11 +28,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::action::Action;
 use crate::digest::Digest;
+use crate::mask::sanitise::Hosts;
 
-pub use rules::{PolicyError, parse};
+pub use actions::{KNOWN as KNOWN_ACTIONS, is_read};
+pub use error::PolicyError;
+pub use explain::{Explanation, RuleShown, RuleTrace};
+pub use facts::{Facts, Instructor, Label, Level, MAX_TAINT_SOURCES, TaintSource, Trigger, Verdict};
+pub use force::InForce;
+pub use replay::{Compared, Difference, compare};
+pub use rules::{Tested, parse, parse_and_test};
+pub use terms::{Approvers, DEFAULT_APPROVER, Grant, ROLES, Terms, is_object_id};
 
 /// The rules that ship with the product.
 pub const DEFAULT_POLICY: &str = include_str!("../../policies/default.toml");
+
+/// Actions that a notice of the co-worker's own may be: a comment that leads to an approval, the
+/// work item that asks for a review of a broken glass.
+const NOTICES: [&str; 3] = ["work_item.comment", "thread.create", "work_item.create"];
+/// The rule that is named where a notice was allowed.
+const BUILT_IN: &str = "built-in: notice";
 
 /// What the judge says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -32,54 +60,21 @@ pub enum Outcome {
     Deny,
 }
 
-impl fmt::Display for Outcome {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+impl Outcome {
+    /// The name in rules, API and record.
+    pub fn as_str(self) -> &'static str {
+        match self {
             Self::Allow => "allow",
             Self::Ask => "ask",
             Self::Deny => "deny",
-        })
+        }
     }
 }
 
-/// What is known about one action, from resolved data only, never from model text.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct Facts {
-    /// Name of the action, for example `git.push` or `git.read`.
-    pub action: String,
-    /// Project it concerns, as configured.
-    pub project: String,
-    /// Whether that project is the one this co-worker serves.
-    pub project_served: bool,
-    /// Repository it concerns.
-    pub repository: Option<String>,
-    /// Branch that is written, without `refs/heads/`.
-    pub branch: Option<String>,
-    /// Every path that is written.
-    pub paths: Vec<String>,
-    /// How many files are deleted.
-    pub deleted: u32,
-    /// The pull request was opened by the agent user.
-    pub own_pull_request: bool,
-    /// The branch did not exist, or the agent user created it.
-    pub own_branch: bool,
-    /// The newest build of each definition for the pull request succeeded and is of its newest
-    /// commit; also where there is no build.
-    pub build_green: bool,
-}
-
-/// The judge's answer.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Verdict {
-    /// Allow, ask or deny.
-    pub outcome: Outcome,
-    /// Ids of the rules that matched with that outcome; empty when nothing matched (then: deny).
-    pub rules: Vec<String>,
-    /// What to tell the model and the person.
-    pub message: String,
-    /// Hash of the rule file that decided.
-    pub policy: Digest,
+impl fmt::Display for Outcome {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// Leave to perform one exact action. Only a decision makes one; performing it uses it up.
@@ -109,29 +104,39 @@ impl Permit {
 /// A checked set of rules.
 #[derive(Debug)]
 pub struct Policy {
-    rules: Vec<rules::Rule>,
+    matcher: matcher::Matcher,
     hash: Digest,
+    egress: Vec<String>,
+    hosts: Hosts,
 }
 
 impl Policy {
     /// Decides on `facts`. Total: every input has an answer, and doubt is a denial.
     pub fn decide(&self, facts: &Facts) -> Verdict {
-        let matched: Vec<&rules::Rule> = self.rules.iter().filter(|rule| rule.matches(facts)).collect();
-        let Some(outcome) = matched.iter().map(|rule| rule.effect).max() else {
-            return Verdict {
-                outcome: Outcome::Deny,
-                rules: Vec::new(),
-                message: format!("No rule allows {} here.", facts.action),
-                policy: self.hash.clone(),
-            };
+        let matched = self.matcher.matching(facts);
+        let (watching, deciding): (Vec<_>, Vec<_>) = matched.into_iter().partition(|rule| rule.observes);
+        let fixed: Vec<&fixed::Fixed> = fixed::RULES.iter().filter(|rule| (rule.matches)(facts)).collect();
+        // The program's own rules narrow what a file allows; by themselves they allow nothing.
+        let listed = deciding.iter().map(|rule| rule.effect).max();
+        let own = fixed.iter().map(|rule| rule.effect).max();
+        let outcome = listed.map_or(Outcome::Deny, |listed| own.map_or(listed, |own| own.max(listed)));
+        let decided: Vec<_> = deciding.iter().filter(|rule| rule.effect == outcome).collect();
+        let narrowed = fixed.iter().filter(|rule| rule.effect == outcome && listed.is_some());
+        let mut rules: Vec<String> = decided.iter().map(|rule| rule.id.clone()).collect();
+        rules.extend(narrowed.clone().map(|rule| rule.id.to_owned()));
+        let told = decided.iter().find_map(|rule| rule.message.clone());
+        let told = told.or_else(|| narrowed.clone().next().map(|rule| rule.message.to_owned()));
+        let message = match listed {
+            None => format!("No rule allows {} here.", facts.action),
+            Some(_) => told.unwrap_or_default(),
         };
-        let deciding: Vec<&&rules::Rule> = matched.iter().filter(|rule| rule.effect == outcome).collect();
-        let message = deciding.iter().find_map(|rule| rule.message.clone()).unwrap_or_default();
-        Verdict {
-            outcome,
-            rules: deciding.iter().map(|rule| rule.id.clone()).collect(),
-            message,
-            policy: self.hash.clone(),
+        let observed = watching.iter().filter(|rule| rule.effect > outcome);
+        let observed = observed.map(|rule| format!("{}: {}", rule.id, rule.effect)).collect();
+        let verdict =
+            Verdict { outcome, rules, message, policy: self.hash.clone(), observed, ..Verdict::default() };
+        match outcome {
+            Outcome::Ask => asked(verdict, decided.iter().filter_map(|rule| rule.terms.as_ref())),
+            _ => verdict,
         }
     }
 
@@ -140,7 +145,7 @@ impl Policy {
     /// # Errors
     /// The verdict, when it is not `allow`.
     pub fn permit(&self, action: Action, facts: &Facts) -> Result<(Permit, Verdict), Verdict> {
-        let verdict = self.decide(facts);
+        let verdict = self.decide(facts).on(facts);
         // An action and facts that name different things is a fault of ours: doubt is a denial.
         let digest = action.digest().ok().filter(|_| facts.action == action.kind());
         match (verdict.outcome, digest) {
@@ -155,8 +160,110 @@ impl Policy {
         }
     }
 
+    /// Decides again, now, on an action that people approved: their approval stands in for `ask`
+    /// and for nothing else.
+    ///
+    /// # Errors
+    /// The verdict, when it is `deny`, or when the proof is for another action.
+    pub fn permit_approved(
+        &self,
+        action: Action,
+        facts: &Facts,
+        proof: &approval::Proof,
+    ) -> Result<(Permit, Verdict), Verdict> {
+        let verdict = self.decide(facts).on(facts);
+        let digest = action.digest().ok().filter(|_| facts.action == action.kind());
+        let digest = digest.filter(|digest| digest == proof.digest());
+        match (verdict.outcome, digest) {
+            (Outcome::Allow | Outcome::Ask, Some(digest)) => Ok((Permit { action, digest }, verdict)),
+            (Outcome::Deny, _) => Err(verdict),
+            (_, None) => Err(Verdict {
+                outcome: Outcome::Deny,
+                message: "The approval is for another action.".into(),
+                rules: Vec::new(),
+                ..verdict
+            }),
+        }
+    }
+
+    /// Decides on a notice of the co-worker's own: a fixed list that no rule widens, and that a
+    /// rule which denies the action narrows.
+    ///
+    /// # Errors
+    /// The verdict, when it is not one of those, or denied.
+    pub fn permit_notice(&self, action: Action, facts: &Facts) -> Result<(Permit, Verdict), Verdict> {
+        let verdict = self.decide(facts).on(facts);
+        let denied = verdict.outcome == Outcome::Deny && !verdict.rules.is_empty();
+        let listed =
+            NOTICES.contains(&action.kind()) && facts.action == action.kind() && facts.project_served;
+        match action.digest() {
+            Ok(digest) if listed && !denied => {
+                let rules = vec![BUILT_IN.to_owned()];
+                let verdict = Verdict {
+                    outcome: Outcome::Allow,
+                    rules,
+                    message: String::new(),
+                    terms: None,
+                    ..verdict
+                };
+                Ok((Permit { action, digest }, verdict))
+            }
+            _ => Err(Verdict { outcome: Outcome::Deny, terms: None, ..verdict }),
+        }
+    }
+
     /// Hash of the rule file.
     pub fn hash(&self) -> &Digest {
         &self.hash
     }
+
+    /// Hosts that outgoing text may point to, as the file lists them.
+    pub fn egress(&self) -> &[String] {
+        &self.egress
+    }
+
+    /// The same list, for looking hosts up.
+    pub fn hosts(&self) -> &Hosts {
+        &self.hosts
+    }
+
+    /// Refuses approvers that cannot be found: `known` says whether a role or group can be.
+    ///
+    /// # Errors
+    /// [`PolicyError::Approvers`] for the first that is not.
+    pub fn resolve(&self, known: impl Fn(&str) -> bool) -> Result<(), PolicyError> {
+        for rule in &self.matcher.rules {
+            let groups = rule.terms.iter().flat_map(|terms| &terms.approvers.any_of);
+            if let Some(group) = groups.into_iter().find(|group| !known(group)) {
+                return Err(PolicyError::Approvers { rule: rule.id.clone(), group: group.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The verdict with terms that satisfy every rule that asks.
+fn asked<'t>(verdict: Verdict, terms: impl Iterator<Item = &'t Terms>) -> Verdict {
+    let mut all: Option<Terms> = None;
+    for one in terms {
+        all = match all {
+            None => Some(one.clone()),
+            Some(so_far) => match so_far.and(one) {
+                Some(both) => Some(both),
+                None => {
+                    let message = format!(
+                        "{} The rules {} want approvers that nobody is both of.",
+                        verdict.message,
+                        verdict.rules.join(", ")
+                    );
+                    return Verdict {
+                        outcome: Outcome::Deny,
+                        message: message.trim_start().to_owned(),
+                        ..verdict
+                    };
+                }
+            },
+        };
+    }
+    Verdict { terms: Some(all.unwrap_or_default()), ..verdict }
 }

@@ -56,6 +56,9 @@ pub struct Settings {
     pub webhook: Option<Webhook>,
     /// Seed of ids and of what is random.
     pub seed: u64,
+    /// Whether the co-worker exists in tenant and organisation; without, it is the world before
+    /// `setup`. What is kept in the folder wins.
+    pub provisioned: bool,
 }
 
 /// Running servers.
@@ -72,6 +75,7 @@ pub struct Running {
     pub organisation: azure_devops::state::Organisation,
     /// Who mints tokens.
     pub authority: Arc<Authority>,
+    tenant: Arc<entra::Entra>,
     data: PathBuf,
     stop: watch::Sender<bool>,
     tasks: Vec<JoinHandle<()>>,
@@ -97,7 +101,11 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         seed: settings.seed,
         webhook: settings.webhook,
         files: seed::web_shop(),
+        provisioned: settings.provisioned,
     };
+    if let Some(from) = &opening.load {
+        entra::bring(from, &settings.data).context("cannot load the simulated tenant")?;
+    }
     let organisation = tokio::task::spawn_blocking(move || azure_devops::open(opening)).await??;
     let host = azure_devops::host(organisation.clone(), authority.clone(), origin.clone());
     let (stop, stopped) = watch::channel(false);
@@ -105,8 +113,10 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let sidecar_url = Url::parse(&format!("http://{}", reachable(sidecar.local_addr()?)))?;
     let model_url = Url::parse(&format!("http://{}", reachable(model.local_addr()?)))?;
     let entra_url = Url::parse(&format!("http://{}", reachable(entra.local_addr()?)))?;
-    let tenant = entra::Settings { base: entra_url.clone(), provisioned: true };
+    let kept = Some(settings.data.clone());
+    let tenant = entra::Settings { base: entra_url.clone(), provisioned: settings.provisioned, data: kept };
     let tenant = entra::Entra::new(authority.clone(), &tenant)?;
+    organisation.lock().connect(members_of(tenant.clone()));
     let connected = sidecar::Settings::connected(settings.clock.clone(), &tenant)?;
     let sidecar_routes = sidecar::router(authority.clone(), connected);
     let model_routes = model::router(settings.pace, settings.clock.clone(), authority.clone());
@@ -114,7 +124,8 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
     let work = organisation.clone();
     let tasks = vec![
         tokio::spawn(serve_organisation(organization, azure_devops::router(host), stopped.clone())),
-        tokio::spawn(serve(entra, entra::router(tenant), stopped.clone())),
+        tokio::spawn(serve(entra, entra::router(tenant.clone()), stopped.clone())),
+        tokio::spawn(until_stopped(stopped.clone(), entra::keep(tenant.clone(), settings.data.clone()))),
         tokio::spawn(serve(sidecar, sidecar_routes, stopped.clone())),
         tokio::spawn(serve(model, model_routes, stopped.clone())),
         tokio::spawn(until_stopped(stopped.clone(), async move {
@@ -132,9 +143,19 @@ pub async fn start(settings: Settings) -> anyhow::Result<Running> {
         model_url,
         organisation,
         authority,
+        tenant,
         data,
         stop,
         tasks,
+    })
+}
+
+/// The people of `tenant`, for the organisation that is connected to it.
+fn members_of(tenant: Arc<entra::Entra>) -> azure_devops::state::members::Tenant {
+    Arc::new(move |wanted| {
+        let (id, account, display_name) = tenant.find_user(wanted)?;
+        let object_id = uuid::Uuid::try_parse(&id).ok()?;
+        Some(azure_devops::state::members::Found { object_id, account, display_name })
     })
 }
 
@@ -151,8 +172,11 @@ impl Running {
                 task.abort();
             }
         }
-        tokio::task::spawn_blocking(move || azure_devops::storage::save(&self.organisation, &self.data))
-            .await?
+        tokio::task::spawn_blocking(move || {
+            azure_devops::storage::save(&self.organisation, &self.data)?;
+            self.tenant.save(&self.data)
+        })
+        .await?
     }
 
     /// Writes the state and the repositories into another folder.
@@ -160,7 +184,8 @@ impl Running {
     /// # Errors
     /// When it cannot be written.
     pub fn save_to(&self, folder: &std::path::Path) -> anyhow::Result<()> {
-        azure_devops::storage::save_to(&self.organisation, folder)
+        azure_devops::storage::save_to(&self.organisation, folder)?;
+        self.tenant.save(folder)
     }
 }
 

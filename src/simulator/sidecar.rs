@@ -9,6 +9,7 @@
 mod control;
 mod downstream;
 mod entra;
+mod environment;
 mod inbound;
 mod legs;
 mod problem;
@@ -216,7 +217,8 @@ impl Sidecar {
 async fn own_tenant(authority: Arc<Authority>) -> anyhow::Result<(Url, String)> {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
     let base = Url::parse(&format!("http://{}", listener.local_addr()?))?;
-    let tenant = Entra::new(authority, &super::entra::Settings { base: base.clone(), provisioned: true })?;
+    let tenant =
+        Entra::new(authority, &super::entra::Settings { base: base.clone(), provisioned: true, data: None })?;
     let secret = tenant.blueprint_secret().to_owned();
     tokio::spawn(async move { axum::serve(listener, super::entra::router(tenant)).await });
     Ok((base, secret))

@@ -4,11 +4,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Desk, Fault, Tool, Work, pull_requests, read, schema, words};
+use super::{Desk, Fault, Tool, Work, pull_requests, read, schema, trust, words};
 use crate::action::{Action, BranchName, CommitId};
 use crate::azure_devops::{Build, BuildResult, BuildStatus, FailedStep, PullRequest};
 use crate::journal::{Link, Outcome};
-use crate::policy::Facts;
+use crate::policy::{Facts, Label};
 
 /// Builds that are looked at to find the newest of each definition.
 const MAX_BUILDS: u32 = 50;
@@ -97,6 +97,14 @@ async fn get(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
         content["other_definitions"] = json!(others);
     }
     explain(desk, build, &mut content).await?;
+    let log = trust::source(
+        desk,
+        "build_log",
+        format!("build:{}", build.id),
+        &content.to_string(),
+        Label::Untrusted,
+    );
+    desk.saw(log);
     Ok(Outcome {
         ok: true,
         content: content.to_string(),
@@ -248,14 +256,20 @@ async fn queue(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> 
             return Err(words("It is not clear which definition is meant.", remedy));
         }
     };
-    let action =
-        Action::QueueBuild { repository: served, definition_id: definition.id, branch: branch.name.clone() };
     let me = desk.toolbox.me().await?;
+    let own = desk.toolbox.azure.own_builds(&served, definition.id, &name, me).await?;
+    let action = Action::QueueBuild {
+        repository: served,
+        definition_id: definition.id,
+        branch: branch.name.clone(),
+        after: own.first().map_or(0, |build| build.id),
+    };
     let facts = Facts {
         branch: Some(name.as_str().to_owned()),
         own_branch: branch.creator.is_some_and(|creator| creator.id == me.id),
         ..desk.gate.facts(action.kind())
     };
+    desk.gate.shown().names.insert("definition_id".to_owned(), definition.name.clone());
     let effect = desk.gate.write(action, facts).await?;
     let (title, url) = (effect.title.unwrap_or_default(), effect.web_url.unwrap_or_default());
     let id = effect.id.and_then(|id| id.parse::<u32>().ok());

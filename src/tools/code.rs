@@ -4,9 +4,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Desk, Fault, Tool, Work, edit, read, schema, veil, words};
+use super::{Desk, Fault, Tool, Work, branch, edit, outgoing, read, schema, veil, words};
 use crate::action::{Action, Author, BranchName, CommitId, Content, FileChange, ItemPath};
-use crate::azure_devops::{ItemKind, Recursion, Version, limits};
+use crate::azure_devops::{Branch, ItemKind, Recursion, Version, limits};
 use crate::journal::{Link, Outcome};
 use crate::policy::Facts;
 
@@ -20,8 +20,6 @@ const MAX_CHANGES: usize = 100;
 const MAX_MESSAGE: usize = 4_000;
 /// Most bytes of a diff that are kept.
 const MAX_DIFF_BYTES: usize = 256 * 1024;
-/// Longest part of a branch name that is made from words, in characters.
-const SLUG: usize = 40;
 
 pub(super) const LIST: Tool = Tool {
     name: "list_files",
@@ -139,6 +137,9 @@ async fn list(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
         ItemKind::File | ItemKind::Submodule => path.to_owned(),
     };
     let all = items.len();
+    let names: Vec<&str> = items.iter().map(|item| item.path.as_str()).collect();
+    desk.toolbox.repository().await?;
+    desk.saw_files(format!("names on {branch}"), &names.join("\n"), Some(&branch));
     let paths: Vec<String> = items.iter().take(MAX_PATHS).map(|item| shown(item.kind, &item.path)).collect();
     let mut content = json!({ "branch": branch, "commit": commit, "paths": paths });
     if all > MAX_PATHS {
@@ -176,6 +177,7 @@ async fn read_file(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fau
         content["shown"] = json!(format!("lines {from} to {to}"));
     }
     let repository = desk.toolbox.repository().await?;
+    desk.saw_files(path.as_str().to_owned(), &text, Some(&branch));
     let summary = match whole {
         true => format!("{path}, {lines} lines"),
         false => format!("{path}, lines {from} to {to} of {lines}"),
@@ -245,7 +247,9 @@ async fn push(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
     for change in &args.changes {
         changes.push(prepare(desk, &Version::Commit(to.tip.clone()), change, &mut diff).await?);
     }
-    let sent = send(desk, &to, &args.message, changes.clone()).await?;
+    desk.gate.shown().diff = Some(diff.clone());
+    let hosts = outgoing::hosts_in_diff(&diff, &desk.toolbox.hosts()?);
+    let sent = send(desk, &to, &args.message, changes.clone(), hosts).await?;
     Ok(pushed(&to, &title, &sent, &changes, diff))
 }
 
@@ -265,13 +269,15 @@ async fn destination(
     let named = branch.filter(|name| !name.is_empty());
     let mut name = match named {
         Some(name) => BranchName::new(name)?,
-        None => BranchName::new(&new_name(work_item, title, ""))?,
+        None => BranchName::new(&branch::new_name(work_item, title, ""))?,
     };
     let mut found = azure.branch(&served, &name).await?;
-    if found.is_some() && named.is_none() {
+    if let Some(there) = found.as_ref().filter(|_| named.is_none())
+        && !is_left_over(desk, there, &me).await?
+    {
         let run = desk.gate.run();
         let tail = run[run.len().saturating_sub(6)..].to_owned();
-        name = BranchName::new(&new_name(work_item, title, &tail))?;
+        name = BranchName::new(&branch::new_name(work_item, title, &tail))?;
         found = azure.branch(&served, &name).await?;
     }
     if let Some(found) = found {
@@ -288,26 +294,11 @@ async fn destination(
     }
 }
 
-/// `agent/{work item}-{slug}`, or `agent/{slug}` without one (CONTRACTS).
-fn new_name(work_item: Option<u32>, title: &str, tail: &str) -> String {
-    let mut slug = String::new();
-    for c in title.chars() {
-        match c.to_ascii_lowercase() {
-            c if c.is_ascii_alphanumeric() => slug.push(c),
-            _ if slug.ends_with('-') || slug.is_empty() => {}
-            _ => slug.push('-'),
-        }
-        if slug.len() >= SLUG {
-            break;
-        }
-    }
-    let parts = [
-        work_item.map(|id| id.to_string()).unwrap_or_default(),
-        slug.trim_matches('-').to_owned(),
-        tail.to_owned(),
-    ];
-    let name = parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join("-");
-    format!("agent/{}", if name.is_empty() { "change".to_owned() } else { name })
+/// Whether a branch is our own and has no commit of its own: what a first push left that was refused.
+async fn is_left_over(desk: &Desk<'_>, branch: &Branch, me: &str) -> Result<bool, Fault> {
+    let is_own = branch.creator.as_ref().is_some_and(|creator| creator.id == me);
+    let base = desk.toolbox.azure.branch(&desk.toolbox.served, &default_branch(desk).await?).await?;
+    Ok(is_own && base.is_some_and(|base| base.tip == branch.tip))
 }
 
 /// Turns a change as the model wrote it into the exact bytes that will be pushed.
@@ -390,6 +381,7 @@ async fn send(
     to: &Destination,
     message: &str,
     changes: Vec<FileChange>,
+    new_hosts: Vec<String>,
 ) -> Result<Sent, Fault> {
     let repository = desk.toolbox.served.clone();
     let paths: Vec<String> =
@@ -400,18 +392,11 @@ async fn send(
         own_branch: to.own,
         paths: paths.clone(),
         deleted: u32::try_from(deleted).unwrap_or(u32::MAX),
+        // A branch that this call makes is the run's own.
+        run_object: to.url.is_none(),
+        new_hosts: new_hosts.clone(),
         ..desk.gate.facts(kind)
     };
-    let mut branch_url = to.url.clone();
-    if branch_url.is_none() {
-        let action = Action::CreateBranch {
-            repository: repository.clone(),
-            branch: to.branch.clone(),
-            commit: to.tip.clone(),
-        };
-        let facts = facts(action.kind(), desk);
-        branch_url = desk.gate.write(action, facts).await?.web_url;
-    }
     let me = desk.toolbox.me().await?;
     let author = Author {
         name: me.name.clone(),
@@ -420,13 +405,21 @@ async fn send(
     let message =
         format!("{}\n\nAgent-Run: {}\nAgent-Step: {}", message.trim_end(), desk.gate.run(), desk.gate.step());
     let action = Action::Push {
-        repository,
+        repository: repository.clone(),
         branch: to.branch.clone(),
         old_commit: to.tip.clone(),
         message,
         author,
         changes,
     };
+    let mut branch_url = to.url.clone();
+    if branch_url.is_none() {
+        // No branch is made for a push that is then refused or left to a person.
+        desk.gate.foresee(&action, facts(action.kind(), desk)).await?;
+        let action = Action::CreateBranch { repository, branch: to.branch.clone(), commit: to.tip.clone() };
+        let facts = facts(action.kind(), desk);
+        branch_url = desk.gate.write(action, facts).await?.web_url;
+    }
     let facts = facts(action.kind(), desk);
     let effect = desk.gate.write(action, facts).await?;
     let Some(commit) = effect.commit.as_deref().map(CommitId::new).transpose()? else {
@@ -466,24 +459,5 @@ fn pushed(to: &Destination, title: &str, sent: &Sent, changes: &[FileChange], di
         .filter_map(|(kind, title, url)| Some(Link { kind: kind.into(), title, url: url.clone()? }))
         .collect(),
         diff: (!diff.is_empty()).then_some(diff),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn branch_names_are_made_from_work_item_and_words() {
-        assert_eq!(new_name(Some(17), "Fix login timeout", ""), "agent/17-fix-login-timeout");
-        assert_eq!(new_name(None, "  Größe: ändern!! ", ""), "agent/gr-e-ndern");
-        assert_eq!(new_name(None, "日本語", ""), "agent/change");
-        assert_eq!(
-            new_name(Some(1), &"long ".repeat(40), "ab12cd").len(),
-            "agent/1--ab12cd".len() + SLUG - 1
-        );
-        for title in ["a.lock", "x..y", "-", "Fix login timeout"] {
-            BranchName::new(&new_name(Some(1), title, "")).unwrap();
-        }
     }
 }

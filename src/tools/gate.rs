@@ -4,19 +4,22 @@
 //! a crash is not sent again blindly: when its outcome is in the record, that outcome is used; when
 //! it is not, the target is asked; what cannot be told parks the run for a person.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Fault, Interrupted, Toolbox, failure, veil};
+use super::{Fault, Interrupted, OfRun, Toolbox, facts, failure, target};
 use crate::action::{Action, BranchName, CommitId};
 use crate::azure_devops::{Effect, Error, Lookup};
 use crate::fault_point;
-use crate::journal::{Entry, Holder, Outcome};
+use crate::journal::{Entry, Holder, Journal, JournalError, Logged, Outcome};
 use crate::mask::Session;
-use crate::policy::{Facts, Outcome as Judged};
+use crate::mask::sanitise::Flag;
+use crate::policy::approval::{Approval, Change, Edits, Shown, State};
+use crate::policy::{Facts, Outcome as Judged, Permit, Verdict};
 
 /// How long to leave a system alone that is down and does not say for how long.
 const OUTAGE_PAUSE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -40,9 +43,16 @@ pub(super) struct Gate<'a> {
     holder: &'a mut Holder,
     session: Arc<Session>,
     step: u32,
+    tool: &'a str,
     writes: u32,
     earlier: Vec<EarlierWrite>,
     cancel: &'a CancellationToken,
+    of_run: OfRun<'a>,
+    /// The approval that this call carries out.
+    carries: Option<Approval>,
+    shown: Shown,
+    /// What was taken out of outgoing words.
+    pub(super) flags: BTreeMap<Flag, u32>,
 }
 
 impl<'a> Gate<'a> {
@@ -50,11 +60,64 @@ impl<'a> Gate<'a> {
         toolbox: &'a Toolbox,
         holder: &'a mut Holder,
         session: Arc<Session>,
-        step: u32,
-        earlier: Vec<EarlierWrite>,
-        cancel: &'a CancellationToken,
+        call: super::Call<'a>,
     ) -> Self {
-        Self { toolbox, holder, session, step, writes: 0, earlier, cancel }
+        Self {
+            toolbox,
+            holder,
+            session,
+            step: call.step,
+            tool: call.name,
+            writes: 0,
+            earlier: call.earlier,
+            cancel: call.cancel,
+            carries: call.of_run.carries.cloned(),
+            of_run: call.of_run,
+            shown: Shown::default(),
+            flags: BTreeMap::new(),
+        }
+    }
+
+    pub(super) fn toolbox(&self) -> &'a Toolbox {
+        self.toolbox
+    }
+
+    pub(super) fn of_run(&self) -> &OfRun<'a> {
+        &self.of_run
+    }
+
+    pub(super) fn tool(&self) -> &str {
+        self.tool
+    }
+
+    pub(super) fn journal(&self) -> &Journal {
+        self.holder.journal()
+    }
+
+    /// Microseconds since 1970.
+    pub(super) fn now(&self) -> i64 {
+        self.toolbox.now().as_microsecond()
+    }
+
+    pub(super) async fn record(&mut self, entries: Vec<Entry>) -> Result<(), Fault> {
+        self.holder.record(entries).await?;
+        Ok(())
+    }
+
+    /// What a person who is asked will see besides the action itself.
+    pub(super) fn shown(&mut self) -> &mut Shown {
+        &mut self.shown
+    }
+
+    pub(super) fn take_shown(&mut self) -> Shown {
+        std::mem::take(&mut self.shown)
+    }
+
+    /// Tells the notify address of an approval, where there is one.
+    pub(super) fn notify(&self, approval: &Approval) {
+        if let Some(notifier) = &self.toolbox.notifier {
+            notifier.waits(approval, &self.public_url());
+        }
     }
 
     /// The placeholders of the run.
@@ -69,10 +132,11 @@ impl<'a> Gate<'a> {
 
     /// The branch that an earlier attempt at this step began to make, and from which commit.
     pub(super) fn begun_branch(&self) -> Option<(BranchName, CommitId)> {
-        self.earlier.iter().find_map(|earlier| match &earlier.action {
+        let begun = self.earlier.iter().find_map(|earlier| match &earlier.action {
             Action::CreateBranch { branch, commit, .. } => Some((branch.clone(), commit.clone())),
             _ => None,
-        })
+        });
+        begun.or_else(|| self.carries.as_ref().and_then(frozen_new_branch))
     }
 
     /// Id of the run.
@@ -80,10 +144,19 @@ impl<'a> Gate<'a> {
         self.holder.run().as_str()
     }
 
+    /// What was logged in this call so far.
+    pub(super) fn unseen(&self) -> &[Logged] {
+        self.holder.unseen()
+    }
+
     /// Where the run can be seen.
     pub(super) fn run_url(&self) -> String {
-        let base = self.toolbox.public_url.as_str().trim_end_matches('/');
-        format!("{base}/runs/{}", self.run())
+        format!("{}/runs/{}", self.public_url(), self.run())
+    }
+
+    /// How the page is reached, without a slash at the end.
+    pub(super) fn public_url(&self) -> String {
+        self.toolbox.public_url.as_str().trim_end_matches('/').to_owned()
     }
 
     fn alive(&self) -> Result<(), Fault> {
@@ -107,11 +180,13 @@ impl<'a> Gate<'a> {
     /// Asks leave to read, for example `git.read`.
     pub(super) async fn read(&mut self, action: &str) -> Result<(), Fault> {
         self.alive()?;
-        let verdict = self.toolbox.policy.decide(&self.facts(action));
+        let calls_per_minute = self.of_run.standing.calls_in_minute(self.now());
+        let facts = Facts { calls_per_minute, taint: self.of_run.standing.label, ..self.facts(action) };
+        let verdict = self.toolbox.policy.get().decide(&facts);
         if verdict.outcome == Judged::Allow {
             return Ok(());
         }
-        self.refuse(action, verdict).await
+        self.refuse(action, verdict.on(&facts)).await
     }
 
     async fn refuse<T>(&mut self, action: &str, verdict: crate::policy::Verdict) -> Result<T, Fault> {
@@ -120,27 +195,172 @@ impl<'a> Gate<'a> {
         Err(Fault::Refused(verdict))
     }
 
-    /// Performs `action`, when the judge allows it on these facts.
+    /// These facts, with what the action itself says of its place.
+    pub(super) fn placed(&self, action: &Action, facts: Facts) -> Facts {
+        Facts {
+            project: action.project().to_owned(),
+            project_served: action.project() == self.toolbox.served.project,
+            ..facts
+        }
+    }
+
+    /// Whether a write of this call is in the record, as begun or done.
+    pub(super) fn was_written(&self, write: u32) -> bool {
+        self.earlier.iter().any(|earlier| earlier.write == write)
+    }
+
+    /// Judges an action that comes after the next write of this call, so that nothing is made for
+    /// what is then refused or left to a person.
+    pub(super) async fn foresee(&mut self, action: &Action, facts: Facts) -> Result<(), Fault> {
+        let (action, facts) = self.as_approved(action.clone(), facts);
+        let (action, facts) = facts::complete(self, action, facts).await?;
+        let is_known = action.digest().is_ok_and(|digest| self.is_of_earlier(&digest));
+        if is_known || self.carries_out(&action).await? {
+            return Ok(());
+        }
+        let verdict = self.toolbox.policy.get().decide(&facts).on(&facts);
+        match verdict.outcome {
+            Judged::Allow => Ok(()),
+            Judged::Deny => self.refuse(action.kind(), verdict).await,
+            Judged::Ask if self.granted(&action, &facts).await?.is_some() => Ok(()),
+            Judged::Ask => Err(self.ask(action, facts, verdict, self.writes + 2).await),
+        }
+    }
+
+    fn is_of_earlier(&self, digest: &crate::digest::Digest) -> bool {
+        self.earlier.iter().any(|earlier| earlier.action.digest().is_ok_and(|known| known == *digest))
+    }
+
+    /// Performs `action`, when the judge allows it on these facts, or people have.
     pub(super) async fn write(&mut self, action: Action, facts: Facts) -> Result<Effect, Fault> {
         self.alive()?;
         self.writes += 1;
-        let (step, write) = (self.step, self.writes);
+        let write = self.writes;
+        let (action, facts) = self.as_approved(action, facts);
         if let Some(earlier) = self.earlier.iter().find(|earlier| earlier.write == write).cloned()
             && let Some(effect) = self.settled(&earlier, action.kind()).await?
         {
             return Ok(effect);
         }
-        veil::check_action(&self.session, &action)?;
-        let facts = Facts {
-            project: action.project().to_owned(),
-            project_served: action.project() == self.toolbox.served.project,
-            ..facts
+        let (action, facts) = facts::complete(self, action, facts).await?;
+        if self.carries_out(&action).await? {
+            return self.carry_out(action, facts, write).await;
+        }
+        match self.toolbox.policy.get().permit(action.clone(), &facts) {
+            Ok((permit, verdict)) => self.perform(permit, verdict, write, None).await,
+            Err(verdict) if verdict.outcome == Judged::Ask => {
+                let Some((proof, entry)) = self.granted(&action, &facts).await? else {
+                    return Err(self.ask(action, facts, verdict, write).await);
+                };
+                match self.toolbox.policy.get().permit_approved(action, &facts, &proof) {
+                    Ok((permit, verdict)) => self.perform(permit, verdict, write, Some(entry)).await,
+                    Err(verdict) => self.refuse(&facts.action, verdict).await,
+                }
+            }
+            Err(verdict) => self.refuse(action.kind(), verdict).await,
+        }
+    }
+
+    /// The action as the approver changed it, where this call carries such an approval out.
+    fn as_approved(&self, action: Action, facts: Facts) -> (Action, Facts) {
+        let Some(approval) = &self.carries else { return (action, facts) };
+        let edits = approval.decisions.iter().rev().find_map(|(_, decision)| decision.edits.clone());
+        let Some(edits) = edits.filter(|edits| !edits.is_empty()) else { return (action, facts) };
+        let edits = match action.kind() {
+            "git.create_branch" => edits.of_branch(),
+            kind if kind == approval.request.action.kind() => edits,
+            _ => Edits::default(),
         };
-        let kind = action.kind();
-        let (permit, verdict) = match self.toolbox.policy.permit(action, &facts) {
-            Ok(allowed) => allowed,
-            Err(verdict) => return self.refuse(kind, verdict).await,
+        // What cannot be changed stays, and its digest is then not the approved one.
+        let action = edits.apply(&action).unwrap_or(action);
+        let facts = match &action {
+            Action::Push { branch, changes, .. } => {
+                let paths = changes.iter().flat_map(crate::action::FileChange::paths);
+                Facts {
+                    branch: Some(branch.as_str().to_owned()),
+                    paths: paths.map(|path| path.as_str().to_owned()).collect(),
+                    ..facts
+                }
+            }
+            Action::CreateBranch { branch, .. } => {
+                Facts { branch: Some(branch.as_str().to_owned()), ..facts }
+            }
+            _ => facts,
         };
+        (action, facts)
+    }
+
+    /// Whether this is the action of the approval that the call carries out. Another action of the
+    /// same kind in its place means that what was approved is not what would be done.
+    async fn carries_out(&mut self, action: &Action) -> Result<bool, Fault> {
+        let Some(approval) = &self.carries else { return Ok(false) };
+        if approval.state != State::Approved || approval.request.action.kind() != action.kind() {
+            return Ok(false);
+        }
+        if action.digest().is_ok_and(|digest| digest == approval.digest) {
+            return Ok(true);
+        }
+        let why = "the action would not be the one that was approved any more".to_owned();
+        self.changed(Change::Superseded { why: why.clone() }).await?;
+        Err(Fault::NotCarried(why))
+    }
+
+    /// Writes down what became of the approval.
+    async fn changed(&mut self, what: Change) -> Result<(), Fault> {
+        let Some(entry) = self.moves(what) else { return Ok(()) };
+        self.record(vec![entry]).await
+    }
+
+    /// The entry for what becomes of the approval; none where it does not follow.
+    fn moves(&mut self, what: Change) -> Option<Entry> {
+        let now = self.now();
+        let approval = self.carries.as_mut()?;
+        approval.apply(&what, now).ok()?;
+        Some(Entry::ApprovalChanged { id: approval.request.id.clone(), what })
+    }
+
+    /// Carries an approved action out: judged again now, on the version that was approved.
+    async fn carry_out(&mut self, action: Action, facts: Facts, write: u32) -> Result<Effect, Fault> {
+        let Some(mut approval) = self.carries.clone() else {
+            return Err(Fault::NotCarried("there is no approval".to_owned()));
+        };
+        let target = target::read(self.toolbox, &action).await?.version;
+        let begins = Change::Executing { digest: approval.digest.clone(), target };
+        if let Err(refusal) = approval.apply(&begins, self.now()) {
+            let why = refusal.to_string();
+            let ends = match refusal {
+                crate::policy::approval::Refusal::Expired => Change::Expired,
+                _ => Change::Superseded { why: why.clone() },
+            };
+            self.changed(ends).await?;
+            return Err(Fault::NotCarried(why));
+        }
+        let Some(proof) = approval.proof() else {
+            return Err(Fault::NotCarried("the approval covers nothing".to_owned()));
+        };
+        match self.toolbox.policy.get().permit_approved(action, &facts, &proof) {
+            Ok((permit, verdict)) => {
+                let entry = self.moves(begins);
+                self.perform(permit, verdict, write, entry).await
+            }
+            Err(verdict) => {
+                let why =
+                    format!("The rules deny it now ({}). {}", verdict.rules.join(", "), verdict.message);
+                self.changed(Change::Revoked { why: why.clone() }).await?;
+                Err(Fault::NotCarried(why))
+            }
+        }
+    }
+
+    /// Writes the intent down, together with `first`; then does it, and writes down what it did.
+    pub(super) async fn perform(
+        &mut self,
+        permit: Permit,
+        verdict: Verdict,
+        write: u32,
+        first: Option<Entry>,
+    ) -> Result<Effect, Fault> {
+        let step = self.step;
         let intent = Entry::Intended {
             step,
             write,
@@ -150,11 +370,18 @@ impl<'a> Gate<'a> {
         };
         fault_point::pass("gate.before_intent");
         if !fault_point::is_off("intent") {
-            self.holder.record(vec![intent]).await?;
+            match self.holder.record(first.into_iter().chain([intent]).collect()).await {
+                // Somebody took it back, or used the grant up, at this very moment.
+                Err(JournalError::Approval(refusal)) => {
+                    self.holder.read_on().await?;
+                    return Err(Fault::NotCarried(refusal.to_string()));
+                }
+                other => other?,
+            };
         }
         fault_point::pass("gate.after_intent");
         let (action, intended) = (permit.action().clone(), self.toolbox.now());
-        let performed = match self.toolbox.azure.perform(permit).await {
+        let performed = match self.toolbox.azure.guarded(self.holder.guard()).perform(permit).await {
             Err(error) if error.may_have_happened() => {
                 Ok(self.after_silence(&action, intended, error).await?)
             }
@@ -165,9 +392,26 @@ impl<'a> Gate<'a> {
             Ok(effect) => (serde_json::to_value(effect).ok(), None),
             Err(error) => (None, Some(error.to_string())),
         };
-        self.holder.record(vec![Entry::Performed { step, write, effect, error }]).await?;
+        let ends = match &performed {
+            Ok(_) => Change::Executed,
+            // The service asks for patience: it certainly did not do it.
+            Err(error) if settle(error.clone()).is_err() => Change::NotDone,
+            Err(error) => Change::Failed { error: format!("{error}. {}", error.remedy()) },
+        };
+        let mut entries = vec![Entry::Performed { step, write, effect, error }];
+        entries.extend(self.ends(&action, ends));
+        self.holder.record(entries).await?;
         fault_point::pass("gate.after_outcome");
         Ok(performed?)
+    }
+
+    /// What the end of a write means for the approval that is carried out; none where the write is
+    /// another one.
+    fn ends(&mut self, action: &Action, what: Change) -> Option<Entry> {
+        let approval = self.carries.as_ref()?;
+        let under_way = matches!(approval.state, State::Executing | State::Unknown);
+        let its_own = action.digest().is_ok_and(|digest| digest == approval.digest);
+        (under_way && its_own).then(|| self.moves(what))?
     }
 
     /// The effect of a write that an earlier attempt wrote down: from the record, else from the
@@ -185,21 +429,23 @@ impl<'a> Gate<'a> {
             return Ok(None);
         }
         let (step, write) = (self.step, earlier.write);
-        match self.look_up(&earlier.action, earlier.intended).await? {
-            Lookup::Happened(effect) => {
-                let value = serde_json::to_value(&effect).ok();
-                self.holder
-                    .record(vec![Entry::Performed { step, write, effect: value, error: None }])
-                    .await?;
-                Ok(Some(effect))
-            }
+        let (effect, error, ends) = match self.look_up(&earlier.action, earlier.intended).await? {
+            Lookup::Happened(effect) => (Some(effect), None, Change::Executed),
             Lookup::DidNotHappen => {
-                let error = Some("The process ended before it was sent.".to_owned());
-                self.holder.record(vec![Entry::Performed { step, write, effect: None, error }]).await?;
-                Ok(None)
+                (None, Some("The process ended before it was sent.".to_owned()), Change::NotDone)
             }
-            Lookup::Unclear(why) => Err(Interrupted::Unclear(unclear(&earlier.action, &why)).into()),
-        }
+            Lookup::Unclear(why) => {
+                let why = unclear(&earlier.action, &why);
+                let entry = self.ends(&earlier.action, Change::Unknown { why: why.clone() });
+                self.holder.record(entry.into_iter().collect()).await?;
+                return Err(Interrupted::Unclear(why).into());
+            }
+        };
+        let value = effect.as_ref().and_then(|effect| serde_json::to_value(effect).ok());
+        let mut entries = vec![Entry::Performed { step, write, effect: value, error }];
+        entries.extend(self.ends(&earlier.action, ends));
+        self.holder.record(entries).await?;
+        Ok(effect)
     }
 
     async fn look_up(&self, action: &Action, intended: Timestamp) -> Result<Lookup, Fault> {
@@ -209,7 +455,7 @@ impl<'a> Gate<'a> {
 
     /// No answer came to a write that may have happened: the target is asked.
     async fn after_silence(
-        &self,
+        &mut self,
         action: &Action,
         intended: Timestamp,
         error: Error,
@@ -219,8 +465,23 @@ impl<'a> Gate<'a> {
             // The service may still be at it: the intent stays open, and the target is asked again
             // before the write is repeated.
             Lookup::DidNotHappen => Err(Fault::Azure(error)),
-            Lookup::Unclear(why) => Err(Interrupted::Unclear(unclear(action, &why)).into()),
+            Lookup::Unclear(why) => {
+                let why = unclear(action, &why);
+                let entry = self.ends(action, Change::Unknown { why: why.clone() });
+                self.holder.record(entry.into_iter().collect()).await?;
+                Err(Interrupted::Unclear(why).into())
+            }
         }
+    }
+}
+
+/// The branch that an approved push goes to, where it was to be made for it.
+fn frozen_new_branch(approval: &Approval) -> Option<(BranchName, CommitId)> {
+    match approval.action() {
+        Action::Push { branch, old_commit, .. } if approval.request.write > 1 => {
+            Some((branch.clone(), old_commit.clone()))
+        }
+        _ => None,
     }
 }
 

@@ -6,21 +6,34 @@
 //! Must never know: prompts, turns, who is watching.
 
 mod anchor;
+mod asking;
+mod branch;
 mod builds;
+mod classes;
 mod code;
 mod edit;
+mod facts;
 mod gate;
+mod named;
+mod notify;
+mod outgoing;
 mod people;
 mod pull_requests;
+mod quotes;
+mod repository;
 mod schema;
 mod search;
+mod standing;
+mod target;
 mod text;
 mod threads;
+mod trust;
 mod update;
 mod veil;
 mod work_items;
 
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
@@ -30,32 +43,41 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::action::{RepositoryRef, Unacceptable};
-use crate::azure_devops::{self, Client, Me, PullRequest, Repository, Thread};
+use crate::azure_devops::{self, Client, Me, Repository};
 use crate::clock::Clock;
 use crate::journal::{Holder, JournalError, Outcome, Person};
 use crate::mask::Masker;
+use crate::mask::sanitise::Hosts;
 use crate::model::{ToolSchema, ToolSchemas};
-use crate::policy::{Outcome as Judged, Policy, Verdict};
+use crate::policy::approval::Approval;
+use crate::policy::{InForce, Label, Policy, TaintSource, Verdict};
 
 pub use gate::EarlierWrite;
 use gate::Gate;
+pub use notify::Notifier;
+pub use repository::{RepositorySettings, RepositoryWords};
+pub use standing::{MAX_SAME_CALLS, Standing};
 use veil::Veil;
 
 /// The tool that asks the person; the run then waits for an answer.
 pub const ASK_PERSON: &str = "ask_person";
 /// Most bytes of a tool's result that the model is given.
 const MAX_RESULT_BYTES: usize = 48 * 1024;
+/// Most people that are remembered by id.
+const MAX_KNOWN_PEOPLE: usize = 2_000;
 
 /// The tools of one co-worker: one organisation, one project, one repository.
 pub struct Toolbox {
     azure: Client,
-    policy: Arc<Policy>,
+    policy: Arc<InForce>,
     served: RepositoryRef,
     public_url: Url,
     clock: Clock,
     veil: Veil,
+    notifier: Option<Notifier>,
     me: OnceCell<Me>,
     repository: OnceCell<Repository>,
+    people: Mutex<HashMap<String, azure_devops::Person>>,
 }
 
 /// The call that is worked on.
@@ -72,6 +94,24 @@ pub struct Call<'a> {
     pub earlier: Vec<EarlierWrite>,
     /// Stops the call between two outside requests.
     pub cancel: &'a CancellationToken,
+    /// What else of the run matters where people are asked.
+    pub of_run: OfRun<'a>,
+}
+
+/// What the gate needs to know of a run to ask people.
+pub struct OfRun<'a> {
+    /// Who gave the order.
+    pub requested_by: &'a Person,
+    /// The approval that this call carries out.
+    pub carries: Option<&'a Approval>,
+    /// Every approval of the run.
+    pub approvals: Vec<Approval>,
+    /// What the model said before its calls.
+    pub said: &'a str,
+    /// Where a notice belongs: kind (`pull_request`, `work_item`) and number.
+    pub place: Option<(String, u32)>,
+    /// What it has done and read so far.
+    pub standing: &'a Standing,
 }
 
 /// Why a call has no result now. Everything else is a result, in words.
@@ -86,6 +126,14 @@ pub enum Interrupted {
         what: String,
         /// What a person can do.
         remedy: String,
+    },
+    /// People were asked too often: the run waits, and the same call can be made later.
+    #[error("{reason}")]
+    AskedTooMuch {
+        /// Why, for people.
+        reason: String,
+        /// When it goes on by itself, microseconds since 1970.
+        wake_at: Option<i64>,
     },
     /// The run is to stop.
     #[error("stopped")]
@@ -105,6 +153,12 @@ enum Fault {
     Words { error: String, remedy: String },
     #[error("{}", .0.message)]
     Refused(Verdict),
+    /// People were asked; it waits for them.
+    #[error("waits for approval {}", .0.code())]
+    Waits(Box<Approval>),
+    /// An approved action was not carried out after all; the log says why.
+    #[error("{0}")]
+    NotCarried(String),
     #[error(transparent)]
     Azure(#[from] azure_devops::Error),
     #[error(transparent)]
@@ -132,6 +186,8 @@ struct Desk<'a> {
     toolbox: &'a Toolbox,
     gate: Gate<'a>,
     requested_by: &'a Person,
+    /// The texts that this call has read.
+    sources: Vec<TaintSource>,
 }
 
 type Work<'a> = BoxFuture<'a, Result<Outcome, Fault>>;
@@ -170,7 +226,7 @@ impl Toolbox {
     /// seen at `public_url`; `masker` hides what must not be seen.
     pub fn new(
         azure: Client,
-        policy: Arc<Policy>,
+        policy: Arc<InForce>,
         served: RepositoryRef,
         public_url: Url,
         clock: Clock,
@@ -183,9 +239,18 @@ impl Toolbox {
             public_url,
             clock,
             veil: Veil::new(masker),
+            notifier: None,
             me: OnceCell::new(),
             repository: OnceCell::new(),
+            people: Mutex::default(),
         }
+    }
+
+    /// The same tools, which tell of approvals at an address.
+    #[must_use]
+    pub fn notifying(mut self, notifier: Option<Notifier>) -> Self {
+        self.notifier = notifier;
+        self
     }
 
     /// What the model is told of the tools.
@@ -206,8 +271,35 @@ impl Toolbox {
     }
 
     /// The rules in force.
-    pub fn policy(&self) -> &Policy {
-        &self.policy
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.get()
+    }
+
+    /// Hosts that outgoing text may point to: the organisation's, the page's, and those of the rules.
+    fn hosts(&self) -> Result<Hosts, Fault> {
+        let (policy, own) =
+            (self.policy.get(), [self.azure.host(), self.public_url.host_str().unwrap_or_default()]);
+        let listed = policy.egress().iter().map(String::as_str);
+        Hosts::new(own.into_iter().filter(|host| !host.is_empty()).chain(listed)).map_err(|error| {
+            words(
+                format!("The list of hosts cannot be read: {error}."),
+                "Say so in your answer; an operator has to look.",
+            )
+        })
+    }
+
+    /// Keeps who people are, so that their ids can be told apart later.
+    fn remember(&self, people: &[azure_devops::Person]) {
+        let mut known = self.people.lock().unwrap_or_else(PoisonError::into_inner);
+        if known.len() > MAX_KNOWN_PEOPLE {
+            known.clear();
+        }
+        known.extend(people.iter().map(|person| (person.id.clone(), person.clone())));
+    }
+
+    /// A person who was looked up before, by identity id.
+    fn known_person(&self, id: &str) -> Option<azure_devops::Person> {
+        self.people.lock().unwrap_or_else(PoisonError::into_inner).get(id).cloned()
     }
 
     /// Who the co-worker is in the organisation; asked once.
@@ -231,20 +323,9 @@ impl Toolbox {
         &self.served
     }
 
-    /// A pull request of the served repository, for judging an event.
-    ///
-    /// # Errors
-    /// As every request.
-    pub async fn pull_request(&self, id: u32) -> Result<PullRequest, azure_devops::Error> {
-        self.azure.pull_request(&self.served, id).await
-    }
-
-    /// Its threads, for judging an event.
-    ///
-    /// # Errors
-    /// As every request.
-    pub async fn threads(&self, id: u32) -> Result<Vec<Thread>, azure_devops::Error> {
-        self.azure.threads(&self.served, id).await
+    /// The client, for judging events: whoever holds it can only read, because writing wants a permit.
+    pub fn reads(&self) -> &Client {
+        &self.azure
     }
 
     /// Works on one call. Whatever the model wrote, there is a result.
@@ -264,17 +345,39 @@ impl Toolbox {
                 return Ok(failure(&error, "Call the tool again with one JSON object as its schema says."));
             }
         };
+        if call.of_run.standing.same_calls() > MAX_SAME_CALLS {
+            let error = format!("The same call was made {MAX_SAME_CALLS} times in a row.");
+            return Ok(failure(
+                &error,
+                "Its result will not change: go on with something else, or end your work.",
+            ));
+        }
+        let (step, standing) = (call.step, call.of_run.standing);
         let session = self.veil.of(holder.run());
-        let gate = Gate::new(self, holder, session.clone(), call.step, call.earlier, call.cancel);
-        let mut desk = Desk { toolbox: self, gate, requested_by: call.requested_by };
-        let outcome = match (tool.run)(&mut desk, arguments).await {
+        let requested_by = call.requested_by;
+        let gate = Gate::new(self, holder, session.clone(), call);
+        let mut desk = Desk { toolbox: self, gate, requested_by, sources: Vec::new() };
+        let result = (tool.run)(&mut desk, arguments).await;
+        if let Err(Fault::Azure(error)) = &result {
+            let said =
+                trust::source(&desk, "error", tool.name.to_owned(), &error.to_string(), Label::Untrusted);
+            desk.saw(said);
+        }
+        let (sources, flags) = (std::mem::take(&mut desk.sources), std::mem::take(&mut desk.gate.flags));
+        let outcome = match result {
             Ok(outcome) => outcome,
             Err(Fault::Words { error, remedy }) => failure(&error, &remedy),
             Err(Fault::Refused(verdict)) => refused(&verdict),
+            Err(Fault::Waits(approval)) => waits(&approval),
+            Err(Fault::NotCarried(why)) => failure(&why, "Nothing was done."),
             Err(Fault::Azure(error)) => gate::settle(error)?,
             Err(Fault::Interrupted(interrupted)) => return Err(interrupted),
         };
-        Ok(limited(veil::hide(&session, tool.name, outcome)))
+        let hidden = veil::hide(&session, tool.name, outcome, flags);
+        if let Some(entry) = trust::changed(standing, step, sources, hidden.secret, &hidden.flags) {
+            holder.record(vec![entry]).await?;
+        }
+        Ok(veil::wrapped(limited(hidden.outcome), &hidden.flags))
     }
 }
 
@@ -288,15 +391,30 @@ fn failure(error: &str, remedy: &str) -> Outcome {
     }
 }
 
+/// A result that says that people were asked.
+fn waits(approval: &Approval) -> Outcome {
+    let code = approval.code();
+    let rules = approval.request.verdict.rules.join(", ");
+    let content = json!({
+        "status": "pending_approval",
+        "id": approval.request.id,
+        "code": code,
+        "rule": rules,
+        "message": approval.request.verdict.message,
+        "remedy": "A person decides. It was not done yet and is done by itself when they approve. Do not call this again and do \
+                   not try a way around it. Go on with what does not depend on it; if there is nothing, end your answer by \
+                   naming what waits.",
+    });
+    Outcome {
+        ok: true,
+        content: content.to_string(),
+        summary: format!("Waits for approval {code}: {}", approval.request.target.what),
+        ..Outcome::default()
+    }
+}
+
 fn refused(verdict: &Verdict) -> Outcome {
     let rules = verdict.rules.join(", ");
-    if verdict.outcome == Judged::Ask {
-        let error = format!("Not done: rule {rules} leaves this to a person. {}", verdict.message);
-        return failure(
-            error.trim_end(),
-            "Do not try this again. Go on without it, and name it in your answer as left for a person.",
-        );
-    }
     let error = match verdict.rules.is_empty() {
         true => format!("Not allowed. {}", verdict.message),
         false => format!("Not allowed by rule {rules}. {}", verdict.message),

@@ -4,9 +4,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{Desk, Fault, Tool, Work, read, schema, words};
+use super::{Desk, Fault, Tool, Work, read, schema, trust, words};
 use crate::azure_devops::Person;
 use crate::journal::Outcome;
+use crate::policy::Label;
 
 /// Most people that one search gives.
 const MOST_PEOPLE: usize = 10;
@@ -43,6 +44,9 @@ struct Ask {
 async fn find(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
     let Find { name } = read(arguments)?;
     let people = search(desk, &name).await?;
+    let names: Vec<&str> = people.iter().map(|person| person.name.as_str()).collect();
+    let found = trust::source(desk, "person", name.clone(), &names.join("\n"), Label::Internal);
+    desk.saw(found);
     let shown: Vec<Value> =
         people.iter().map(|p| json!({ "name": p.name, "account": p.account, "id": p.id })).collect();
     let summary = match people.as_slice() {
@@ -58,7 +62,9 @@ async fn search(desk: &mut Desk<'_>, name: &str) -> Result<Vec<Person>, Fault> {
         return Err(words("The name is empty.", "Give a name or a mail address."));
     }
     desk.gate.read("identity.read").await?;
-    Ok(desk.toolbox.azure.find_people(name.trim(), MOST_PEOPLE).await?)
+    let found = desk.toolbox.azure.find_people(name.trim(), MOST_PEOPLE).await?;
+    desk.toolbox.remember(&found);
+    Ok(found)
 }
 
 /// The one person that `name` means.

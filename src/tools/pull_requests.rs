@@ -78,6 +78,7 @@ async fn get(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
     let ids = &found.work_item_ids;
     let work_items = azure.work_items(&repository.project, ids).await?;
     let me = desk.toolbox.me().await?;
+    saw(desk, &found, &threads, me);
     let who = |person: &azure_devops::Person| match person.id == me.id {
         true => "you".to_owned(),
         false => person.name.clone(),
@@ -101,6 +102,19 @@ async fn get(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
         target_url: Some(found.web_url),
         ..Outcome::default()
     })
+}
+
+/// Notes what was read of a pull request: its own words, and those of everybody in its threads.
+fn saw(desk: &mut Desk<'_>, found: &PullRequest, threads: &[Thread], me: &azure_devops::Me) {
+    let object = format!("pull_request:{}", found.id);
+    let words = format!("{}\n{}\n{}", found.title, found.description, found.source_branch);
+    desk.saw_text_of("pull_request", object.clone(), Some(&found.created_by), me, &words);
+    for thread in threads {
+        for comment in thread.comments.iter().filter(|comment| comment.written_by == Writer::Person) {
+            let object = format!("{object}/thread:{}/comment:{}", thread.id, comment.id);
+            desk.saw_text_of("comment", object, Some(&comment.author), me, &comment.text);
+        }
+    }
 }
 
 fn vote(vote: i32) -> &'static str {

@@ -67,6 +67,9 @@ async fn search(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
                                  the last push: try fewer words, a word with *, or list_files and read_file."
         );
     }
+    // The index holds the default branch.
+    let searched = desk.toolbox.repository().await?.default_branch.clone();
+    desk.saw_files(format!("search for {}", args.text), &content.to_string(), searched.as_ref());
     let summary = match found.total {
         0 => format!("No file contains '{}'", args.text),
         1 => format!("1 file contains '{}'", args.text),

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::{Desk, Fault, Tool, Work, people, read, schema, text, threads, words};
 use crate::action::{Action, Relation, WorkItemLink};
-use crate::azure_devops::{Effect, Error, LinkKind, Person, WorkItem, WorkItemComment, limits};
+use crate::azure_devops::{Effect, Error, LinkKind, Me, Person, WorkItem, WorkItemComment, limits};
 use crate::journal::{Link, Outcome};
 
 /// Work items that a query gives when the model does not say how many.
@@ -111,6 +111,12 @@ async fn query(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> 
     let (azure, project) = (&desk.toolbox.azure, desk.toolbox.served.project.as_str());
     let top = top.unwrap_or(DEFAULT_TOP).clamp(1, MAX_TOP) as usize;
     let found = azure.query_work_items(project, &wiql, top).await?;
+    let me = desk.toolbox.me().await?;
+    for item in &found {
+        let object = format!("work_item:{}", item.id);
+        desk.saw_text_of("work_item", object, item.changed_by.as_ref(), me, &item.title);
+        desk.place_last(1, &item.project);
+    }
     let shown: Vec<Value> = found
         .iter()
         .map(|item| {
@@ -141,7 +147,23 @@ async fn get(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
     let (azure, project) = (&desk.toolbox.azure, desk.toolbox.served.project.as_str());
     let item = azure.work_item(project, id).await?;
     let comments = azure.work_item_comments(project, id).await?;
+    let me = desk.toolbox.me().await?;
+    saw(desk, &item, &comments, me);
     Ok(shown(&item, &comments))
+}
+
+/// Notes what was read of a work item. Whoever changed it last may have written its words.
+fn saw(desk: &mut Desk<'_>, item: &WorkItem, comments: &[WorkItemComment], me: &Me) {
+    let object = format!("work_item:{}", item.id);
+    let words = format!("{}\n{}\n{}", item.title, item.description, item.tags.join(" "));
+    for author in [&item.created_by, &item.changed_by] {
+        desk.saw_text_of("work_item", object.clone(), author.as_ref(), me, &words);
+    }
+    for comment in comments {
+        let object = format!("{object}/comment:{}", comment.id);
+        desk.saw_text_of("comment", object, Some(&comment.edited_by), me, &comment.text);
+    }
+    desk.place_last(comments.len() + 2, &item.project);
 }
 
 fn shown(item: &WorkItem, comments: &[WorkItemComment]) -> Outcome {
@@ -283,6 +305,7 @@ async fn update(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
     if fields.is_empty() && link.is_none() {
         return Err(words("Nothing to change was given.", "Give at least one field or a link."));
     }
+    desk.gate.shown().before = fields.keys().map(|field| (field.clone(), before(&item, field))).collect();
     let action =
         Action::UpdateWorkItem { project: project.clone(), id: item.id, rev: item.rev, fields, link };
     let facts = desk.gate.facts(action.kind());
@@ -306,6 +329,20 @@ async fn update(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
     }
     let title = effect.title.clone().unwrap_or(item.title);
     Ok(written(&effect, &item.work_item_type, &title, "changed", notes))
+}
+
+/// A field as it is now, for a person who is asked.
+fn before(item: &WorkItem, field: &str) -> String {
+    match field {
+        "System.Title" => item.title.clone(),
+        "System.Description" => item.description.clone(),
+        "System.State" => item.state.clone(),
+        "System.AssignedTo" => {
+            item.assigned_to.as_ref().map(|person| person.name.clone()).unwrap_or_default()
+        }
+        "System.Tags" => item.tags.join("; "),
+        _ => String::new(),
+    }
 }
 
 async fn comment(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {

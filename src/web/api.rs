@@ -9,8 +9,10 @@ use serde_json::{Map, Value, json};
 
 use super::input::{JsonBody, RunPath, Window, words};
 use super::problem::Problem;
+use super::viewer::Viewer;
 use super::when::rfc3339;
-use super::{Shared, State};
+use super::{Shared, State, rights};
+use crate::config::Role;
 use crate::journal::{Entry, NewRun, RunId, RunRow, RunView, Source, Step};
 
 /// Body of `POST /api/runs`.
@@ -30,11 +32,16 @@ pub(super) struct Said {
 }
 
 /// `POST /api/runs`.
-pub(super) async fn create(app: Shared, JsonBody(asked): JsonBody<Asked>) -> Result<Response, Problem> {
+pub(super) async fn create(
+    app: Shared,
+    viewer: Viewer,
+    JsonBody(asked): JsonBody<Asked>,
+) -> Result<Response, Problem> {
     let served = &app.state.organization;
     serves("project", asked.project.as_deref(), &served.project)?;
     serves("repository", asked.repository.as_deref(), &served.repository)?;
-    let id = start(&app.state, &asked.instruction).await?;
+    rights::check(&app, &viewer).await?;
+    let id = start(&app.state, &viewer, &asked.instruction).await?;
     let url = app.state.public(&format!("/runs/{id}"));
     let mut response = (StatusCode::ACCEPTED, Json(json!({"id": id, "url": url}))).into_response();
     if let Ok(value) = HeaderValue::from_str(&url) {
@@ -44,14 +51,16 @@ pub(super) async fn create(app: Shared, JsonBody(asked): JsonBody<Asked>) -> Res
 }
 
 /// Queues a run for the person at the page.
-pub(super) async fn start(state: &State, instruction: &str) -> Result<RunId, Problem> {
+pub(super) async fn start(state: &State, viewer: &Viewer, instruction: &str) -> Result<RunId, Problem> {
+    viewer.needs(Role::Instructor)?;
     let run = NewRun {
         instruction: words("instruction", instruction)?,
         source: Source::Chat,
-        requested_by: state.person(),
+        requested_by: viewer.person.clone(),
         project: state.organization.project.clone(),
         repository: state.organization.repository.clone(),
         subject: None,
+        trigger: None,
     };
     Ok(state.journal.create(run).await?)
 }
@@ -136,27 +145,31 @@ fn step(step: &Step) -> Value {
 /// `POST /api/runs/{id}/messages`: words for a run; one that has ended goes on with them.
 pub(super) async fn message(
     app: Shared,
+    viewer: Viewer,
     RunPath(id): RunPath,
     JsonBody(said): JsonBody<Said>,
 ) -> Result<Response, Problem> {
-    let seq = say(&app.state, &id, &said.text).await?;
+    rights::check(&app, &viewer).await?;
+    let seq = say(&app.state, &viewer, &id, &said.text).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({"id": id, "seq": seq}))).into_response())
 }
 
 /// Adds a message of the person at the page to a run.
-pub(super) async fn say(state: &State, id: &RunId, text: &str) -> Result<i64, Problem> {
-    let entry = Entry::Message { from: state.person(), text: words("text", text)? };
+pub(super) async fn say(state: &State, viewer: &Viewer, id: &RunId, text: &str) -> Result<i64, Problem> {
+    viewer.needs(Role::Instructor)?;
+    let entry = Entry::Message { from: viewer.person.clone(), text: words("text", text)? };
     Ok(state.journal.add_from_outside(id, entry).await?)
 }
 
 /// `POST /api/runs/{id}/cancel`.
-pub(super) async fn cancel(app: Shared, RunPath(id): RunPath) -> Result<Response, Problem> {
-    let seq = stop(&app.state, &id).await?;
+pub(super) async fn cancel(app: Shared, viewer: Viewer, RunPath(id): RunPath) -> Result<Response, Problem> {
+    let seq = stop(&app.state, &viewer, &id).await?;
     Ok((StatusCode::ACCEPTED, Json(json!({"id": id, "seq": seq}))).into_response())
 }
 
 /// Asks a run to stop.
-pub(super) async fn stop(state: &State, id: &RunId) -> Result<i64, Problem> {
+pub(super) async fn stop(state: &State, viewer: &Viewer, id: &RunId) -> Result<i64, Problem> {
+    viewer.needs(Role::Instructor)?;
     let row = state.journal.run(id).await?.ok_or_else(|| Problem::no_run(id.as_str()))?;
     if row.status.is_final() {
         return Err(Problem::new(
@@ -165,5 +178,6 @@ pub(super) async fn stop(state: &State, id: &RunId) -> Result<i64, Problem> {
             "There is nothing to stop. A message makes it go on.",
         ));
     }
-    Ok(state.journal.add_from_outside(id, Entry::CancelRequested { by: state.person() }).await?)
+    let by = viewer.person.clone();
+    Ok(state.journal.add_from_outside(id, Entry::CancelRequested { by }).await?)
 }

@@ -14,6 +14,7 @@ use tokio::sync::Mutex;
 
 use super::problem::Problem;
 use super::shown::{Badge, Shell};
+use super::viewer::Viewer;
 use super::when::Moment;
 use super::{App, Shared, pages};
 
@@ -111,7 +112,7 @@ fn verdict(checks: &[CheckShown]) -> Verdict {
 }
 
 /// `GET /doctor`.
-pub(super) async fn page(app: Shared) -> Result<Response, Problem> {
+pub(super) async fn page(app: Shared, viewer: Viewer) -> Result<Response, Problem> {
     let lead = jiff::SignedDuration::try_from(FRESH).unwrap_or_default();
     let since = app.state.clock.now().checked_sub(lead).unwrap_or(Timestamp::MIN);
     let checked = checked(&app, since).await;
@@ -124,7 +125,7 @@ pub(super) async fn page(app: Shared) -> Result<Response, Problem> {
         remedy: check.remedy.clone(),
     });
     pages::page(&Page {
-        shell: Shell::new(&app, "doctor", "Doctor"),
+        shell: Shell::new(&app, &viewer, "doctor", "Doctor"),
         verdict: verdict(&checked.checks),
         at: Moment::at(checked.at),
         checks: checks.collect(),

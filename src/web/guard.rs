@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::extract::Request;
-use axum::http::header::{CACHE_CONTROL, HOST, ORIGIN};
+use axum::http::header::{CACHE_CONTROL, HOST, ORIGIN, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +16,7 @@ use tower_http::trace::TraceLayer;
 use url::{Host, Url};
 
 use super::problem::Problem;
+use super::viewer::{self, Known, Viewer};
 use super::{App, Shared, pages};
 
 /// Longest time until an answer begins, its body's arrival included.
@@ -24,6 +25,13 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(30);
 const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data:; object-src 'none'; \
      base-uri 'none'; form-action 'self'; frame-ancestors 'none'";
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
+/// What everybody may ask for: files of the page, health, the way in, and what brings credentials of
+/// its own. Everything else needs a viewer.
+const OPEN: [&str; 6] = ["/static/", "/webhooks/", "/healthz", "/readyz", "/api/openapi.json", "/sign-in"];
+/// Open paths whose answers do not depend on who asks.
+const QUICK: [&str; 4] = ["/static/", "/webhooks/", "/healthz", "/readyz"];
+/// Paths for programs: their problems stay JSON.
+const FOR_PROGRAMS: [&str; 6] = ["/api/", "/webhooks/", "/healthz", "/readyz", "/metrics", "/static/"];
 
 /// Puts the guards around `router`.
 pub(super) fn around(router: Router<Arc<App>>, app: &Arc<App>) -> Router<Arc<App>> {
@@ -70,6 +78,10 @@ async fn admit(app: Shared, request: Request, next: Next) -> Response {
         )
         .into_response();
     }
+    let is_open = OPEN.iter().any(|open| request.uri().path().starts_with(open));
+    if !is_open && let Some(Known(Err(problem))) = request.extensions().get::<Known>() {
+        return turned_away(&app, &request, problem);
+    }
     match tokio::time::timeout(REQUEST_TIMEOUT, next.run(request)).await {
         Ok(response) => response,
         Err(_) => Problem::new(
@@ -79,6 +91,22 @@ async fn admit(app: Shared, request: Request, next: Next) -> Response {
         )
         .into_response(),
     }
+}
+
+/// A person who is not signed in is led to the sign-in; a program is told.
+fn turned_away(app: &App, request: &Request, problem: &Problem) -> Response {
+    let path = request.uri().path();
+    let is_page = *request.method() == Method::GET && !FOR_PROGRAMS.iter().any(|p| path.starts_with(p));
+    let is_fragment = request.headers().contains_key("x-fragment");
+    if is_page && !is_fragment && app.state.has_sign_in() && problem.status == StatusCode::UNAUTHORIZED {
+        let to: String = url::form_urlencoded::byte_serialize(path.as_bytes()).collect();
+        return axum::response::Redirect::to(&format!("/sign-in?to={to}")).into_response();
+    }
+    let mut response = problem.clone().into_response();
+    if problem.status == StatusCode::UNAUTHORIZED {
+        response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
 }
 
 /// Against DNS rebinding: a foreign name that resolves to this machine is not answered. What is
@@ -91,7 +119,14 @@ fn host_is_ours(headers: &HeaderMap, public: Option<&Url>) -> bool {
     is_loopback(&url) || public.is_some_and(|public| public.host() == url.host())
 }
 
-fn is_loopback(url: &Url) -> bool {
+/// Whether the request names this machine itself.
+pub(super) fn host_is_loopback(headers: &HeaderMap) -> bool {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
+    host.and_then(|host| Url::parse(&format!("http://{host}/")).ok()).is_some_and(|url| is_loopback(&url))
+}
+
+/// Whether `url` is this machine's.
+pub(super) fn is_loopback(url: &Url) -> bool {
     match url.host() {
         Some(Host::Domain(name)) => name == "localhost",
         Some(Host::Ipv4(ip)) => ip.is_loopback(),
@@ -112,18 +147,24 @@ fn sent_by_us(headers: &HeaderMap, public: Option<&Url>) -> bool {
     [own.as_ref(), public].into_iter().flatten().any(|ours| ours.origin() == origin.origin())
 }
 
-/// Security headers on everything; problems of pages as pages.
-async fn dress(app: Shared, request: Request, next: Next) -> Response {
+/// Finds the viewer; security headers on everything; problems of pages as pages.
+async fn dress(app: Shared, mut request: Request, next: Next) -> Response {
     let path = request.uri().path();
-    let for_people =
-        !["/api/", "/webhooks/", "/healthz", "/readyz", "/static/"].iter().any(|p| path.starts_with(p));
+    let for_people = !FOR_PROGRAMS.iter().any(|p| path.starts_with(p));
+    // Files and probes must not wait for the journal.
+    let found = match QUICK.iter().any(|quick| path.starts_with(quick)) {
+        true => Ok(Viewer::nobody()),
+        false => viewer::find(&app, request.headers()).await,
+    };
+    let viewer = found.clone().ok();
+    request.extensions_mut().insert(Known(found));
     let wants_fragment = request.headers().contains_key("x-fragment");
     let mut response = next.run(request).await;
     if for_people
         && !wants_fragment
         && let Some(problem) = response.extensions().get::<Problem>()
     {
-        response = pages::problem(&app, problem);
+        response = pages::problem(&app, &viewer.unwrap_or_else(Viewer::nobody), problem);
     }
     let headers = response.headers_mut();
     let mut set = |name: &'static str, value: &'static str| {

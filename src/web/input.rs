@@ -1,20 +1,27 @@
 //! What comes in with a request, checked: bodies within their limits, ids, pages of a list.
 
-use axum::body::{Body, Bytes};
+use std::time::Duration;
+
+use axum::body::{Body, BodyDataStream, Bytes};
 use axum::extract::{FromRequest, FromRequestParts, Path, Request};
 use axum::http::header::{CONTENT_LENGTH, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode};
+use futures_util::StreamExt as _;
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 
 use super::problem::Problem;
-use crate::journal::RunId;
+use crate::journal::{IntakeStatus, RunId};
 
 /// Longest instruction or message, in characters.
 pub(super) const MAX_INSTRUCTION_CHARS: usize = 16_000;
 /// Largest body of an API request or a form, in bytes: the longest instruction, fully escaped.
 pub(super) const MAX_BODY_BYTES: usize = 12 * MAX_INSTRUCTION_CHARS + 4_096;
+/// Most bytes of a body that is too large which are read and thrown away.
+const MAX_DRAINED_BYTES: usize = 32 * 1024 * 1024;
+/// Longest time for that.
+const MAX_DRAIN: Duration = Duration::from_secs(5);
 /// Items of a list when the caller does not say.
 const DEFAULT_ITEMS: i64 = 50;
 /// Most items of a list.
@@ -31,18 +38,38 @@ pub(super) async fn read_body(headers: &HeaderMap, body: Body, limit: usize) -> 
     };
     let announced =
         headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()).and_then(|v| v.parse::<usize>().ok());
+    let mut chunks = body.into_data_stream();
     if announced.is_some_and(|length| length > limit) {
+        drain(chunks).await;
         return Err(too_large());
     }
-    axum::body::to_bytes(body, limit).await.map_err(|error| {
-        let over =
-            std::error::Error::source(&error).is_some_and(|cause| cause.to_string().contains("length limit"));
-        if over {
-            too_large()
-        } else {
-            Problem::bad("The body ended before it was complete.", "Send it again.")
+    let mut bytes: Vec<u8> = Vec::new();
+    while let Some(chunk) = chunks.next().await {
+        let chunk =
+            chunk.map_err(|_| Problem::bad("The body ended before it was complete.", "Send it again."))?;
+        if bytes.len() + chunk.len() > limit {
+            drain(chunks).await;
+            return Err(too_large());
         }
-    })
+        bytes.extend_from_slice(&chunk);
+    }
+    Ok(bytes.into())
+}
+
+/// Reads on for a little: a client that is still sending when the connection ends may never read
+/// the answer that tells it why.
+async fn drain(mut chunks: BodyDataStream) {
+    let mut left = MAX_DRAINED_BYTES;
+    let drained = async {
+        while let Some(Ok(chunk)) = chunks.next().await {
+            left = left.saturating_sub(chunk.len());
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Whether or not it came to its end, the answer goes out now.
+    let _ = tokio::time::timeout(MAX_DRAIN, drained).await;
 }
 
 /// A JSON body.
@@ -121,8 +148,12 @@ pub(super) struct Window {
     pub(super) after: Option<i64>,
     /// `before=`: an instant, in microseconds.
     pub(super) before: Option<i64>,
+    /// `before=`: the id of an event.
+    pub(super) before_event: Option<String>,
     /// `limit=`.
     pub(super) limit: i64,
+    /// `status=`: one kind of events.
+    pub(super) status: Option<IntakeStatus>,
 }
 
 impl<S: Send + Sync> FromRequestParts<S> for Window {
@@ -130,17 +161,27 @@ impl<S: Send + Sync> FromRequestParts<S> for Window {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default();
-        let mut window = Self { after: None, before: None, limit: DEFAULT_ITEMS };
+        let mut window =
+            Self { after: None, before: None, before_event: None, limit: DEFAULT_ITEMS, status: None };
         for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
             match name.as_ref() {
                 "after" => window.after = Some(sequence(&value)?),
+                "before" if RunId::parse(&value).is_some() => window.before_event = Some(value.into_owned()),
                 "before" => window.before = Some(instant(&value)?),
+                "status" if !value.is_empty() => window.status = Some(status(&value)?),
                 "limit" => window.limit = items(&value)?,
                 _ => {}
             }
         }
         Ok(window)
     }
+}
+
+fn status(text: &str) -> Result<IntakeStatus, Problem> {
+    IntakeStatus::parse(text).ok_or_else(|| {
+        let names: Vec<&str> = IntakeStatus::ALL.iter().map(|status| status.as_str()).collect();
+        Problem::bad("There is no such status of events.", format!("Give one of: {}.", names.join(", ")))
+    })
 }
 
 /// Reads a sequence number.

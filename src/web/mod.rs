@@ -7,22 +7,30 @@
 //! Must never know: agents, tools, models, Azure DevOps.
 
 mod api;
+mod approvals;
 mod assets;
 mod audit;
+mod card;
 mod diff;
 mod doctor;
 mod events;
 mod guard;
 mod hooks;
+mod identity;
 mod input;
 mod markdown;
 mod pages;
+mod policy;
 mod problem;
 mod ready;
+mod rights;
+mod sessions;
 mod shown;
+mod sign_in;
 mod steps;
 mod stream;
 mod text;
+mod viewer;
 mod when;
 
 #[cfg(test)]
@@ -33,14 +41,18 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::routing::{MethodRouter, get, post};
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use secrecy::SecretString;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use crate::clock::Clock;
 use crate::config;
-use crate::journal::{Journal, Person};
+use crate::identity::people::People;
+use crate::journal::Journal;
+use crate::policy::InForce;
 
 pub use doctor::{CheckShown, Checkup};
 pub use ready::Ready;
@@ -63,10 +75,21 @@ pub struct State {
     pub organization: Organization,
     /// Name of the model deployment, as configured.
     pub model: String,
+    /// Whether the model is reached with a key: for development only, and said so.
+    pub model_key: bool,
+    /// How people sign in, where they do.
+    pub people: Option<Arc<People>>,
+    /// Ids and names of the co-worker itself: a token that names one is never a person's.
+    pub agents: Arc<[String]>,
+    /// Says whether a person may see the project that is served, asked with that person's own token
+    /// (A35). None where the agent cannot act on people's behalf.
+    pub rights: Option<Rights>,
     /// Says who the co-worker is, once that has been verified.
     pub who: Who,
     /// Goes through everything that the co-worker needs.
     pub doctor: Checkup,
+    /// The rules in force.
+    pub policy: Arc<InForce>,
     /// Which parts of the process are up.
     pub ready: Ready,
     /// Cancelled when the process is to end: streams end, readiness goes.
@@ -76,6 +99,10 @@ pub struct State {
 /// Gives the verified identity, or none while it is not verified. Called for every page: it must
 /// answer from memory.
 pub type Who = Arc<dyn Fn() -> Option<WhoShown> + Send + Sync>;
+
+/// Whether the person with this object id, whose own token this is, sees the project; an error says in
+/// words why that could not be found out.
+pub type Rights = Arc<dyn Fn(String, SecretString) -> BoxFuture<'static, Result<bool, String>> + Send + Sync>;
 
 /// The organisation as the page shows it.
 #[derive(Clone, Debug)]
@@ -93,10 +120,29 @@ pub struct Organization {
 pub struct WhoShown {
     /// Account of the agent user.
     pub agent_user: String,
+    /// Object id of the agent user.
+    pub agent_user_id: Option<String>,
     /// Application id of the agent identity.
     pub agent_identity: String,
+    /// Application id of the blueprint, where it is known.
+    pub blueprint: Option<String>,
+    /// Whether the token says by its facets that it is an agent user's.
+    pub has_agent_facets: bool,
+    /// The token's claims.
+    pub claims: Vec<ClaimShown>,
     /// When the token it was read from expires.
     pub token_expires: Timestamp,
+}
+
+/// A claim of a token, explained.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClaimShown {
+    /// Its name.
+    pub name: String,
+    /// Its value, cut.
+    pub value: String,
+    /// What it means here; empty for one that is not known.
+    pub meaning: &'static str,
 }
 
 impl State {
@@ -108,9 +154,9 @@ impl State {
         }
     }
 
-    /// The person at the page.
-    fn person(&self) -> Person {
-        Person::named(&self.config.local_person)
+    /// Whether people can sign in.
+    fn has_sign_in(&self) -> bool {
+        self.people.is_some()
     }
 }
 
@@ -118,6 +164,8 @@ impl State {
 struct App {
     state: State,
     watchers: Arc<tokio::sync::Semaphore>,
+    sessions: sessions::Sessions,
+    rights: rights::Checked,
     checked: doctor::Last,
 }
 
@@ -143,6 +191,9 @@ fn api_routes() -> Vec<Route> {
         route("/api/runs/{id}/events", &["get"], get(stream::watch)),
         route("/api/runs/{id}/messages", &["post"], post(api::message)),
         route("/api/runs/{id}/cancel", &["post"], post(api::cancel)),
+        route("/api/approvals", &["get"], get(approvals::list)),
+        route("/api/approvals/{id}", &["get"], get(approvals::show)),
+        route("/api/approvals/{id}/decision", &["post"], post(approvals::decide)),
         route("/api/events", &["get"], get(events::list)),
         route("/api/events/{id}/redeliver", &["post"], post(events::redeliver)),
         route("/api/doctor", &["get"], get(doctor::list)),
@@ -164,10 +215,18 @@ fn page_routes() -> Router<Arc<App>> {
         .route("/runs/{id}/timeline", get(pages::timeline))
         .route("/runs/{id}/messages", post(pages::message))
         .route("/runs/{id}/cancel", post(pages::cancel))
+        .route("/approvals", get(approvals::inbox))
+        .route("/approvals/{id}", get(approvals::page))
+        .route("/approvals/{id}/decision", post(approvals::answer))
         .route("/events", get(pages::events))
         .route("/events/{id}", get(pages::event))
         .route("/events/{id}/redeliver", post(pages::redeliver))
+        .route("/policy", get(policy::page))
         .route("/doctor", get(doctor::page).post(doctor::again))
+        .route("/identity", get(identity::page))
+        .route("/sign-in", get(sign_in::begin))
+        .route("/sign-in/callback", get(sign_in::finish))
+        .route("/sign-out", post(sign_in::end))
         .route("/static/app.css", get(assets::css))
         .route("/static/app.js", get(assets::js))
         .route("/static/icon.svg", get(assets::icon))
@@ -175,13 +234,26 @@ fn page_routes() -> Router<Arc<App>> {
 
 /// Everything that is served, over `state`.
 pub fn router(state: State) -> Router {
-    let app = Arc::new(App {
-        state,
-        watchers: Arc::new(tokio::sync::Semaphore::new(MAX_WATCHERS)),
-        checked: doctor::Last::default(),
-    });
+    let app = shared(state);
     let router = api_routes().into_iter().fold(page_routes(), |r, route| r.route(route.path, route.answers));
     guard::around(router, &app).with_state(app)
+}
+
+/// What a process serves that only works the queue: whether it is well.
+pub fn health_router(state: State) -> Router {
+    let router = Router::new().route("/healthz", get(ready::health)).route("/readyz", get(ready::readiness));
+    router.with_state(shared(state))
+}
+
+fn shared(state: State) -> Arc<App> {
+    let sessions = sessions::Sessions::new(state.journal.clone());
+    Arc::new(App {
+        state,
+        watchers: Arc::new(tokio::sync::Semaphore::new(MAX_WATCHERS)),
+        sessions,
+        rights: rights::Checked::default(),
+        checked: doctor::Last::default(),
+    })
 }
 
 /// Serves until `shutdown` is cancelled, then lets requests under way end for a few seconds.

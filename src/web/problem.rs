@@ -7,6 +7,7 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::journal::JournalError;
+use crate::policy::approval::Refusal;
 
 /// Media type of a problem.
 pub(super) const PROBLEM_JSON: &str = "application/problem+json";
@@ -54,6 +55,44 @@ impl Problem {
         )
     }
 
+    /// 404 for an approval.
+    pub(super) fn no_approval(id: &str) -> Self {
+        let id: String = id.chars().take(40).collect();
+        Self::missing(
+            format!("There is no approval {id}."),
+            "Look for it in the list of approvals (/approvals, or /api/approvals).",
+        )
+    }
+
+    /// What a refused decision means for who sent it.
+    pub(super) fn refused(refusal: &Refusal) -> Self {
+        let conflict = StatusCode::CONFLICT;
+        let (status, remedy) = match refusal {
+            Refusal::NotEligible(_) => (
+                StatusCode::FORBIDDEN,
+                "Sign in as somebody whom the rule names, and who neither gave the order nor wrote what led to it.",
+            ),
+            Refusal::StaleSignIn => (StatusCode::FORBIDDEN, "Sign out and sign in again, then decide."),
+            Refusal::Closed(_) | Refusal::Expired | Refusal::Twice(_) | Refusal::OutOfOrder { .. } => {
+                (conflict, "Look at the approval again: there is nothing more to decide here.")
+            }
+            Refusal::OtherDigest | Refusal::TargetMoved { .. } => {
+                (conflict, "Load the approval again, look at what would be done now, and send its digest.")
+            }
+            Refusal::Reason(_) => (StatusCode::UNPROCESSABLE_ENTITY, "Say why, in the field reason."),
+            Refusal::Edit(_) => (
+                StatusCode::UNPROCESSABLE_ENTITY,
+                "Change only what the card offers: title, description, branch within agent/, fewer files.",
+            ),
+            Refusal::Grant(_) => (StatusCode::UNPROCESSABLE_ENTITY, "Approve it once."),
+        };
+        let text = refusal.to_string();
+        let mut letters = text.chars();
+        let first = letters.next().map(|first| first.to_uppercase().collect::<String>()).unwrap_or_default();
+        let full_stop = if text.ends_with('.') { "" } else { "." };
+        Self::new(status, format!("{first}{}{full_stop}", letters.as_str()), remedy)
+    }
+
     /// 404 for a path that nothing answers.
     pub(super) fn no_such_place() -> Self {
         Self::missing("There is nothing at this address.", "Check the address, or start from the first page.")
@@ -94,6 +133,8 @@ impl From<JournalError> for Problem {
     fn from(error: JournalError) -> Self {
         match &error {
             JournalError::UnknownRun(run) => Self::no_run(run.as_str()),
+            JournalError::UnknownApproval(id) => Self::no_approval(id),
+            JournalError::Approval(refusal) => Self::refused(refusal),
             JournalError::Corrupt { run, seq, .. } => {
                 tracing::error!(%error, "the record of a run cannot be read");
                 Self::new(

@@ -5,11 +5,13 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 
 use super::assets;
-use super::events::Fates;
+use super::card::Card;
 use super::steps::{LinkShown, StepShown, one_line, web_address};
+use super::viewer::Viewer;
 use super::when::{Moment, duration, grouped, rfc3339};
 use super::{App, markdown};
 use crate::journal::{Entry, IntakeRow, Logged, RunRow, RunView, Source, Status, Step, StepKind, WaitingFor};
+use crate::policy::approval::Approval;
 
 /// What is around every page.
 pub(super) struct Shell {
@@ -20,10 +22,20 @@ pub(super) struct Shell {
     pub(super) here: &'static str,
     pub(super) notice: Option<String>,
     pub(super) you: String,
+    /// The viewer's roles in words; empty for the local person, who only instructs.
+    pub(super) roles: String,
+    /// Whether the viewer has signed in.
+    pub(super) signed_in: bool,
+    /// Whether people can sign in here.
+    pub(super) can_sign_in: bool,
     pub(super) who: Option<WhoLine>,
     pub(super) serves: String,
     pub(super) organization_url: Option<String>,
     pub(super) model: String,
+    /// The model is reached with a key.
+    pub(super) model_key: bool,
+    pub(super) owner: Option<String>,
+    pub(super) sponsor: Option<String>,
 }
 
 /// The verified co-worker in one line.
@@ -35,7 +47,7 @@ pub(super) struct WhoLine {
 }
 
 impl Shell {
-    pub(super) fn new(app: &App, here: &'static str, title: &str) -> Self {
+    pub(super) fn new(app: &App, viewer: &Viewer, here: &'static str, title: &str) -> Self {
         let state = &app.state;
         let who = (state.who)().map(|who| WhoLine {
             identity_short: who.agent_identity.chars().take(8).collect(),
@@ -49,12 +61,27 @@ impl Shell {
             title: title.to_owned(),
             here,
             notice: state.config.notice.clone(),
-            you: state.config.local_person.clone(),
+            you: viewer.person.name.clone(),
+            roles: if viewer.local { String::new() } else { roles_of(viewer) },
+            signed_in: viewer.signed_in_at.is_some(),
+            can_sign_in: state.has_sign_in(),
             who,
             serves: format!("{} / {}", served.project, served.repository),
             organization_url: web_address(served.url.as_str()),
             model: state.model.clone(),
+            model_key: state.model_key,
+            owner: state.config.accountable.owner.clone(),
+            sponsor: state.config.accountable.sponsor.clone(),
         }
+    }
+}
+
+fn roles_of(viewer: &Viewer) -> String {
+    let names: Vec<&str> = viewer.roles.iter().map(|role| role.as_str()).collect();
+    match (names.is_empty(), viewer.groups_complete) {
+        (_, false) => "groups not known".into(),
+        (true, true) => "no role".into(),
+        (false, true) => names.join(", ").replace('_', " "),
     }
 }
 
@@ -127,6 +154,10 @@ pub(super) struct RunShown {
     pub(super) answer_html: String,
     /// What it waits for, rendered and sanitised.
     pub(super) waiting: Option<String>,
+    /// What was left to people, open ones and those of interest.
+    pub(super) approvals: Vec<Approval>,
+    /// The same as cards, for who looks at it.
+    pub(super) cards: Vec<Card>,
     /// Time worked until the clock that runs now, in words.
     pub(super) worked: String,
     /// RFC 3339 instant from which the page counts on, while it works.
@@ -163,6 +194,8 @@ impl RunShown {
                 .waiting_reason
                 .filter(|_| row.status == Status::Waiting)
                 .map(|why| markdown::render(&why)),
+            approvals: view.approvals,
+            cards: Vec::new(),
             worked: duration(work.total(now.as_microsecond())),
             counts_from: work.since.map(|since| rfc3339(since - work.micros)),
             tokens: grouped(usage.input + usage.output),
@@ -234,8 +267,8 @@ pub(super) struct EventLine {
 }
 
 impl EventLine {
-    pub(super) fn new(row: &IntakeRow, fates: &Fates) -> Self {
-        let fate = fates.of(row);
+    pub(super) fn new(row: &IntakeRow) -> Self {
+        let fate = row.status.as_str();
         let (words, tone) = match fate {
             "received" => ("Not looked at yet", "busy"),
             "ignored" => ("Ignored", "quiet"),

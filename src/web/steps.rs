@@ -85,6 +85,7 @@ impl From<&Step> for StepShown {
             (_, StepStatus::Ok) => "Done",
             (_, StepStatus::Failed) => "Failed",
             (_, StepStatus::Refused) => "Not allowed",
+            (_, StepStatus::Waiting) => "Waits for approval",
         };
         let is_reply = step.kind == StepKind::Reply;
         let text = match (&step.tool, step.text.is_empty()) {
@@ -124,6 +125,7 @@ fn status(status: StepStatus) -> &'static str {
         StepStatus::Ok => "ok",
         StepStatus::Failed => "failed",
         StepStatus::Refused => "refused",
+        StepStatus::Waiting => "waiting",
     }
 }
 
@@ -238,14 +240,16 @@ fn fields(value: &Value) -> Vec<Field> {
     match value {
         Value::Null => Vec::new(),
         Value::Object(map) => {
-            let given = map.iter().filter(|(_, value)| !value.is_null());
+            // The marks around what came from outside are for the model.
+            let is_mark = |name: &str| matches!(name, "outside_begins" | "outside_ends");
+            let given = map.iter().filter(|(name, value)| !value.is_null() && !is_mark(name));
             given.take(MAX_FIELDS).map(|(name, value)| field(name, words(value))).collect()
         }
         other => vec![field("", words(other))],
     }
 }
 
-fn field(name: &str, value: String) -> Field {
+pub(super) fn field(name: &str, value: String) -> Field {
     let value = visible(&value);
     let value = match cut(&value, MAX_VALUE_CHARS) {
         Some(start) => format!("{start}\n… cut here; the record has all of it"),

@@ -79,6 +79,7 @@ async fn world_in(layout: Layout) -> World {
         pace: std::time::Duration::ZERO,
         webhook: None,
         seed: 1,
+        provisioned: true,
     })
     .await
     .unwrap();

@@ -231,7 +231,15 @@ async fn git_is_refused_by_policy_permission_and_wrong_credentials() {
     let wanted = "TF402455: Pushes to this branch are not permitted; you must use a pull request to update this branch.";
     assert!(said.contains("[remote rejected]") && said.contains(wanted), "{said}");
     assert!(!pushed.status.success() && world.tip("main").await == before);
-    world.git_ok("work", &["push", "--quiet", "origin", "HEAD:refs/heads/feature/beside"]).await;
+    // One refused reference stops no other, unless the push is to be done as a whole.
+    let both = ["HEAD:main", "HEAD:refs/heads/feature/whole"];
+    let whole = world.git("work", &[&["push", "--atomic", "origin"], &both[..]].concat()).await;
+    assert!(!whole.status.success() && world.tip("feature/whole").await.is_none(), "{}", told(&whole));
+    let both = ["HEAD:main", "HEAD:refs/heads/feature/beside"];
+    let pushed = world.git("work", &[&["push", "origin"], &both[..]].concat()).await;
+    let said = told(&pushed);
+    assert!(said.contains(wanted) && said.contains("[new branch]") && !pushed.status.success(), "{said}");
+    assert!(world.tip("feature/beside").await.is_some() && world.tip("main").await == before);
 
     for (permission, name) in [("CreateBranch", "feature/new"), ("GenericContribute", "feature/beside")] {
         let denial = json!({"person": "bob", "scope": "web-shop", "permission": permission});

@@ -151,7 +151,8 @@ async fn all_is_well_in_the_simulated_world() {
     let list = ward.examined(&[("AZURE_OPENAI_API_KEY", "a-key")]).await;
     assert!(is_well(&list.0), "{:#?}", list.0);
     let odd: Vec<&str> = list.0.iter().filter(|c| c.status != Status::Ok).map(|c| c.id).collect();
-    let expected = ["permission.first_write", "secret.azure_openai_api_key", "secret.webhook_password"];
+    let expected =
+        ["permission.first_write", "looking", "secret.azure_openai_api_key", "secret.webhook_password"];
     assert_eq!(odd, expected, "{:#?}", list.0);
     list.says("secret.azure_openai_api_key", Status::Warning, &["development", "aoai"]);
     list.says("secret.webhook_password", Status::Warning, &["not signed"]);
@@ -219,7 +220,9 @@ async fn sidecar_and_its_gates() {
 #[tokio::test(flavor = "multi_thread")]
 async fn every_refusal_of_entra_has_its_own_remedy() {
     let ward = Ward::open().await;
+    eprintln!("{} codes of Entra, each with its own line:", identity::CAUSES.len());
     for cause in identity::CAUSES {
+        eprintln!("  AADSTS{} {}", cause.code, cause.cause);
         ward.sidecar("break", json!({ "aadsts": cause.code, "times": 100 })).await;
         let list = ward.examined(&[]).await;
         let code = format!("AADSTS{}:", cause.code);
@@ -240,6 +243,10 @@ async fn the_organisation_is_told_apart() {
     for (fault, words) in [
         (json!({"kind": "expired_token"}), &["does not take the token (HTTP 401)", "499b84ac"][..]),
         (json!({"kind": "sign_in_page"}), &["sign-in page (HTTP 203)", "connected to the agent's tenant"]),
+        (
+            json!({"kind": "sign_in_page", "args": {"status": 302}}),
+            &["sends to its sign-in page (HTTP 302)", "connected to the agent's tenant"],
+        ),
         (json!({"kind": "unknown_user"}), &["TF400813", "does not know the agent user", "Basic access"]),
         (json!({"kind": "throttle", "args": {"retry_after": 30}}), &["throttling for 30 s", "Wait"]),
         (
@@ -283,6 +290,7 @@ async fn rights_and_access_level() {
         ("GenericContribute", "web-shop", "permission.push", "Contribute"),
         ("CreateBranch", "web-shop", "permission.create_branch", "Create branch"),
         ("PullRequestContribute", "web-shop", "permission.pull_requests", "Contribute to pull requests"),
+        ("QueueBuilds", "Fabrikam", "permission.queue_builds", "Queue builds"),
         ("WorkItemWrite", "Fabrikam", "permission.write_work_items", "Edit work items"),
     ] {
         let change =
@@ -310,7 +318,7 @@ async fn rights_and_access_level() {
 
     ward.access(json!({"person": agent, "licence": "stakeholder"})).await;
     let list = ward.examined(&[]).await;
-    list.failed(&["repository", "licence"]);
+    list.failed(&["repository", "licence", "permission.queue_builds"]);
     list.says("licence", Status::Failed, &["Stakeholder", "Basic access"]);
     list.says("work_items", Status::Ok, &[]);
 }
@@ -332,7 +340,7 @@ async fn service_hooks_are_looked_for() {
     ward.send("PUT", url, body).await;
     ward.examined(&[]).await.says("service_hooks", Status::Failed, &["switched off", "Enable it"]);
 
-    let blind = json!({"person": "ado-coworker", "scope": "Fabrikam", "permission": "EditSubscriptions"});
+    let blind = json!({"person": "ado-coworker", "scope": "Fabrikam", "permission": "ViewSubscriptions"});
     ward.access(blind).await;
     ward.examined(&[]).await.says("service_hooks", Status::Warning, &["may not see", &address]);
     let nowhere = [("PUBLIC_URL", "https://elsewhere.contoso.example")];

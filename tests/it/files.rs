@@ -103,8 +103,13 @@ fn compose_faults(text: &str) -> Vec<String> {
         must(of("security_opt").contains(&"no-new-privileges:true"), "may gain privileges");
         must(!of("user").is_empty() && of("user").iter().all(|user| is_ordinary(user)), "runs as root");
         must(of("privileged").is_empty() && of("cap_add").is_empty(), "is given privileges");
-        must(of("network_mode").is_empty() && of("pid").is_empty(), "leaves its own namespaces");
-        must(of("env_file").is_empty(), "takes a whole file of variables");
+        // The sidecar shares the agent's network and nothing else, has no port, and alone takes a
+        // file of variables: the one with its credential.
+        let is_sidecar = of("image").iter().any(|image| image.contains("auth-sidecar"));
+        let network: &[&str] = if is_sidecar { &["service:agent"] } else { &[] };
+        must(of("network_mode") == network && of("pid").is_empty(), "leaves its own namespaces");
+        must(of("env_file").is_empty() || is_sidecar, "takes a whole file of variables");
+        must(!is_sidecar || of("ports").is_empty(), "the sidecar is published");
         must(
             of("volumes").iter().all(|volume| !volume.starts_with(['/', '.', '~', '$'])),
             "sees a folder of this machine",
@@ -114,8 +119,10 @@ fn compose_faults(text: &str) -> Vec<String> {
             // Either `NAME: value` in a map or `NAME=value` in a list.
             let variable = path.strip_prefix(&format!("{prefix}.")).unwrap_or(value).to_uppercase();
             let variable = variable.split('=').next().unwrap_or_default();
+            // The place of a file that is mounted as a secret is none.
+            let is_place = variable.ends_with("_FILE") && value.starts_with("/run/secrets/");
             must(
-                !SECRET_WORDS.iter().any(|word| variable.contains(word)),
+                is_place || !SECRET_WORDS.iter().any(|word| variable.contains(word)),
                 &format!("is given the secret {variable}"),
             );
         }
@@ -133,10 +140,19 @@ fn compose_publishes_on_this_machine_only_and_gives_no_rights() {
     let compose = read("compose.yaml");
     assert_eq!(compose_faults(&compose), Vec::<String>::new());
     let values = yaml(&compose).unwrap();
-    assert_eq!(service_names(&values), ["demo"]);
-    // Neither a profile nor a scale: a plain `up` runs it.
-    assert!(!values.iter().any(|(path, _)| path.ends_with("profiles")));
-    for port in ["127.0.0.1:4192:4192", "127.0.0.1:4193:4193"] {
+    assert_eq!(service_names(&values), ["demo", "agent", "sidecar"]);
+    // Only the demo has no profile: a plain `up` runs it, and nothing else.
+    let profiles: Vec<&str> =
+        values.iter().filter(|(path, _)| path.ends_with("profiles")).map(|(path, _)| path.as_str()).collect();
+    assert_eq!(profiles, ["services.agent.profiles", "services.sidecar.profiles"]);
+    // The agent gets settings that it knows, each by its name.
+    let known: Vec<&str> =
+        ado_coworker::config::NAMES.iter().chain(&ado_coworker::config::MORE_NAMES).copied().collect();
+    let given = values.iter().filter_map(|(path, _)| path.strip_prefix("services.agent.environment."));
+    for name in given {
+        assert!(known.contains(&name.trim_end_matches("_FILE")), "{name} is no setting");
+    }
+    for port in ["127.0.0.1:4192:4192", "127.0.0.1:4193:4193", "127.0.0.1:4194:4194"] {
         assert!(
             values.contains(&("services.demo.ports".to_owned(), port.to_owned())),
             "{port} is not published"

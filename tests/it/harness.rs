@@ -150,6 +150,13 @@ pub struct Process {
 }
 
 impl Process {
+    /// Ends it as an operator would, and waits; whether it ended well.
+    pub async fn stop(mut self) -> bool {
+        signal("TERM", &self.child.id().expect("it runs").to_string()).await;
+        let ended = tokio::time::timeout(PATIENCE, self.child.wait()).await.expect("it stops in time");
+        ended.unwrap().success()
+    }
+
     pub fn start(mut command: tokio::process::Command) -> Self {
         let mut child = command.spawn().expect("the binary starts");
         let lines = BufReader::new(child.stdout.take().unwrap()).lines();
@@ -199,12 +206,18 @@ impl World {
 
     /// With a model that takes this many milliseconds for a word.
     pub async fn start_paced(pace: &str) -> Self {
+        Self::start_set(pace, &[]).await
+    }
+
+    /// The same, with further settings of the co-worker.
+    pub async fn start_set(pace: &str, more: &[(&'static str, &str)]) -> Self {
         let mut simulation = Process::start(command(&["simulate", "--simulator-port", "0", "--pace", pace]));
         let organization = crate::recorder::recorded(&simulation.told("ready").await).await;
         let sidecar = simulation.told("sidecar").await;
         let model = simulation.told("model").await;
         let folder = tempfile::tempdir().unwrap();
-        let settings = settings(&organization, &sidecar, &model, folder.path());
+        let mut settings = settings(&organization, &sidecar, &model, folder.path());
+        settings.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let (server, page) = Self::serve(&settings).await;
         let http = ado_coworker::config::http_client().unwrap();
         let (_simulation, _folder) = (simulation, folder);
@@ -217,6 +230,13 @@ impl World {
         let mut server = Process::start(serve);
         let page = server.told("ready").await;
         (server, page)
+    }
+
+    /// Starts another process of the same co-worker, with further settings; gives it and its address.
+    pub async fn beside(&self, more: &[(&'static str, &str)]) -> (Process, String) {
+        let mut settings = self.settings.clone();
+        settings.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
+        Self::serve(&settings).await
     }
 
     /// Kills the co-worker without warning and starts it again on the same data.

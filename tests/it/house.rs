@@ -203,10 +203,15 @@ fn the_import_test_finds_what_is_planted() {
 #[test]
 fn every_test_that_the_map_names_is_there() {
     let mut code: String = sources().into_iter().map(|(_, text)| text).collect();
-    for entry in std::fs::read_dir(root().join("tests/it")).expect("the tests are here") {
-        let path = entry.expect("its files can be listed").path();
-        if path.extension().is_some_and(|extension| extension == "rs") {
-            code.push_str(&std::fs::read_to_string(path).expect("a test can be read"));
+    let mut folders = vec![root().join("tests/it")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).expect("the tests are here") {
+            let path = entry.expect("its files can be listed").path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                code.push_str(&std::fs::read_to_string(path).expect("a test can be read"));
+            }
         }
     }
     let architecture = read("ARCHITECTURE.md");
@@ -318,7 +323,7 @@ fn no_dependency_is_banned_or_doubled() {
 
 /// Every setting, with the `_FILE` form of secrets.
 fn settings() -> BTreeSet<String> {
-    let names = config::NAMES.into_iter().chain(config::MORE_NAMES).map(str::to_owned);
+    let names = config::NAMES.iter().copied().chain(config::MORE_NAMES).map(str::to_owned);
     names.chain(config::SECRET_NAMES.into_iter().map(|name| format!("{name}_FILE"))).collect()
 }
 

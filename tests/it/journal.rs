@@ -1,8 +1,11 @@
 //! The journal on both of its stores: the same tests for SQLite and PostgreSQL.
 
 mod events;
+mod operation;
 mod record;
+mod replicas;
 mod runs;
+mod seen;
 
 use std::time::Duration;
 
@@ -86,6 +89,7 @@ fn new_run(text: &str) -> NewRun {
         project: "Fabrikam".into(),
         repository: "web-shop".into(),
         subject: None,
+        trigger: None,
     }
 }
 

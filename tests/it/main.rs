@@ -6,19 +6,29 @@
     reason = "tests are named by what they say, and fail by panicking"
 )]
 
+mod approvals;
 mod bad_input;
+mod chaos;
 mod clients;
 mod conformance;
+mod crash;
 mod doctor;
 mod effects;
 mod files;
 mod harness;
 mod hostile;
 mod house;
+mod identities;
+mod intake;
 mod journal;
 mod main_job;
+mod operators;
+mod people;
+mod policy;
 mod postgres;
 mod random_operations;
 mod recorder;
+mod setup;
+mod simulation;
 mod steering;
 mod tools;

@@ -29,7 +29,15 @@ pub async fn database() -> String {
     let base = format!("postgres://tester@127.0.0.1:{}", server.port);
     let name = format!("t_{}", uuid::Uuid::new_v4().simple());
     let options: sqlx::postgres::PgConnectOptions = format!("{base}/postgres").parse().unwrap();
-    let mut connection = options.connect().await.unwrap();
+    // It takes connections before it is ready to serve them.
+    let end = Instant::now() + PATIENCE;
+    let mut connection = loop {
+        match options.connect().await {
+            Ok(connection) => break connection,
+            Err(error) => assert!(Instant::now() < end, "PostgreSQL does not get ready: {error}"),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    };
     let sql = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
     sqlx::query(sql).execute(&mut connection).await.unwrap();
     connection.close().await.unwrap();
@@ -56,6 +64,7 @@ fn start() -> Server {
     // The shell waits for the end of its input, which comes with the end of this process.
     let script =
         "\"$@\" >server.log 2>&1 & server=$!; cat >/dev/null; kill -QUIT $server; wait; cd /; rm -rf \"$0\"";
+    #[allow(clippy::zombie_processes, reason = "it ends with this process, whose end closes its input")]
     let mut child = as_user(user.as_deref(), Path::new("sh"))
         .args(["-c", script, folder.to_str().unwrap(), programs.join("postgres").to_str().unwrap()])
         .args(["-D", data, "-p", &port.to_string(), "-k", "", "-F"])

@@ -113,6 +113,7 @@ impl Bench {
             seed: 7,
             webhook: None,
             files: vec![("README.md", b"# Shop\n"), ("a.txt", b"one\ntwo\nthree\n")],
+            provisioned: true,
         })
         .unwrap();
         let authority = Authority::new(clock.clone()).unwrap();

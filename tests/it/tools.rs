@@ -15,7 +15,8 @@ async fn played(world: &World, calls: Vec<Value>) -> Vec<(String, String)> {
     script.push(json!({ "kind": "reply", "text": "That is all." }));
     world.script(Value::Array(script)).await;
     let run = world.order("Do as you are told.").await;
-    assert_eq!(run["status"], "done", "{run:#}");
+    // A call that a rule left to people keeps the run waiting when all else is done.
+    assert!(["done", "waiting"].contains(&run["status"].as_str().unwrap()), "{run:#}");
     let word = |step: &Value, name: &str| step[name].as_str().unwrap_or_default().to_owned();
     let steps = run["steps"].as_array().unwrap();
     let tools = steps.iter().filter(|step| step["tool"].is_string());
@@ -78,7 +79,7 @@ async fn a_pull_request_is_opened_commented_at_its_code_and_kept_a_draft_while_i
         ("create_thread", "ok"),
         ("update_pull_request", "refused"),
         ("update_pull_request", "ok"),
-        ("queue_build", "refused"),
+        ("queue_build", "waiting"),
         ("get_build", "ok"),
         ("search_code", "ok"),
     ];

@@ -4,11 +4,13 @@ Usage: conformance.py ORGANIZATION_URL. Prints one line for each part; ends with
 part that fails. Wants a fresh simulated organisation and the PyPI package azure-devops.
 """
 
+import io
 import os
 import sys
 import tempfile
 import time
 import traceback
+import zipfile
 
 # The client keeps route tables on disk by address: a port that was used before must not answer.
 CACHE = tempfile.mkdtemp(prefix="azure-devops-cache-")
@@ -19,6 +21,9 @@ from azure.devops.exceptions import AzureDevOpsAuthenticationError, AzureDevOpsS
 from azure.devops.v7_1.build import models as build_models  # noqa: E402
 from azure.devops.v7_1.git import models as git_models  # noqa: E402
 from azure.devops.v7_1.policy import models as policy_models  # noqa: E402
+from azure.devops.v7_1.graph import models as graph_models  # noqa: E402
+from azure.devops.v7_1.service_hooks import models as hook_models  # noqa: E402
+from azure.devops.v7_1.work.models import TeamContext as WorkTeam  # noqa: E402
 from azure.devops.v7_1.work_item_tracking import models as wit_models  # noqa: E402
 from msrest.authentication import BasicAuthentication, BasicTokenAuthentication  # noqa: E402
 
@@ -181,7 +186,12 @@ def repositories_and_items(world):
     same(data.decode(), text, "bytes and text")
     same(b"".join(git.get_blob_content(SHOP, one.object_id, PROJECT)), data, "blob")
     archive = b"".join(git.get_item_zip(SHOP, "/src", PROJECT))
-    same(archive[:4], b"PK\x03\x04", "zip")
+    with zipfile.ZipFile(io.BytesIO(archive)) as opened:
+        same(opened.testzip(), None, "the zip is whole")
+        names = opened.namelist()
+        assert "auth/session.ts" in names, names
+        session = b"".join(git.get_item_content(SHOP, "/src/auth/session.ts", PROJECT))
+        same(opened.read("auth/session.ts"), session, "a file of the zip")
     batch = git.get_items_batch(git_models.GitItemRequestData(item_descriptors=[
         git_models.GitItemDescriptor(path="/README.md", version="main", version_type="branch",
                                      recursion_level="none")]), SHOP, PROJECT)
@@ -276,6 +286,10 @@ def pull_request_from_draft_to_completed(world):
         SHOP, number, PROJECT)
     same(git.get_pull_request_statuses(SHOP, number, PROJECT)[0].context.name, "lint", "statuses")
     same([w.id for w in git.get_pull_request_work_item_refs(SHOP, number, PROJECT)], [str(item.id)], "work items")
+    linked = world.wit().query_work_items_for_artifact_uris(
+        wit_models.ArtifactUriQuery(artifact_uris=[made.artifact_id]), PROJECT).artifact_uris_query_result
+    same([w.id for w in linked[made.artifact_id]], [item.id], "work items of the artifact")
+    same(git.get_pull_request_iteration_statuses(SHOP, number, 1, PROJECT), [], "statuses of the iteration")
     same(len(git.get_pull_request_iterations(SHOP, number, PROJECT)), 1, "iterations")
     entries = git.get_pull_request_iteration_changes(SHOP, number, 1, PROJECT).change_entries
     # The generated model keeps the item among what it does not know.
@@ -420,6 +434,97 @@ def builds(world):
     build.update_build(build_models.Build(status="cancelling"), PROJECT, second.id)
     stopped = eventually("the end", lambda: (b := build.get_build(PROJECT, second.id)).status == "completed" and b)
     same(stopped.result, "canceled", "a cancelled build")
+
+
+@part
+def tags_of_builds_and_definitions(world):
+    build = world.alice.clients_v7_1.get_build_client()
+    definition = build.get_definitions(PROJECT)[0]
+    queued = build.queue_build(build_models.Build(definition=build_models.DefinitionReference(id=definition.id)), PROJECT)
+    same(build.add_build_tag(PROJECT, queued.id, "one"), ["one"], "a tag")
+    same(build.add_build_tags(["two", "three"], PROJECT, queued.id), ["one", "three", "two"], "tags")
+    same(build.delete_build_tag(PROJECT, queued.id, "three"), ["one", "two"], "a tag taken off")
+    same(build.get_build_tags(PROJECT, queued.id), ["one", "two"], "tags of the build")
+    assert {"one", "two"} <= set(build.get_tags(PROJECT)), build.get_tags(PROJECT)
+    same([b.id for b in build.get_builds(PROJECT, tag_filters=["two"])], [queued.id], "builds with a tag")
+    whole = build.get_definition(PROJECT, definition.id)
+    same((whole.tags, whole.job_authorization_scope), ([], "projectCollection"), "definition")
+    changed = build.update_definition(whole, PROJECT, definition.id)
+    same(changed.revision, whole.revision + 1, "revision")
+    refused(lambda: build.update_definition(whole, PROJECT, definition.id), "revision")
+    assert build.get_build_changes(PROJECT, queued.id) is not None
+    same(build.get_artifacts(PROJECT, queued.id), [], "artifacts")
+
+
+@part
+def hooks(world):
+    client = world.alice.clients_v7_1.get_service_hooks_client()
+    same([c.id for c in client.list_consumers()], ["webHooks"], "consumers")
+    same(client.get_consumer("webHooks").actions[0].id, "httpRequest", "action")
+    assert "git.push" in [e.id for e in client.list_event_types("tfs")]
+    same([p.id for p in client.list_publishers()], ["tfs"], "publishers")
+    project = world.alice.clients_v7_1.get_core_client().get_project(PROJECT).id
+    made = client.create_subscription(hook_models.Subscription(
+        publisher_id="tfs", event_type="workitem.created", resource_version="1.0", consumer_id="webHooks",
+        consumer_action_id="httpRequest", publisher_inputs={"projectId": project},
+        consumer_inputs={"url": "http://127.0.0.1:9/", "basicAuthUsername": "u", "basicAuthPassword": "hush"}))
+    assert "hush" not in str(made.consumer_inputs), made.consumer_inputs
+    world.wit().create_work_item(
+        [wit_models.JsonPatchOperation(op="add", path="/fields/System.Title", value="Heard")], PROJECT, "Task")
+    entry = eventually("a notification", lambda: client.get_notifications(made.id))[0]
+    same(client.get_notification(made.id, entry.id).id, entry.id, "notification")
+    asked = client.query_notifications(hook_models.NotificationsQuery(subscription_ids=[made.id]))
+    same([n.id for n in asked.results], [entry.id], "query")
+    client.delete_subscription(made.id)
+    refused(lambda: client.get_subscription(made.id), "was not found")
+
+
+@part
+def people_and_teams(world):
+    graph = world.alice.clients_v7_1.get_graph_client()
+    team = next(g for g in graph.list_groups().graph_groups if PROJECT in g.principal_name)
+    members = graph.list_memberships(team.descriptor, direction="down")
+    assert len(members) >= 3, members
+    first = members[0].member_descriptor
+    same([m.container_descriptor for m in graph.list_memberships(first)][:1], [team.descriptor], "teams of a person")
+    same(graph.get_membership(first, team.descriptor).member_descriptor, first, "membership")
+    looked = graph.lookup_subjects(graph_models.GraphSubjectLookup(
+        lookup_keys=[graph_models.GraphSubjectLookupKey(descriptor=d) for d in (first, team.descriptor)]))
+    same(sorted(looked), sorted([first, team.descriptor]), "look-up")
+    core = world.alice.clients_v7_1.get_core_client()
+    assert "Basic" in [p.name for p in core.get_processes()]
+    project = core.get_project(PROJECT).id
+    named = core.get_project_properties(project, keys=["System.Process*"])
+    same([p.value for p in named], ["Basic"], "properties")
+    work = world.alice.clients_v7_1.get_work_client()
+    context = WorkTeam(project=PROJECT, team=f"{PROJECT} Team")
+    same(work.get_team_settings(context).bugs_behavior, "off", "team settings")
+    assert [i.name for i in work.get_team_iterations(context)], "iterations"
+    same(work.get_team_field_values(context).default_value, PROJECT, "areas of the team")
+
+
+@part
+def tags_and_reactions(world):
+    git, main = world.git(), world.tip("main")
+    tag = git.create_annotated_tag(git_models.GitAnnotatedTag(
+        name="v1.0", message="The first", tagged_object=git_models.GitObject(object_id=main)), PROJECT, SHOP)
+    same((tag.name, tag.message, tag.tagged_object.object_id), ("v1.0", "The first", main), "tag")
+    same(git.get_annotated_tag(PROJECT, SHOP, tag.object_id).tagged_by.name, "Alice Martin", "tag read")
+    peeled = git.get_refs(SHOP, PROJECT, filter="tags/v1.0", peel_tags=True)
+    same((peeled[0].object_id, peeled[0].peeled_object_id), (tag.object_id, main), "reference")
+    pushes = git.get_pushes(SHOP, PROJECT, top=1)
+    assert git.get_push_commits(SHOP, git.get_pushes(SHOP, PROJECT)[-1].push_id, PROJECT), pushes
+    same(git.get_recycle_bin_repositories(PROJECT), [], "recycle bin")
+    wit = world.wit()
+    item = wit.create_work_item(
+        [wit_models.JsonPatchOperation(op="add", path="/fields/System.Title", value="React")], PROJECT, "Task")
+    comment = wit.add_comment(wit_models.CommentCreate(text="Nice?"), PROJECT, item.id)
+    same(wit.create_comment_reaction(PROJECT, item.id, comment.id, "like").count, 1, "reaction")
+    world.wit("bob").create_comment_reaction(PROJECT, item.id, comment.id, "like")
+    found = wit.get_comment_reactions(PROJECT, item.id, comment.id)
+    same([(r.type, r.count, r.is_current_user_engaged) for r in found], [("like", 2, True)], "reactions")
+    wit.delete_comment_reaction(PROJECT, item.id, comment.id, "like")
+    same(wit.get_comment_reactions(PROJECT, item.id, comment.id)[0].count, 1, "reaction taken back")
 
 
 def main():

@@ -29,6 +29,10 @@ pub(super) trait Backend: Send + Sync + 'static {
     /// Its connection.
     type Connection: Send;
 
+    /// Longest time for one commit. None where a commit that is given up could still take place
+    /// without anybody being able to tell.
+    const COMMIT_TIMEOUT: Option<Duration>;
+
     /// Opens the connection that writes.
     fn connect(&self) -> impl Future<Output = Result<Self::Connection, sqlx::Error>> + Send;
 
@@ -102,6 +106,21 @@ macro_rules! read {
     };
 }
 pub(super) use read;
+
+/// Whether an error says that the store could not be asked, and not that it refused.
+fn is_unreachable(error: &sqlx::Error) -> bool {
+    use sqlx::Error;
+    matches!(
+        error,
+        Error::Io(_)
+            | Error::Tls(_)
+            // A connection that broke in the middle of an answer.
+            | Error::Protocol(_)
+            | Error::PoolTimedOut
+            | Error::PoolClosed
+            | Error::WorkerCrashed
+    )
+}
 
 /// The answer of a read, or that the store cannot be reached.
 pub(super) async fn in_time<T>(

@@ -6,7 +6,7 @@ use std::time::Duration;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{ConnectOptions as _, Row as _};
 
-use super::{ACQUIRE_TIMEOUT, Backend, Committed, Fault, READERS, Unsure, migration_fault};
+use super::{ACQUIRE_TIMEOUT, Backend, Committed, Fault, READERS, Unsure, is_unreachable, migration_fault};
 use crate::clock::Clock;
 use crate::journal::command::Command;
 use crate::journal::feed::Bus;
@@ -191,14 +191,11 @@ pub(in crate::journal) async fn listen(pool: Pool, replica: String, bus: std::sy
         {
             bus.look_again();
             while let Ok(Some(notice)) = listener.try_recv().await {
-                match heard(&replica, notice.payload()) {
-                    Some((told, everything)) => {
-                        bus.tell(&told);
-                        if everything {
-                            bus.look_again();
-                        }
+                if let Some((told, everything)) = heard(&replica, notice.payload()) {
+                    bus.tell(&told);
+                    if everything {
+                        bus.look_again();
                     }
-                    None => {}
                 }
             }
         }
@@ -208,6 +205,8 @@ pub(in crate::journal) async fn listen(pool: Pool, replica: String, bus: std::sy
 
 impl Backend for Postgres {
     type Connection = Connection;
+
+    const COMMIT_TIMEOUT: Option<Duration> = Some(Duration::from_secs(15));
 
     async fn connect(&self) -> Result<Connection, sqlx::Error> {
         self.options.connect().await
@@ -237,7 +236,9 @@ impl Backend for Postgres {
 
     /// By SQLSTATE (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
     fn judge(error: &sqlx::Error) -> Fault {
-        let sqlx::Error::Database(error) = error else { return Fault::Passing };
+        let sqlx::Error::Database(error) = error else {
+            return if is_unreachable(error) { Fault::Passing } else { Fault::Refused };
+        };
         let code = error.code().unwrap_or_default();
         match (code.get(..2), code.as_ref()) {
             (_, "53100") => Fault::Full,

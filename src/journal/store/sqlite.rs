@@ -6,10 +6,11 @@ use std::time::Duration;
 use sqlx::ConnectOptions as _;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
 
-use super::{ACQUIRE_TIMEOUT, Backend, Committed, Fault, READERS, Unsure, migration_fault};
+use super::{ACQUIRE_TIMEOUT, Backend, Committed, Fault, READERS, Unsure, is_unreachable, migration_fault};
 use crate::clock::Clock;
 use crate::journal::JournalError;
 use crate::journal::command::Command;
+use crate::journal::sole::Presence;
 use crate::journal::standing::Told;
 
 pub(in crate::journal) type Connection = sqlx::SqliteConnection;
@@ -49,6 +50,27 @@ pub(in crate::journal) mod statements;
 pub(in crate::journal) struct Sqlite {
     options: SqliteConnectOptions,
     clock: Clock,
+    /// Held as long as this process has the file.
+    _presence: Option<Presence>,
+}
+
+/// Comes to the file; whatever was held when nobody else is there is due at once.
+async fn take_from_the_dead(
+    options: &SqliteConnectOptions,
+    db: &mut Connection,
+    clock: &Clock,
+) -> anyhow::Result<Option<Presence>> {
+    let Some((presence, alone)) = Presence::enter(options.get_filename())? else { return Ok(None) };
+    if alone {
+        let now = clock.now().as_microsecond();
+        for sql in [
+            "UPDATE runs SET lease_until = $1, due_at = $1 WHERE status = 'running' AND due_at > $1",
+            "UPDATE intake SET due_at = $1 WHERE status = 'received' AND holder IS NOT NULL AND due_at > $1",
+        ] {
+            sqlx::query(sql).bind(now).execute(&mut *db).await?;
+        }
+    }
+    Ok(Some(presence.settle().await?))
 }
 
 /// Options for the file that `url` names.
@@ -103,7 +125,8 @@ impl Sqlite {
             .connect_with(options.clone().read_only(true))
             .await
             .map_err(|e| fault(&e))?;
-        Ok((Self { options, clock }, readers))
+        let presence = take_from_the_dead(&options, &mut one, &clock).await.map_err(|e| fault(&e))?;
+        Ok((Self { options, clock, _presence: presence }, readers))
     }
 
     /// The store's time: the process's own.
@@ -125,6 +148,9 @@ pub(super) async fn lock(_: &mut Connection, _: &str) -> Result<(), sqlx::Error>
 impl Backend for Sqlite {
     type Connection = Connection;
 
+    // A slow disk is waited for: the commit goes on in its thread, whoever stops waiting for it.
+    const COMMIT_TIMEOUT: Option<Duration> = None;
+
     async fn connect(&self) -> Result<Connection, sqlx::Error> {
         self.options.connect().await
     }
@@ -144,7 +170,9 @@ impl Backend for Sqlite {
     }
 
     fn judge(error: &sqlx::Error) -> Fault {
-        let sqlx::Error::Database(error) = error else { return Fault::Passing };
+        let sqlx::Error::Database(error) = error else {
+            return if is_unreachable(error) { Fault::Passing } else { Fault::Refused };
+        };
         // Extended result codes keep the primary one in their lowest byte.
         let code = error.code().and_then(|code| code.parse::<u32>().ok()).map(|code| code & 0xff);
         match code {

@@ -1,4 +1,6 @@
-//! `/_simulator`: faults, clock, step, ledger, state, access.
+//! `/_simulator`: faults, clock, step, ledger, state, access, people.
+
+use std::time::{Duration, Instant};
 
 use axum::body::{Body, to_bytes};
 use axum::http::Method;
@@ -15,6 +17,8 @@ use crate::clock::Clock;
 
 /// Largest control body.
 const BODY_BYTES: usize = 1024 * 1024;
+/// A step that takes longer is answered all the same.
+const STEP_TIME: Duration = Duration::from_secs(30);
 /// Entries of the ledger in one answer.
 const LEDGER_PAGE: usize = 10_000;
 
@@ -43,9 +47,10 @@ pub async fn answer(host: &Host, parts: &Parts, command: &str, body: Body) -> Re
         (&Method::GET, "state") => state(host),
         (&Method::POST, "state") => save(host, &value).await,
         (&Method::POST, "access") => access(host, &value),
+        (&Method::POST, "people") => people(host, &value),
         _ => bad(
             404,
-            "Known are GET|POST|DELETE faults, GET|POST clock, POST step, GET ledger, GET|POST state, POST access.",
+            "Known are GET|POST|DELETE faults, GET|POST clock, POST step, GET ledger, GET|POST state, POST access, POST people.",
         ),
     }
 }
@@ -76,7 +81,7 @@ fn set_clock(host: &Host, value: &Value) -> Reply {
         return bad(409, "The clock is real; start the simulator with a stepped clock to move it.");
     }
     if let Some(seconds) = value["advance_seconds"].as_f64().filter(|s| (0.0..=1e9).contains(s)) {
-        clock.advance(std::time::Duration::from_secs_f64(seconds));
+        clock.advance(Duration::from_secs_f64(seconds));
     } else if let Some(instant) = value["jump_to"].as_str().and_then(|t| t.parse().ok()) {
         clock.jump(instant);
     } else {
@@ -103,12 +108,16 @@ async fn step(host: &Host) -> Reply {
         clock.jump(due);
     }
     host.organisation.wake();
-    // The worker runs on another task: give it turns until it has taken the job.
-    for _ in 0..1_000 {
-        if host.organisation.lock().next_due().is_none_or(|next| next > due) {
-            break;
+    // The worker runs on another task: wait until it has done everything that was due.
+    let began = Instant::now();
+    while began.elapsed() < STEP_TIME {
+        {
+            let world = host.organisation.lock();
+            if !world.is_working() && world.next_due().is_none_or(|next| next > due) {
+                break;
+            }
         }
-        tokio::task::yield_now().await;
+        tokio::time::sleep(Duration::from_millis(1)).await;
     }
     let left = host.organisation.lock().jobs.len();
     Reply::ok(json!({"now": clock.now().to_string(), "ran": before.saturating_sub(left), "left": left}))
@@ -137,6 +146,22 @@ async fn save(host: &Host, value: &Value) -> Reply {
         Ok(Ok(())) => Reply::ok(json!({"saved": value["save"]})),
         Ok(Err(error)) => bad(500, &format!("{error:#}")),
         Err(_) => bad(500, "Saving failed."),
+    }
+}
+
+/// Adds somebody to the organisation: a person, or a service that nobody signs in to.
+fn people(host: &Host, value: &Value) -> Reply {
+    let text = |name: &str| value[name].as_str().unwrap_or_default();
+    let new = super::state::people::Newcomer {
+        name: text("name"),
+        display_name: text("display_name"),
+        project: text("project"),
+        in_team: value["in_team"].as_bool().unwrap_or(false),
+        is_service: value["is_service"].as_bool().unwrap_or(false),
+    };
+    match host.organisation.lock().add_person(&new) {
+        Some(id) => Reply::ok(json!({"id": id, "password": format!("demo-{}", new.name)})),
+        None => bad(400, "Give name (new, letters and digits), display_name, project, in_team, is_service."),
     }
 }
 

@@ -57,8 +57,15 @@ pub fn router(host: Host) -> Router {
 /// What a path is about.
 enum Place {
     Rest(Vec<String>, String, bool),
-    Git { project: Option<String>, repository: String, service: String, base: String },
+    Git {
+        project: Option<String>,
+        repository: String,
+        service: String,
+        base: String,
+    },
     Control(String),
+    /// A path that is not UTF-8, or deeper than anything here.
+    Unreadable,
     Elsewhere,
 }
 
@@ -68,7 +75,7 @@ async fn dispatch(
     Extension(pages): Extension<Router>,
     request: Request,
 ) -> Response {
-    let activity = host.organisation.lock().new_id();
+    let activity = host.organisation.activity();
     let (parts, body) = request.into_parts();
     let path = parts.uri.path().to_owned();
     let place = host.place(&path);
@@ -125,7 +132,12 @@ fn before(
             Some(auth::sign_in(auth::Unknown::Bad, suppress, &format!("{}/contoso", host.origin)))
         }
         FaultKind::SignInPage => {
-            Some(auth::sign_in(auth::Unknown::Bad, false, &format!("{}/contoso", host.origin)))
+            // The service answers so in two ways: with the page, or by sending to it.
+            let why = match fault.number("status", 203) {
+                302 => auth::Unknown::Missing,
+                _ => auth::Unknown::Bad,
+            };
+            Some(auth::sign_in(why, false, &format!("{}/contoso", host.origin)))
         }
         FaultKind::UnknownUser => {
             let stranger = auth::Unknown::Stranger(crate::simulator::tokens::AGENT_USER_ID.into());
@@ -179,21 +191,21 @@ impl Host {
         let decoded = |s: &str| percent_decode_str(s).decode_utf8().ok().map(std::borrow::Cow::into_owned);
         let segments: Option<Vec<String>> =
             path.split('/').filter(|s| !s.is_empty()).take(SEGMENTS + 1).map(decoded).collect();
-        let Some(segments) = segments.filter(|s| s.len() <= SEGMENTS) else { return Place::Elsewhere };
+        let Some(segments) = segments.filter(|s| s.len() <= SEGMENTS) else { return Place::Unreadable };
         if segments.first().is_some_and(|s| s == "_simulator") {
             return Place::Control(segments[1..].join("/"));
         }
-        let name = self.organisation.lock().organization.clone();
+        let name = super::state::seed::ORGANIZATION;
         let same = |at: usize, text: &str| segments.get(at).is_some_and(|s| s.eq_ignore_ascii_case(text));
         // The layout of the server product, and the deployment level without an organisation.
         let (skip, on_premises) = match () {
-            () if same(0, &name) => (1, false),
+            () if same(0, name) => (1, false),
             () if same(0, "tfs") && same(1, "DefaultCollection") => (2, true),
             () if same(0, "_apis") => (0, false),
             () => return Place::Elsewhere,
         };
         let raw: Vec<&str> = path.split('/').filter(|s| !s.is_empty()).collect();
-        let prefix = if skip == 0 { name } else { raw[..skip].join("/") };
+        let prefix = if skip == 0 { name.to_owned() } else { raw[..skip].join("/") };
         let base = format!("{}/{prefix}", self.origin);
         let rest = segments[skip..].to_vec();
         if rest.iter().any(|s| s.eq_ignore_ascii_case("_apis")) {
@@ -254,6 +266,9 @@ impl Host {
                 };
                 http::answer(&self.organisation, request).await
             }
+            Place::Unreadable => Reply::refusal(&Refusal::invalid(format!(
+                "path (it has to be UTF-8 and to have no more than {SEGMENTS} segments)"
+            ))),
             Place::Control(_) | Place::Elsewhere => elsewhere(&parts.method, &path),
         }
     }

@@ -67,6 +67,9 @@ pub struct Origin {
     pub webhook: Option<Webhook>,
     /// Files of the seeded repository.
     pub files: Vec<(&'static str, &'static [u8])>,
+    /// Whether the agent user is a member from the start; without, it is an organisation before
+    /// `setup`.
+    pub provisioned: bool,
 }
 
 /// Opens the organisation: from `load`, else from what `data` holds, else freshly seeded.
@@ -74,7 +77,7 @@ pub struct Origin {
 /// # Errors
 /// When the folder cannot be read or written.
 pub fn open(origin: Origin) -> anyhow::Result<Organisation> {
-    let Origin { data, load, base, clock, seed, webhook, files } = origin;
+    let Origin { data, load, base, clock, seed, webhook, files, provisioned } = origin;
     if let Some(from) = &load {
         storage::bring(from, &data).context("cannot load the simulated organisation")?;
     }
@@ -83,11 +86,13 @@ pub fn open(origin: Origin) -> anyhow::Result<Organisation> {
     let organisation = if storage::exists(&data) {
         Organisation::new(storage::load(&data)?, root, base, clock)
     } else {
-        let fresh = state::seed::data(clock.now(), seed);
+        let fresh = state::seed::data(clock.now(), seed, provisioned);
         let organisation = Organisation::new(fresh, root, base, clock);
         organisation.lock().fill(&files).context("cannot seed the simulated organisation")?;
         organisation
     };
+    organisation.lock().agree_with_disk().context("cannot read the simulated repositories")?;
+    storage::attach(&organisation, &data).context("cannot write the simulated organisation")?;
     if let Some(webhook) = webhook {
         subscribe(&organisation, &webhook)?;
     }

@@ -1,7 +1,11 @@
-//! The state in a folder: `state.json` beside the bare repositories.
+//! The state in a folder: `state.json`, the log that goes on from it, and the bare repositories.
+//!
+//! `state.json` holds everything as it was at some moment and names the log, `state.N.log`, to which each
+//! change since then was appended before anybody was told of it. A new `state.json` is written when
+//! the log has become long, and takes the place of both.
 
-use std::fs;
-use std::path::Path;
+use std::fs::{self, File, OpenOptions};
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 
@@ -11,11 +15,13 @@ use super::state::{Data, Organisation};
 const STATE: &str = "state.json";
 /// Name of the folder with the repositories.
 const REPOSITORIES: &str = "repositories";
-/// Largest state file that is read.
+/// Largest state file or log that is read.
 const STATE_BYTES: u64 = 1024 * 1024 * 1024;
+/// A log that is longer is followed by a new state file.
+const LOG_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The folder of the repositories below a data folder.
-pub fn repositories(data: &Path) -> std::path::PathBuf {
+pub fn repositories(data: &Path) -> PathBuf {
     data.join(REPOSITORIES)
 }
 
@@ -24,31 +30,96 @@ pub fn exists(data: &Path) -> bool {
     data.join(STATE).is_file()
 }
 
+fn log_path(data: &Path, generation: u64) -> PathBuf {
+    data.join(format!("state.{generation}.log"))
+}
+
+fn read(path: &Path) -> anyhow::Result<Vec<u8>> {
+    let size = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?.len();
+    anyhow::ensure!(size <= STATE_BYTES, "{} is larger than {STATE_BYTES} bytes", path.display());
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
 /// Reads the state of a folder.
 ///
 /// # Errors
 /// When the file is missing, too large, or not a state.
 pub fn load(data: &Path) -> anyhow::Result<Data> {
     let path = data.join(STATE);
-    let size = fs::metadata(&path).with_context(|| format!("cannot read {}", path.display()))?.len();
-    anyhow::ensure!(size <= STATE_BYTES, "{} is larger than {STATE_BYTES} bytes", path.display());
-    let text = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
-    serde_json::from_slice(&text)
-        .with_context(|| format!("{} is not a state of the simulator", path.display()))
+    let mut state: Data = serde_json::from_slice(&read(&path)?)
+        .with_context(|| format!("{} is not a state of the simulator", path.display()))?;
+    loop {
+        let path = log_path(data, state.generation);
+        if path.is_file() {
+            for line in read(&path)?.split_inclusive(|b| *b == b'\n') {
+                // A last line without its end was being written when the process was killed.
+                let Some(line) = line.strip_suffix(b"\n") else { break };
+                let line = serde_json::from_slice(line).and_then(|line| state.apply(line));
+                line.with_context(|| format!("{} is not a log of the simulator", path.display()))?;
+            }
+        }
+        // A kill between a new log and its state file leaves both logs.
+        if !log_path(data, state.generation + 1).is_file() {
+            return Ok(state);
+        }
+        state.generation += 1;
+    }
 }
 
-/// Writes `state.json` into the organisation's own folder, by a new file that takes its place.
+/// Goes on with the log of the state that was read from `data`, or begins one.
+///
+/// # Errors
+/// When it cannot be written.
+pub fn attach(organisation: &Organisation, data: &Path) -> anyhow::Result<()> {
+    if !exists(data) {
+        return save(organisation, data);
+    }
+    let generation = organisation.lock().generation;
+    let path = log_path(data, generation);
+    let text = if path.is_file() { read(&path)? } else { Vec::new() };
+    let bytes = u64::try_from(text.iter().rposition(|b| *b == b'\n').map_or(0, |at| at + 1))?;
+    organisation.lock().log_to(appended(&path, bytes)?, bytes, generation);
+    Ok(())
+}
+
+/// A log that is cut after `bytes`, to be written on at its end.
+fn appended(path: &Path, bytes: u64) -> anyhow::Result<File> {
+    let open = || {
+        let file = OpenOptions::new().create(true).append(true).open(path)?;
+        file.set_len(bytes).map(|()| file)
+    };
+    open().with_context(|| format!("cannot write {}", path.display()))
+}
+
+/// Whether the log has become so long that a new state file is due.
+pub fn is_due(organisation: &Organisation) -> bool {
+    organisation.lock().logged() > LOG_BYTES
+}
+
+/// Writes `state.json` into the organisation's own folder and begins a new log.
 ///
 /// # Errors
 /// When it cannot be written.
 pub fn save(organisation: &Organisation, data: &Path) -> anyhow::Result<()> {
-    let text = {
-        let world = organisation.lock();
-        let data: &Data = &world;
-        serde_json::to_vec(data)?
-    };
     fs::create_dir_all(data).with_context(|| format!("cannot make {}", data.display()))?;
-    let (new, path) = (data.join("state.json.new"), data.join(STATE));
+    let (text, generation) = {
+        let mut world = organisation.lock();
+        let generation = world.generation + 1;
+        let path = log_path(data, generation);
+        world.log_to(appended(&path, 0)?, 0, generation);
+        let state: &Data = &world;
+        (serde_json::to_vec(state)?, generation)
+    };
+    write(data, &text)?;
+    for old in (0..generation).rev().map(|n| log_path(data, n)).take_while(|p| p.is_file()) {
+        fs::remove_file(&old).with_context(|| format!("cannot remove {}", old.display()))?;
+    }
+    Ok(())
+}
+
+/// Writes the state file by a new one that takes its place.
+fn write(folder: &Path, text: &[u8]) -> anyhow::Result<()> {
+    let (new, path) = (folder.join("state.json.new"), folder.join(STATE));
     fs::write(&new, text).with_context(|| format!("cannot write {}", new.display()))?;
     fs::rename(&new, &path).with_context(|| format!("cannot write {}", path.display()))
 }
@@ -56,13 +127,27 @@ pub fn save(organisation: &Organisation, data: &Path) -> anyhow::Result<()> {
 /// Writes the state and copies the repositories into another folder.
 ///
 /// # Errors
-/// When it cannot be written.
+/// When it cannot be written, or is the folder of another organisation's log.
 pub fn save_to(organisation: &Organisation, folder: &Path) -> anyhow::Result<()> {
-    let root = organisation.lock().root().to_path_buf();
-    if root != repositories(folder) {
-        copy(&root, &repositories(folder))?;
+    // Held all the while: what is saved fits together.
+    let world = organisation.lock();
+    let root = world.root().to_path_buf();
+    if root == repositories(folder) {
+        drop(world);
+        return save(organisation, folder);
     }
-    save(organisation, folder)
+    copy(&root, &repositories(folder), false)?;
+    let state: &Data = &world;
+    let text = serde_json::to_vec(state)?;
+    drop(world);
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        // The log of what was saved here before does not go on from this state.
+        if path.extension().is_some_and(|e| e == "log") {
+            fs::remove_file(path)?;
+        }
+    }
+    write(folder, &text)
 }
 
 /// Copies a saved folder to `data`.
@@ -80,27 +165,33 @@ pub fn bring(from: &Path, data: &Path) -> anyhow::Result<()> {
         data.display(),
         from.display()
     );
-    copy(&repositories(from), &repositories(data))?;
-    fs::create_dir_all(data)?;
+    copy(&repositories(from), &repositories(data), false)?;
+    for entry in fs::read_dir(from)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default();
+        if path.extension().is_some_and(|e| e == "log") {
+            fs::copy(&path, data.join(name)).with_context(|| format!("cannot copy to {}", data.display()))?;
+        }
+    }
     fs::copy(from.join(STATE), data.join(STATE))
         .with_context(|| format!("cannot copy to {}", data.display()))?;
     Ok(())
 }
 
-fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
+/// Copies a folder. Objects of git never change, so those are linked where the file system can.
+fn copy(from: &Path, to: &Path, objects: bool) -> anyhow::Result<()> {
     fs::create_dir_all(to).with_context(|| format!("cannot make {}", to.display()))?;
     for entry in fs::read_dir(from).with_context(|| format!("cannot read {}", from.display()))? {
         let entry = entry?;
         let target = to.join(entry.file_name());
         if entry.file_type()?.is_dir() {
-            copy(&entry.path(), &target)?;
-        } else {
-            // Objects of git are read-only; an old one in the way is the same object.
-            if target.exists() {
-                fs::remove_file(&target)?;
-            }
-            fs::copy(entry.path(), &target).with_context(|| format!("cannot write {}", target.display()))?;
+            copy(&entry.path(), &target, objects || entry.file_name() == "objects")?;
+            continue;
         }
+        if objects && (fs::hard_link(entry.path(), &target).is_ok() || target.exists()) {
+            continue;
+        }
+        fs::copy(entry.path(), &target).with_context(|| format!("cannot write {}", target.display()))?;
     }
     Ok(())
 }

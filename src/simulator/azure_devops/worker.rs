@@ -7,15 +7,15 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio::sync::Mutex;
 
-use super::faults::{FaultKind, Faults};
+use super::faults::{Fault, FaultKind, Faults};
 use super::state::Organisation;
 use super::state::deliveries::{Answer, Delivery};
 use super::storage;
 
 /// A receiver that takes longer counts as one that did not answer.
 const DELIVERY_TIME: Duration = Duration::from_secs(20);
-/// Between two looks at whether there is something to save.
-const SAVE_EVERY: Duration = Duration::from_millis(250);
+/// Between two looks at whether the log has become long.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
 /// Start of an answer that is kept.
 const ANSWER_BYTES: usize = 4_096;
 /// A delivery that is held back goes out by itself after this.
@@ -39,15 +39,12 @@ pub async fn run(organisation: Organisation, faults: Arc<Faults>) -> anyhow::Res
         Courier { organisation: organisation.clone(), faults, client: client()?, held: Arc::default() };
     loop {
         let work = organisation.clone();
-        let due = move || {
-            let mut world = work.lock();
-            (world.run_due(), world.next_due())
-        };
         // Merges and builds read many files: keep them off the threads that serve sockets.
-        let (deliveries, next) = tokio::task::spawn_blocking(due).await?;
+        let (deliveries, next) = tokio::task::spawn_blocking(move || work.run_due()).await?;
         for delivery in deliveries {
-            let courier = courier.clone();
-            tokio::spawn(async move { courier.send(delivery).await });
+            // Struck here, in order: which task runs first is chance.
+            let (courier, struck) = (courier.clone(), courier.faults.strike_hook(&delivery.event_type));
+            tokio::spawn(async move { courier.send(delivery, struck).await });
         }
         let clock = organisation.clock().clone();
         match next {
@@ -66,11 +63,11 @@ fn until(now: Timestamp, due: Timestamp) -> Duration {
     Duration::try_from(due.duration_since(now)).unwrap_or(Duration::ZERO)
 }
 
-/// Saves the state whenever it has changed, for ever.
+/// Begins a new log whenever the old one has become long, for ever.
 pub async fn keep(organisation: Organisation, data: PathBuf) {
     loop {
-        tokio::time::sleep(SAVE_EVERY).await;
-        if !organisation.lock().take_dirty() {
+        tokio::time::sleep(LOOK_EVERY).await;
+        if !storage::is_due(&organisation) {
             continue;
         }
         let (organisation, data) = (organisation.clone(), data.clone());
@@ -98,8 +95,7 @@ fn client() -> anyhow::Result<reqwest::Client> {
 
 impl Courier {
     /// Sends one notification under the armed faults.
-    async fn send(self, delivery: Delivery) {
-        let struck = self.faults.strike_hook(&delivery.event_type);
+    async fn send(self, delivery: Delivery, struck: Vec<Fault>) {
         for fault in struck.iter().filter(|f| f.kind == FaultKind::DelayHook) {
             self.organisation.clock().sleep(Duration::from_secs(fault.number("seconds", 10))).await;
         }

@@ -181,6 +181,13 @@ pub fn id_token(
     if let Some(nonce) = nonce {
         claims.insert("nonce".into(), json!(nonce));
     }
+    add_groups(&mut claims, user, directory, base);
+    claims
+}
+
+/// The groups of a person, as applications get them that are registered for group claims: the client
+/// for sign-in in its id tokens, the blueprint in its access tokens.
+pub fn add_groups(claims: &mut Claims, user: &User, directory: &Directory, base: &str) {
     if user.overage {
         // More than 200 groups: the token only says where to ask.
         let endpoint = format!("{base}/v1.0/users/{}/getMemberObjects", user.id);
@@ -190,7 +197,6 @@ pub fn id_token(
         let groups: Vec<&str> = directory.groups_of(&user.id).iter().map(|group| group.id.as_str()).collect();
         claims.insert("groups".into(), json!(groups));
     }
-    claims
 }
 
 /// A person's id that is another one for every application.

@@ -178,10 +178,14 @@ struct Access {
 }
 
 async fn conditional_access(Extracted(entra): Shared, Json(how): Json<Access>) -> Done {
-    let target = match (how.blueprint, how.id) {
-        (None, None) => Target::ChildrenOf(BLUEPRINT_ID.into()),
-        (Some(blueprint), None) => Target::ChildrenOf(blueprint),
-        (None, Some(id)) => Target::One(id),
+    let agents = |id: String| {
+        let body = json!({"clientApplications": {"includeAgentIdServicePrincipals": [id]}});
+        (Target::ChildrenOf(id), body)
+    };
+    let (target, conditions) = match (how.blueprint, how.id) {
+        (None, None) => agents(BLUEPRINT_ID.into()),
+        (Some(blueprint), None) => agents(blueprint),
+        (None, Some(id)) => (Target::One(id.clone()), json!({"users": {"includeUsers": [id]}})),
         (Some(_), Some(_)) => {
             return Err((StatusCode::BAD_REQUEST, "give 'blueprint' or 'id', not both".into()));
         }
@@ -194,7 +198,7 @@ async fn conditional_access(Extracted(entra): Shared, Json(how): Json<Access>) -
     let multifactor = how.control == Control::Mfa;
     let control = if multifactor { "mfa" } else { "block" };
     let body = json!({"id": id, "displayName": "set by a test", "state": "enabled",
-        "grantControls": {"operator": "OR", "builtInControls": [control]}});
+        "conditions": conditions, "grantControls": {"operator": "OR", "builtInControls": [control]}});
     state.directory.policies.push(Policy { id, targets: vec![target], multifactor, enabled: true, body });
     Ok(StatusCode::NO_CONTENT)
 }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::claims::exchange_subject;
-use super::directory::{Application, Kind, Principal, same};
+use super::directory::{Application, Kind, Principal, hashed, same};
 use super::error::Refusal;
 use super::keys::{Bad, Unchecked};
 use super::seed::{EXCHANGE_ID, MANAGED_IDENTITY_ID};
@@ -155,8 +155,9 @@ fn check_secret(client: &Client, secret: &str, now: Timestamp) -> Result<(), Ref
     let id = &client.principal.app_id;
     // Agent identities hold no credential of their own: they have no application.
     let secrets = client.application.as_ref().map(|app| app.secrets.as_slice()).unwrap_or_default();
-    let equal = |text: &str| bool::from(subtle::ConstantTimeEq::ct_eq(text.as_bytes(), secret.as_bytes()));
-    match secrets.iter().find(|own| own.since <= now && equal(&own.text)) {
+    let hash = hashed(secret);
+    let equal = |own: &str| bool::from(subtle::ConstantTimeEq::ct_eq(own.as_bytes(), hash.as_bytes()));
+    match secrets.iter().find(|own| own.since <= now && equal(&own.hash)) {
         Some(own) if own.ends <= now => Err(Refusal::of(7_000_222, id)),
         Some(_) => Ok(()),
         None => Err(Refusal::of(7_000_215, id)),

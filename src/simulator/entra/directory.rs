@@ -4,6 +4,7 @@
 //! it were not there, as they do while the real directory replicates.
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 /// Most objects of one kind.
@@ -12,7 +13,7 @@ pub const MAX_OBJECTS: usize = 2_000;
 pub const MAX_FEDERATED: usize = 20;
 
 /// An application.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Application {
     /// Object id.
     pub id: String,
@@ -50,22 +51,37 @@ pub struct Application {
 }
 
 /// A client secret.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Secret {
     /// `keyId`.
     pub id: String,
     /// Display name.
     pub name: String,
-    /// The secret itself; random, and only in memory.
-    pub text: String,
+    /// SHA-256 of the secret in hexadecimal; the secret itself is told once and kept nowhere.
+    pub hash: String,
+    /// Its first three characters, by which people tell secrets apart.
+    pub hint: String,
     /// When it ends.
     pub ends: Timestamp,
     /// Usable from.
     pub since: Timestamp,
 }
 
+impl Secret {
+    /// The secret `text` under this id and name.
+    pub fn new(id: String, name: String, text: &str, ends: Timestamp, since: Timestamp) -> Self {
+        Self { id, name, hash: hashed(text), hint: text.chars().take(3).collect(), ends, since }
+    }
+}
+
+/// SHA-256 of a text in hexadecimal.
+pub fn hashed(text: &str) -> String {
+    let hash = ring::digest::digest(&ring::digest::SHA256, text.as_bytes());
+    hash.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A federated identity credential.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Federated {
     /// Object id.
     pub id: String,
@@ -82,7 +98,7 @@ pub struct Federated {
 }
 
 /// What a service principal stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Kind {
     /// An ordinary application or a resource.
     Application,
@@ -95,7 +111,7 @@ pub enum Kind {
 }
 
 /// A service principal.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Principal {
     /// Object id.
     pub id: String,
@@ -118,7 +134,7 @@ pub struct Principal {
 }
 
 /// A person or an agent user.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct User {
     /// Object id.
     pub id: String,
@@ -143,7 +159,7 @@ pub struct User {
 }
 
 /// A group.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Group {
     /// Object id.
     pub id: String,
@@ -154,7 +170,7 @@ pub struct Group {
 }
 
 /// A delegated grant.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Grant {
     /// Id.
     pub id: String,
@@ -171,7 +187,7 @@ pub struct Grant {
 }
 
 /// An application permission, or a user's assignment to an application.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Assignment {
     /// Id.
     pub id: String,
@@ -186,7 +202,7 @@ pub struct Assignment {
 }
 
 /// Whom a conditional access policy is about.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Target {
     /// Every agent identity.
     AllAgents,
@@ -199,7 +215,7 @@ pub enum Target {
 }
 
 /// A conditional access policy.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Policy {
     /// Id.
     pub id: String,
@@ -214,7 +230,7 @@ pub struct Policy {
 }
 
 /// The tenant's objects.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Directory {
     /// Applications.
     pub applications: Vec<Application>,

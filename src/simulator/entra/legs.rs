@@ -231,7 +231,10 @@ pub fn issue(
     state.conditional_access(client, Some(user))?;
     let scopes = if asked.permissions.is_empty() { granted.join(" ") } else { asked.permissions.join(" ") };
     let life = entra.access_life();
-    let token = claims::user(client, user, resource, &scopes, now, life);
+    let mut token = claims::user(client, user, resource, &scopes, now, life);
+    if resource.blueprint {
+        claims::add_groups(&mut token, user, directory, &entra.base);
+    }
     let id_token = asked.id_token.then(|| {
         claims::id_token(client, user, wanted.nonce, directory, &entra.base, now, EXCHANGE_LIFE_SECONDS)
     });

@@ -3,7 +3,7 @@
 //! Purpose: token endpoint, sign-in pages, published keys and Graph on one port, so that the agent's
 //! three legs, people's sign-in and the set-up run against signatures that are really checked.
 //! Invariant: a token is issued only after every check of TOKENS.md §7 in its order; secrets and keys
-//! are random, made at start, and only in memory.
+//! are random and only in memory, and of a secret only a hash is saved.
 //! It must never know: the sidecar, Azure DevOps, or what a token is used for.
 
 mod claims;
@@ -19,10 +19,12 @@ mod people;
 mod scope;
 mod seed;
 mod sessions;
+mod storage;
 #[cfg(test)]
 pub(in crate::simulator) mod tests;
 mod token;
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -35,9 +37,8 @@ use serde_json::{Value, json};
 use url::Url;
 
 pub use error::Refusal;
-pub use seed::{
-    GROUP_ADMINS, GROUP_APPROVERS, GROUP_AUDITORS, GROUP_INSTRUCTORS, SETUP_CLIENT_ID, SIGN_IN_CLIENT_ID,
-};
+pub use seed::{GROUP_ADMINS, GROUP_APPROVERS, GROUP_AUDITORS, SETUP_CLIENT_ID, SIGN_IN_CLIENT_ID};
+pub use storage::{bring, keep};
 
 use super::tokens::{Authority, ISSUER_V2, TENANT_ID};
 use crate::clock::add;
@@ -55,6 +56,8 @@ pub struct Settings {
     /// Whether the co-worker's blueprint, agent identity, agent user and grants exist; without them
     /// it is a tenant before `setup`.
     pub provisioned: bool,
+    /// Folder in which the tenant is kept beside the organisation; none keeps it in memory only.
+    pub data: Option<PathBuf>,
 }
 
 /// The tenant.
@@ -87,12 +90,15 @@ impl Entra {
     /// [`Settings::provisioned`] for the rest. Its tokens are signed by `authority`.
     ///
     /// # Errors
-    /// When the machine's random source fails or no HTTP client can be built.
+    /// When the machine's random source fails, no HTTP client can be built, or what is kept in the
+    /// folder cannot be read.
     pub fn new(authority: Arc<Authority>, settings: &Settings) -> anyhow::Result<Arc<Self>> {
         let blueprint_secret = random_text()?;
         let now = authority.clock().now();
         let first = seed::directory(now, settings.provisioned.then_some(blueprint_secret.as_str()));
-        let state = State { directory: first.clone(), ..State::default() };
+        let kept = settings.data.as_deref().map(storage::load).transpose()?.flatten();
+        let directory = kept.map(|kept| storage::renewed(kept, now, &blueprint_secret));
+        let state = State { directory: directory.unwrap_or_else(|| first.clone()), ..State::default() };
         Ok(Arc::new(Self {
             authority,
             cluster: OnceLock::new(),
@@ -112,6 +118,17 @@ impl Entra {
     /// Its own address.
     pub fn base(&self) -> &str {
         &self.base
+    }
+
+    /// Somebody of the tenant, by object id or user principal name: object id, user principal name,
+    /// display name.
+    pub fn find_user(&self, id_or_name: &str) -> Option<(String, String, String)> {
+        let now = self.now();
+        let state = self.lock();
+        state
+            .directory
+            .user(id_or_name, now)
+            .map(|user| (user.id.clone(), user.upn.clone(), user.name.clone()))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

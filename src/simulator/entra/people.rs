@@ -107,7 +107,7 @@ pub async fn page(
 ) -> Response {
     let form = Form::of_query(query.as_deref().unwrap_or_default());
     let now = entra.now();
-    let state = entra.lock();
+    let mut state = entra.lock();
     let request = check_tenant(&tenant).and_then(|()| Request::read(&state, &form, now));
     let request = match request {
         Ok(request) => request,
@@ -116,6 +116,11 @@ pub async fn page(
     if form.get("prompt") == Some("none") {
         let fields = failure(&Refusal::new(16_000), now);
         return send_back(&request, &fields);
+    }
+    // With a hint a browser in which that person has signed in before is sent back at once.
+    let hinted = form.get("login_hint").filter(|_| form.get("prompt").is_none());
+    if let Some(user) = hinted.and_then(|hint| person(&state, hint, now).ok()) {
+        return with_code(&mut state, request, user, now);
     }
     let mut hidden = String::new();
     for (name, value) in form.fields() {
@@ -157,26 +162,28 @@ pub async fn chosen(
         Ok(request) => request,
         Err(refusal) => return refused(&refusal, now),
     };
-    let signed_in = form.get("user").ok_or(Refusal::new(65_004)).and_then(|name| person(&state, name, now));
-    let code = signed_in.and_then(|user| Ok((user, random_text().map_err(|_| Refusal::new(90_033))?)));
-    match code {
+    match form.get("user").ok_or(Refusal::new(65_004)).and_then(|name| person(&state, name, now)) {
         Err(refusal) => send_back(&request, &failure(&refusal, now)),
-        Ok((user, code)) => {
-            let entry = Code {
-                code: code.clone(),
-                client: request.client.clone(),
-                redirect_uri: request.redirect_uri.clone(),
-                user,
-                scope: request.scope.clone(),
-                nonce: request.nonce.clone(),
-                challenge: request.challenge.clone(),
-                until: add(now, CODE_LIFE),
-                used: false,
-            };
-            keep(&mut state.sessions.codes, entry);
-            send_back(&request, &[("code", code)])
-        }
+        Ok(user) => with_code(&mut state, request, user, now),
     }
+}
+
+/// Sends the browser back with a code for `user`.
+fn with_code(state: &mut State, request: Request, user: String, now: Timestamp) -> Response {
+    let Ok(code) = random_text() else { return send_back(&request, &failure(&Refusal::new(90_033), now)) };
+    let entry = Code {
+        code: code.clone(),
+        client: request.client.clone(),
+        redirect_uri: request.redirect_uri.clone(),
+        user,
+        scope: request.scope.clone(),
+        nonce: request.nonce.clone(),
+        challenge: request.challenge.clone(),
+        until: add(now, CODE_LIFE),
+        used: false,
+    };
+    keep(&mut state.sessions.codes, entry);
+    send_back(&request, &[("code", code)])
 }
 
 /// The object id of a person who may sign in. Agent users have no password and cannot.
@@ -327,7 +334,7 @@ fn start_device(entra: &Entra, tenant: &str, form: &Form, now: Timestamp) -> Res
     keep(&mut state.sessions.devices, device);
     let page = format!("{}/devicelogin", entra.base);
     let message =
-        format!("To sign in, open the page {page} in a web browser and enter the code {user_code}.");
+        format!("To sign in, open {page} in a web browser and enter the code {user_code} to authenticate.");
     Ok(json!({"user_code": user_code, "device_code": device_code, "verification_uri": page,
         "expires_in": DEVICE_LIFE.as_secs(), "interval": POLL_SECONDS, "message": message}))
 }

@@ -50,6 +50,7 @@ const GRAPH_SCOPES: &[&str] = &[
     "User.Read.All",
     "GroupMember.Read.All",
     "Application.Read.All",
+    "Directory.Read.All",
     "AgentIdentityBlueprint.Create",
     "AgentIdentityBlueprint.AddRemoveCreds.All",
     "AgentIdentityBlueprint.UpdateAuthProperties.All",
@@ -245,8 +246,13 @@ fn grant(
     });
 }
 
+/// The seeded blueprint's secret, made anew at each start.
+pub fn blueprint_secret(now: Timestamp, text: &str) -> Secret {
+    let ends = now.checked_add(SignedDuration::from_hours(24 * 180)).unwrap_or(Timestamp::MAX);
+    Secret::new(permission_id("the blueprint's secret"), "development".into(), text, ends, now)
+}
+
 fn add_coworker(directory: &mut Directory, now: Timestamp, secret: &str) {
-    let year = SignedDuration::from_hours(24 * 180);
     directory.applications.push(Application {
         id: BLUEPRINT_ID.into(),
         app_id: BLUEPRINT_ID.into(),
@@ -255,13 +261,7 @@ fn add_coworker(directory: &mut Directory, now: Timestamp, secret: &str) {
         identifier_uris: vec![format!("api://{BLUEPRINT_ID}")],
         scopes: vec![(permission_id("access_as_user"), "access_as_user".into())],
         token_version: 2,
-        secrets: vec![Secret {
-            id: permission_id("the blueprint's secret"),
-            name: "development".into(),
-            text: secret.into(),
-            ends: now.checked_add(year).unwrap_or(Timestamp::MAX),
-            since: now,
-        }],
+        secrets: vec![blueprint_secret(now, secret)],
         owners: vec![ALICE.into()],
         sponsors: vec![ALICE.into()],
         since: now,

@@ -75,6 +75,7 @@ impl Conversation {
                 _ => {}
             }
         }
+        super::governed::settle(&mut chat);
         chat
     }
 

@@ -7,6 +7,7 @@
 //! It must never know: the organisation, its state or the agent; it sees only what a model sees.
 
 mod conversation;
+mod governed;
 mod patterns;
 mod replay;
 mod script;
@@ -121,7 +122,7 @@ impl Model {
         let (mut text, mut calls, mut cut, mut breaks) = (String::new(), Vec::new(), false, None);
         match &behaviour {
             Behaviour::Reply { text: words } => text.clone_from(words),
-            Behaviour::Calls { calls: raw, text: words } => {
+            Behaviour::Calls { calls: raw, text: words, .. } => {
                 text = words.clone().unwrap_or_default();
                 let arguments =
                     |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -136,6 +137,7 @@ impl Model {
             Behaviour::Empty => {}
             Behaviour::Throttle { retry_after, gateway } => return throttled(*retry_after, *gateway),
             Behaviour::DeploymentNotFound => return no_deployment().into_response(),
+            Behaviour::ContextOverflow => return too_long().into_response(),
             Behaviour::ContentFilter => return filtered().into_response(),
             Behaviour::ServerError { status } => {
                 let status = StatusCode::from_u16(*status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
@@ -169,9 +171,14 @@ impl Model {
             Behaviour::BrokenStream { after } => breaks = Some(after),
             _ => {}
         }
+        let same_id = matches!(behaviour, Behaviour::Calls { same_id: true, .. });
         let (id, created) = (format!("chatcmpl-{}", id.replace('-', "")), self.clock.now().as_second());
         let prompt_tokens = wire::prompt_tokens(request);
-        self.send(request, &Answer { id, created, text, calls, cut, prompt_tokens }.limit(request), breaks)
+        self.send(
+            request,
+            &Answer { id, created, text, calls, same_id, cut, prompt_tokens }.limit(request),
+            breaks,
+        )
     }
 
     fn send(&self, request: &Value, answer: &Answer, breaks: Option<usize>) -> Response {
@@ -227,6 +234,14 @@ fn no_deployment() -> Refusal {
                    5 minutes, please wait a moment and try again.";
     let body = json!({"error": {"code": "DeploymentNotFound", "message": message}});
     Refusal { status: StatusCode::NOT_FOUND, body, retry_after: None }
+}
+
+fn too_long() -> Refusal {
+    let message = "This model's maximum context length is 128000 tokens. However, your messages resulted in 131072 tokens. \
+                   Please reduce the length of the messages.";
+    let error = json!({"message": message, "type": "invalid_request_error", "param": "messages",
+        "code": "context_length_exceeded"});
+    Refusal { status: StatusCode::BAD_REQUEST, body: json!({"error": error}), retry_after: None }
 }
 
 fn filtered() -> Refusal {

@@ -6,6 +6,7 @@
 use serde_json::{Value, json};
 
 use super::conversation::{Conversation, Turn, list, text};
+use super::governed::{ADD_STEP, PUSH_PROTECTED};
 use super::replay::{Change, Found, Mind, Reply};
 use super::words::{
     CONVENTION, REVIEWER, Sentence, Wanted, capitalised, edit, find, link_item, link_pull_request, number,
@@ -64,8 +65,8 @@ const CLOSE: &str = concat!(r"\b(?:close|finish|complete)\s+", item!());
 const ASSIGN: &str = concat!(r"\bassign\s+", item!(), r"\s+to\s+(<\d+>|[\w.@-]*\w)");
 const WHO: &str = r"\b(?:who is|find (?:the )?person|look up)\s+(<\d+>|[\w.@ -]*\w)";
 #[rustfmt::skip]
-const WORK: [&str; 16] = [
-    REVIEW, ITEM_EVENT, COMMENT, MOVE, CLOSE, ASSIGN, CREATE, REPLACE, SET, FIX, WORK_ON, OPEN_PR, SUMMARISE_PR,
+const WORK: [&str; 18] = [
+    ADD_STEP, PUSH_PROTECTED, REVIEW, ITEM_EVENT, COMMENT, MOVE, CLOSE, ASSIGN, CREATE, REPLACE, SET, FIX, WORK_ON, OPEN_PR, SUMMARISE_PR,
     SUMMARISE_ITEM, LIST_FILES, LIST_ITEMS,
 ];
 const MAKES: [&str; 6] = [CREATE, REPLACE, SET, WORK_ON, FIX, OPEN_PR];
@@ -101,6 +102,12 @@ impl Mind<'_> {
         }
         if let Some(event) = find(ITEM_EVENT, self.said) {
             return self.on_item(number(&event[1]));
+        }
+        if let Some(path) = task.first(ADD_STEP) {
+            return self.add_step(&path);
+        }
+        if let Some(branch) = task.first(PUSH_PROTECTED) {
+            return self.push_protected(&branch.to_lowercase());
         }
         if let Some(found) = find(COMMENT, &task.plain) {
             let words =

@@ -82,6 +82,9 @@ impl<'a> Mind<'a> {
             }
             return Err(Reply::Call { say: say.to_owned(), name: name.to_owned(), arguments });
         };
+        if let Some(waiting) = super::governed::waits(done) {
+            return Err(self.stop(&waiting));
+        }
         let words = done.result.as_str().map(str::to_owned);
         match done.error().or(words) {
             Some(error) => Err(self.stop(&format!("`{name}` failed: {error}"))),

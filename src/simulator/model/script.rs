@@ -28,6 +28,9 @@ pub enum Behaviour {
         /// Text before them.
         #[serde(default)]
         text: Option<String>,
+        /// All of them under one id.
+        #[serde(default)]
+        same_id: bool,
     },
     /// Makes the call it would make, with arguments that are cut in the middle.
     MalformedArguments,
@@ -58,6 +61,8 @@ pub enum Behaviour {
     },
     /// 404, as when the resource has no deployment of that name.
     DeploymentNotFound,
+    /// Refuses the prompt as longer than what the model can read.
+    ContextOverflow,
     /// Refuses the prompt, as the service's content filter does.
     ContentFilter,
     /// Fails.

@@ -235,6 +235,8 @@ pub struct Answer {
     pub text: String,
     /// What is called.
     pub calls: Vec<OutCall>,
+    /// Whether all calls go out under one id, as no good model does it.
+    pub same_id: bool,
     /// Whether the text was cut.
     pub cut: bool,
     /// Tokens of the request.
@@ -288,7 +290,7 @@ impl Answer {
 
     fn call_id(&self, at: usize) -> String {
         let tail = self.id.trim_start_matches("chatcmpl-");
-        format!("call_{}{at}", tail.get(..20).unwrap_or(tail))
+        format!("call_{}{}", tail.get(..20).unwrap_or(tail), if self.same_id { 0 } else { at })
     }
 
     /// The answer in one piece.

@@ -15,6 +15,7 @@ macro_rules! files {
 /// The files of the repository `web-shop`: path without a leading slash, and content, byte for byte.
 pub fn web_shop() -> Vec<(&'static str, &'static [u8])> {
     files![
+        ".ado-coworker.toml",
         ".gitignore",
         "AGENTS.md",
         "README.md",

@@ -4,8 +4,10 @@
 //! `allow_overrides_unauthenticated`, `client_id`, `tenant_id`, `client_secret`, `instance`,
 //! `foreign_callers` (all callers count as coming from another machine), `profile` with
 //! `request_app_token`, `audience` and `base_url`, `remove_profile`, and `without_claims` (claims that
-//! new tokens do not have).
+//! new tokens do not have). `environment` is a whole new start with these variables, as the real
+//! container has them; what else is given comes after it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
@@ -15,7 +17,7 @@ use axum::routing::{delete, post};
 use axum::{Json, Router};
 use serde::Deserialize;
 
-use super::{Credential, Sidecar, Version};
+use super::{Credential, Sidecar, Version, environment};
 
 /// Longest delay that a test may ask for, in milliseconds.
 const MAX_DELAY_MS: u64 = 600_000;
@@ -144,6 +146,7 @@ struct Configure {
     base_url: Option<url::Url>,
     remove_profile: Option<String>,
     without_claims: Option<Vec<String>>,
+    environment: Option<BTreeMap<String, String>>,
 }
 
 /// Changes the configuration, as a restart with other variables would; so nothing is kept either.
@@ -153,6 +156,10 @@ async fn configure(
 ) -> Result<StatusCode, (StatusCode, String)> {
     let bad = |words: &str| Err((StatusCode::BAD_REQUEST, words.to_owned()));
     let mut settings = sidecar.settings();
+    if let Some(variables) = &how.environment {
+        settings =
+            environment::read(&settings, variables).map_err(|words| (StatusCode::BAD_REQUEST, words))?;
+    }
     match how.version.as_deref() {
         None => {}
         Some("1.0.0") => settings.version = Version::V1_0_0,

@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 use super::*;
-use crate::journal::{Call, Claim, Entry, Link, NewRun, Outcome, RunId, Source, Status, Usage, WaitingFor};
+use crate::journal::{
+    Call, Claim, Entry, Link, NewRun, Outcome, Person, RunId, Source, Status, Usage, WaitingFor,
+};
 use crate::policy::{Outcome as Judged, Verdict};
 
 /// Who holds a run in tests, for long.
@@ -69,10 +71,14 @@ fn settings() -> config::Web {
         }),
         notice: Some("Organisation and identity are simulated; the model is a scripted stand-in.".into()),
         local_person: "bob".into(),
+        always_local: false,
+        role_groups: config::RoleGroups::default(),
+        accountable: config::Accountable { owner: Some("alice".into()), sponsor: None },
         suggestion: Some(
             "Create an issue titled 'Fix login timeout', push a fix to a new branch, and open a PR for it."
                 .into(),
         ),
+        offers: Vec::new(),
     }
 }
 
@@ -94,13 +100,28 @@ impl Door {
                 repository: "web-shop".into(),
             },
             model: "stand-in".into(),
+            model_key: false,
+            people: None,
+            rights: None,
+            agents: ["44444444-dddd-4ddd-8ddd-444444444444".to_owned()].into(),
             who: Arc::new(|| {
                 Some(WhoShown {
                     agent_user: "ado-coworker@contoso.example".into(),
+                    agent_user_id: Some("55555555-eeee-4eee-8eee-555555555555".into()),
                     agent_identity: "44444444-dddd-4ddd-8ddd-444444444444".into(),
+                    blueprint: Some("22222222-bbbb-4bbb-8bbb-222222222222".into()),
+                    has_agent_facets: true,
+                    claims: vec![ClaimShown {
+                        name: "idtyp".into(),
+                        value: "<user>".into(),
+                        meaning: "Whether it stands for a user.",
+                    }],
                     token_expires: Timestamp::from_second(1_800_003_600).unwrap(),
                 })
             }),
+            policy: Arc::new(crate::policy::InForce::new(
+                crate::policy::parse(crate::policy::DEFAULT_POLICY).unwrap(),
+            )),
             doctor: Arc::new(|| {
                 let check = |id, status, remedy: &str| CheckShown {
                     id,
@@ -173,6 +194,7 @@ async fn api_start(state: &State, text: &str) -> RunId {
         project: "Fabrikam".into(),
         repository: "web-shop".into(),
         subject: None,
+        trigger: None,
     };
     state.journal.create(run).await.unwrap()
 }
@@ -219,6 +241,7 @@ fn denied(step: u32, action: &str) -> Entry {
         rules: vec!["protected-branches".into()],
         message: "Only branches under agent/ are written.".into(),
         policy: crate::digest::Digest::of("t", b""),
+        ..Verdict::default()
     };
     Entry::Decided { step, action: action.into(), verdict }
 }

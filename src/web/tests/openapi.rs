@@ -47,9 +47,16 @@ async fn every_path_answers_as_described() {
     door.append(&claim, vec![replied(1, "a"), finished(Status::Done, "a", None)]).await;
     let event = crate::event::OutsideEvent::WorkItemChanged { work_item_id: 1 };
     let event = door.state.journal.receive("workitem.updated:1", "x", event, None).await.unwrap().id;
+    door.run("ask").await;
+    let claim = door.claim().await;
+    door.append(&claim, vec![asked(&claim)]).await;
     let text = description();
     for (path, methods) in text["paths"].as_object().unwrap() {
-        let own = if path.starts_with("/api/events") { &event } else { id.as_str() };
+        let own = match path.as_str() {
+            path if path.starts_with("/api/events") => &event,
+            path if path.starts_with("/api/approvals") => APPROVAL,
+            _ => id.as_str(),
+        };
         let address = path.replace("{id}", own).replace("{run}", own);
         for (method, operation) in methods.as_object().unwrap() {
             let body = match path.as_str() {
@@ -112,4 +119,30 @@ fn conforms(value: &Value, schema: &Value, root: &Value, place: &str) {
     for item in value.as_array().into_iter().flatten() {
         conforms(item, &schema["items"], root, place);
     }
+}
+
+const APPROVAL: &str = "0123456789abcdef0123456789abcdef";
+
+/// A question that waits for people.
+fn asked(claim: &Claim) -> Entry {
+    use crate::policy::approval::{Request, Shown, Target, Who};
+    let action = crate::action::Action::CommentOnWorkItem { project: "P".into(), id: 1, text: "t".into() };
+    let request = Request {
+        id: APPROVAL.into(),
+        run: claim.run.to_string(),
+        step: 1,
+        write: 1,
+        tool: "comment_on_work_item".into(),
+        digest: action.digest().unwrap(),
+        action,
+        target: Target::default(),
+        verdict: Verdict { outcome: Judged::Ask, ..Verdict::default() },
+        requested_by: Who::default(),
+        agent: Vec::new(),
+        taint: Vec::new(),
+        shown: Shown::default(),
+        expires_at: i64::MAX,
+        supersedes: None,
+    };
+    Entry::ApprovalRequested { request: Box::new(request) }
 }

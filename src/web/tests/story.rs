@@ -56,6 +56,7 @@ fn intended(step: u32, action: Action, rule: &str) -> Entry {
         rules: vec![rule.into()],
         message: String::new(),
         policy: crate::digest::Digest::of("t", b""),
+        ..Verdict::default()
     };
     Entry::Intended { step, write: 1, action, digest, verdict }
 }

@@ -1,7 +1,7 @@
 //! Builds, code search, and writing in pull requests, through our own client.
 
 use ado_coworker::action::Anchor;
-use ado_coworker::azure_devops::{Build, BuildResult, BuildStatus};
+use ado_coworker::azure_devops::{Build, BuildResult, BuildStatus, Lookup};
 
 use super::*;
 use crate::harness::eventually;
@@ -82,9 +82,14 @@ async fn queued_build(world: &World, branch: &BranchName) {
     assert_eq!(definitions.len(), 1, "{definitions:?}");
     let (definition_id, branch) = (definitions[0].id, branch.clone());
     let reference = branch.full();
-    let queued =
-        world.perform(Action::QueueBuild { repository: shop(), definition_id, branch }).await.unwrap();
+    let action = Action::QueueBuild { repository: shop(), definition_id, branch, after: 0 };
+    let looked_up =
+        async || world.client.lookup(&action, jiff::Timestamp::UNIX_EPOCH, &world.me).await.unwrap();
+    assert_eq!(looked_up().await, Lookup::DidNotHappen);
+    let queued = world.perform(action.clone()).await.unwrap();
     assert_eq!(queued.kind, EffectKind::Build);
+    let Lookup::Happened(found) = looked_up().await else { panic!("{:?}", looked_up().await) };
+    assert_eq!((found.id, found.web_url), (queued.id.clone(), queued.web_url.clone()));
     let build = ended(world, &reference).await;
     assert_eq!((build.id, &build.requested_for.id), (number(&queued), &world.me.id));
     let timeline_of_another = world.client.failed_steps(PROJECT, 99_999).await.unwrap_err();

@@ -67,7 +67,7 @@ on_both! {
         // Whoever lost the events can neither start nor steer a run.
         let late = journal.order(about("fix it", "work_item:3"), &judging).await.unwrap_err();
         assert!(matches!(late, JournalError::Superseded), "{late}");
-        let late = journal.steer(&ordered.run, message("x"), &judging, None).await.unwrap_err();
+        let late = journal.steer(&ordered.run, message("x"), &judging, &received.id, None).await.unwrap_err();
         assert!(matches!(late, JournalError::Superseded), "{late}");
         assert_eq!(journal.runs(10, None).await.unwrap().len(), 1);
         assert_eq!(journal.whole_log(&ordered.run).await.unwrap().len(), 2);
@@ -143,7 +143,7 @@ on_both! {
         assert_eq!(other.events.len(), 1);
         assert_eq!(journal.claim_intake(LEASE).await.unwrap(), None);
         let echo = &judging.events[0].id;
-        assert!(journal.settle_one(&judging, echo, IntakeStatus::Ignored, None).await.unwrap());
+        assert!(journal.settle_one(&judging, echo, IntakeStatus::Ignored, None, None).await.unwrap());
         journal.order(about("fix", "pull_request:1"), &judging).await.unwrap();
         let fates: Vec<_> = journal.intake(10).await.unwrap().into_iter().rev().map(|row| row.status).collect();
         let [ignored, running, received] = [IntakeStatus::Ignored, IntakeStatus::Running, IntakeStatus::Received];

@@ -117,6 +117,9 @@ impl Transaction<'_> {
         if fence.is_some() && !others.is_empty() && drafts.iter().any(|draft| draft.entry.leaves_the_run()) {
             return Ok(Ok(Answer::Appended { others, own: None }));
         }
+        if let Err(error) = self.move_approvals(run, drafts).await? {
+            return Ok(Err(error));
+        }
         if let Some(settled) = settles
             && !self.settle(settled).await?
         {

@@ -12,8 +12,8 @@ use crate::journal::command::{Answer, micros};
 use crate::journal::standing::{MAX_ATTEMPTS, Standing, set_aside};
 use crate::journal::{Claim, Limits, RunId};
 
-/// The lock under which runs are counted and taken.
-const CLAIMS_LOCK: &str = "ado-coworker claims";
+/// The lock under which runs are counted and taken, and events taken together.
+pub(super) const CLAIMS_LOCK: &str = "ado-coworker claims";
 /// Most runs set aside while one is looked for.
 const MAX_SET_ASIDE: usize = 8;
 

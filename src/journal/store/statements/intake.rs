@@ -5,6 +5,8 @@ use std::time::Duration;
 use sqlx::Row as _;
 
 use super::super::super::column;
+use super::super::lock;
+use super::claim::CLAIMS_LOCK;
 use super::{Applied, Transaction, read};
 use crate::journal::command::{Answer, Delivered, Settled, micros};
 use crate::journal::standing::MAX_ATTEMPTS;
@@ -53,6 +55,8 @@ impl Transaction<'_> {
 
     /// Takes the oldest event that is due, and with it all that wait about the same subject.
     pub(super) async fn claim_intake(&mut self, token: &str, lease: Duration) -> Applied {
+        // Two replicas must not each take some of the events about one thing.
+        lock(self.db, CLAIMS_LOCK).await?;
         for _ in 0..MAX_SET_ASIDE {
             let sql = concat!(
                 "SELECT id, subject, attempts FROM intake i WHERE status = 'received' AND due_at <= $1 \
@@ -140,6 +144,14 @@ impl Transaction<'_> {
             sqlx::query(sql).bind(id).bind(self.now).execute(&mut *self.db).await?.rows_affected() == 1;
         self.told.work |= done;
         Ok(Ok(Answer::Done(done)))
+    }
+
+    /// Forgets events that were settled long ago, the oldest first.
+    pub(super) async fn sweep(&mut self, older_than: Duration, most: i64) -> Applied {
+        let sql = "DELETE FROM intake WHERE id IN (SELECT id FROM intake WHERE received_at < $1 \
+                   AND status NOT IN ('received', 'running') ORDER BY received_at LIMIT $2)";
+        let query = sqlx::query(sql).bind(self.now - micros(older_than)).bind(most);
+        Ok(Ok(Answer::Gone(query.execute(&mut *self.db).await?.rows_affected())))
     }
 
     /// The run that an event started has ended.

@@ -4,10 +4,13 @@
 //! (`$1`), and nothing here may be true of one back end only.
 
 mod append;
+mod approvals;
 mod claim;
 mod intake;
 mod read;
 mod seal;
+mod seen;
+mod sessions;
 
 use sqlx::Connection as _;
 
@@ -18,9 +21,12 @@ use crate::journal::JournalError;
 use crate::journal::command::{Answer, Command};
 use crate::journal::standing::Told;
 
+pub(in crate::journal) use approvals::{approval, approvals, asked_since, open_grants};
 pub(in crate::journal) use read::{
-    active_run_about, first_fault, intake, intake_row, log, record, run, runs, unfinished,
+    active_run_about, first_fault, intake, intake_row, log, newest_run_about, record, run, runs, unfinished,
 };
+pub(in crate::journal) use seen::{active_subjects, mark_of, runs_from_events, seen, seen_of};
+pub(in crate::journal) use sessions::session;
 
 pub(in crate::journal) use seal::{checkpoints, heads, record_keys, unsigned};
 
@@ -94,6 +100,12 @@ impl Transaction<'_> {
             Command::ClaimIntake { token, lease } => self.claim_intake(token, *lease).await,
             Command::Settle(settled) => Ok(Ok(Answer::Done(self.settle(settled).await?))),
             Command::Postpone { token, after } => self.postpone(token, *after).await,
+            Command::See { event, seen } => self.see(event, seen).await,
+            Command::Mark { name, value, keep } => self.mark(name, *value, *keep).await,
+            Command::TakeTurn { name, every } => self.take_turn(name, *every).await,
+            Command::Sweep { older_than, most } => self.sweep(*older_than, *most).await,
+            Command::KeepSession { key, body, ends_at } => self.keep_session(key, body, *ends_at).await,
+            Command::EndSession { key } => self.end_session(key).await,
             Command::Redeliver { id } => self.redeliver(id).await,
             Command::Sign { public_key, checkpoints } => self.sign(public_key, checkpoints).await,
         }

@@ -89,6 +89,15 @@ pub(in crate::journal) async fn active_run_about(
     row.map(|row| run_of(&row)).transpose()
 }
 
+pub(in crate::journal) async fn newest_run_about(
+    db: &Pool,
+    subject: &str,
+) -> Result<Option<RunRow>, sqlx::Error> {
+    let sql = select_run!("WHERE subject = $1 ORDER BY created_at DESC LIMIT 1");
+    let row = sqlx::query(sql).bind(subject).fetch_optional(db).await?;
+    row.map(|row| run_of(&row)).transpose()
+}
+
 pub(in crate::journal) async fn unfinished(db: &Pool) -> Result<i64, sqlx::Error> {
     let sql = "SELECT COUNT(*) FROM runs WHERE status IN ('queued', 'running', 'waiting')";
     sqlx::query_scalar(sql).fetch_one(db).await
@@ -126,9 +135,19 @@ pub(in crate::journal) async fn log(
     log_rows(&mut connection, run, after, limit).await
 }
 
-pub(in crate::journal) async fn intake(db: &Pool, limit: i64) -> Result<Vec<IntakeRow>, sqlx::Error> {
-    let sql = select_intake!("ORDER BY received_at DESC, id DESC LIMIT $1");
-    sqlx::query(sql).bind(limit).fetch_all(db).await?.iter().map(intake_of).collect()
+pub(in crate::journal) async fn intake(
+    db: &Pool,
+    limit: i64,
+    status: Option<&str>,
+    before: Option<&str>,
+) -> Result<Vec<IntakeRow>, sqlx::Error> {
+    // Several can have come in at the same instant: the id decides between them.
+    let sql = select_intake!(
+        "WHERE ($1 IS NULL OR status = $1) AND ($2 IS NULL OR (received_at, id) < \
+         (SELECT x.received_at, x.id FROM intake x WHERE x.id = $2)) ORDER BY received_at DESC, id DESC LIMIT $3"
+    );
+    let query = sqlx::query(sql).bind(status).bind(before).bind(limit);
+    query.fetch_all(db).await?.iter().map(intake_of).collect()
 }
 
 pub(in crate::journal) async fn intake_row(db: &Pool, id: &str) -> Result<Option<IntakeRow>, sqlx::Error> {

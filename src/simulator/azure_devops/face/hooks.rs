@@ -47,7 +47,7 @@ pub async fn list(visitor: Visitor) -> Response {
         .subscriptions
         .values()
         .map(|found| {
-            let lines = found.notifications.iter().rev().take(SHOWN).map(|entry| Line {
+            let lines = found.notifications.values().rev().take(SHOWN).map(|entry| Line {
                 id: entry.id,
                 told: Told::of(&world, found, entry),
                 attempts: entry.attempts,

@@ -42,7 +42,7 @@ fn repaired() -> Vec<FileChange> {
 fn bench() -> Bench {
     let folder = tempfile::tempdir().unwrap();
     let clock = Clock::stepped("2026-11-21T10:00:00Z".parse().unwrap());
-    let data = seed::data(clock.now(), 7);
+    let data = seed::data(clock.now(), 7, true);
     let agent = data.find_person("ado-coworker@contoso.example").unwrap().id;
     let base = "http://127.0.0.1:4193/contoso".to_owned();
     let organisation = Organisation::new(data, folder.path().to_owned(), base, clock);
@@ -249,7 +249,7 @@ fn delivered(bench: &Bench, body: &str) {
     let waiting: Vec<(Uuid, u32)> = world
         .subscriptions
         .values()
-        .flat_map(|found| found.notifications.iter().map(|entry| (found.id, entry.id)))
+        .flat_map(|found| found.notifications.values().map(|entry| (found.id, entry.id)))
         .collect();
     assert!(!waiting.is_empty(), "posting gives service hooks");
     for (subscription, notification) in waiting {
@@ -400,6 +400,7 @@ async fn serve_for_looking() {
         pace: std::time::Duration::from_millis(5),
         webhook: Some(crate::simulator::Webhook { url, username, password }),
         seed: 7,
+        provisioned: true,
     };
     let running = crate::simulator::start(settings).await.unwrap();
     println!("serving {}", running.organization_url);

@@ -90,7 +90,7 @@ fn newest(world: &World, wanted: impl Fn(&Value) -> bool) -> Vec<Told> {
     let mut found: Vec<(&Subscription, &Notification)> = world
         .subscriptions
         .values()
-        .flat_map(|subscription| subscription.notifications.iter().map(move |entry| (subscription, entry)))
+        .flat_map(|subscription| subscription.notifications.values().map(move |entry| (subscription, entry)))
         .filter(|(_, entry)| wanted(&entry.body))
         .collect();
     found.sort_by_key(|(_, entry)| std::cmp::Reverse(entry.created));

@@ -3,7 +3,7 @@
 use git2::{MergeOptions, Oid, Time};
 
 use super::staging::Staging;
-use super::store::{Signature, Store};
+use super::store::{Signature, Store, read_signature};
 use crate::simulator::azure_devops::refusal::Refusal;
 use crate::simulator::azure_devops::state::ZERO_SHA;
 
@@ -30,6 +30,19 @@ pub enum FileChange {
         /// New content.
         content: Option<Vec<u8>>,
     },
+}
+
+/// A tag object.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Tag {
+    /// Name, without `refs/tags/`.
+    pub name: String,
+    /// Message.
+    pub message: String,
+    /// Who made it, and when.
+    pub by: Option<Signature>,
+    /// What it is about.
+    pub target: String,
 }
 
 /// How a merge went.
@@ -106,6 +119,27 @@ impl Store {
             self.git.reference_matching(name, new, true, Oid::from_str(old)?, reason).map_err(stale)?;
         }
         Ok(())
+    }
+
+    /// Writes a tag object about a commit and returns its id; no reference moves.
+    ///
+    /// # Errors
+    /// 404 when there is no such object.
+    pub fn write_tag(&self, name: &str, target: &str, message: &str, by: &Signature) -> Outcome<String> {
+        let oid = self.find(target).ok_or_else(|| Refusal::object(target, ""))?;
+        let object = self.git.find_object(oid, None)?;
+        Ok(self.git.tag_annotation_create(name, &object, &sign(by)?, message)?.to_string())
+    }
+
+    /// The name, message, author and target of a tag object.
+    pub fn read_tag(&self, sha: &str) -> Option<Tag> {
+        let tag = self.git.find_tag(self.find(sha)?).ok()?;
+        Some(Tag {
+            name: String::from_utf8_lossy(tag.name_bytes()).into_owned(),
+            message: tag.message_bytes().map(|m| String::from_utf8_lossy(m).into_owned()).unwrap_or_default(),
+            by: tag.tagger().map(|by| read_signature(&by)),
+            target: tag.target_id().to_string(),
+        })
     }
 
     /// Sets a reference that no one else writes, such as `refs/pull/1/merge`.

@@ -39,7 +39,7 @@ pub struct GitRequest {
 }
 
 /// Answers a git client.
-pub async fn answer(organisation: &Organisation, request: GitRequest) -> Reply {
+pub async fn answer(organisation: &Organisation, mut request: GitRequest) -> Reply {
     let found = {
         let world = organisation.lock();
         world
@@ -56,7 +56,7 @@ pub async fn answer(organisation: &Organisation, request: GitRequest) -> Reply {
         Err(refusal) => return Reply::bytes(404, "text/plain; charset=utf-8", refusal.message.into_bytes()),
     };
     let push = request.service == "git-receive-pack";
-    let commands = if push {
+    let mut commands = if push {
         if request.headers.contains_key("content-encoding") {
             return Reply::bytes(415, "text/plain", b"A push must not be compressed as a whole.".to_vec());
         }
@@ -67,23 +67,39 @@ pub async fn answer(organisation: &Organisation, request: GitRequest) -> Reply {
     } else {
         pkt_line::Commands::default()
     };
-    if let Some(reasons) = refusals(organisation, request.actor, repository, &commands.updates) {
-        let report = pkt_line::refused(&commands, &reasons);
+    let mut refused = refusals(organisation, request.actor, repository, &commands.updates);
+    if !refused.is_empty() && (commands.atomic || refused.len() == commands.updates.len()) {
+        let told = |name: &String| refused.iter().any(|(refused, _)| refused == name);
+        let others: Vec<String> =
+            commands.updates.iter().map(|u| u.name.clone()).filter(|name| !told(name)).collect();
+        let why = "another reference of this push was refused, and it is to be done as a whole";
+        refused.extend(others.into_iter().map(|name| (name, why.to_owned())));
+        let report = pkt_line::refused(&commands, &refused);
         return Reply::bytes(200, "application/x-git-receive-pack-result", report)
             .header("cache-control", "no-cache".into());
+    }
+    if !refused.is_empty() {
+        request.body = pkt_line::without(&request.body, &refused).into();
+        commands.updates.retain(|u| !refused.iter().any(|(name, _)| *name == u.name));
     }
     let actor = request.actor;
     let force = {
         let world = organisation.lock();
         commands.updates.iter().all(|u| u.old == ZERO_SHA || world.may_force(actor, repository, &u.name))
     };
-    let reply = match backend(&folder, request, force).await {
+    let mut reply = match backend(&folder, request, force).await {
         Ok(reply) => reply,
         Err(error) => {
             let text = format!("git http-backend could not be used: {error}. Is git installed?");
             return Reply::bytes(500, "text/plain; charset=utf-8", text.into_bytes());
         }
     };
+    if !refused.is_empty()
+        && let Some(body) = pkt_line::with_refused(&commands, &reply.body, &refused)
+    {
+        reply.headers.retain(|(name, _)| name != "content-length");
+        reply.body = body;
+    }
     if push {
         let outcome = after_push(organisation, actor, repository, &commands.updates);
         if let Err(refusal) = outcome {
@@ -93,21 +109,19 @@ pub async fn answer(organisation: &Organisation, request: GitRequest) -> Reply {
     reply
 }
 
-/// Why the push must not be done, by reference; a push is done as a whole or not at all.
+/// The references that must not move, each with the reason.
 fn refusals(
     organisation: &Organisation,
     actor: Actor,
     repository: Uuid,
     updates: &[RefUpdate],
-) -> Option<Vec<(String, String)>> {
+) -> Vec<(String, String)> {
     let world = organisation.lock();
-    let checked: Vec<(&RefUpdate, Option<Refusal>)> =
-        updates.iter().map(|u| (u, world.check_reference(actor, repository, u).err())).collect();
-    if checked.iter().all(|(_, refusal)| refusal.is_none()) {
-        return None;
-    }
-    let other = "another reference of this push was refused".to_owned();
-    Some(checked.into_iter().map(|(u, r)| (u.name.clone(), r.map_or(other.clone(), |r| r.message))).collect())
+    let refused = |u: &RefUpdate| {
+        let refusal = world.check_reference(actor, repository, u).err()?;
+        Some((u.name.clone(), refusal.message))
+    };
+    updates.iter().filter_map(refused).collect()
 }
 
 /// Compares the references on disk with the known ones and gives the moves to the state.

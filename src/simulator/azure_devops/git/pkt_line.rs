@@ -19,6 +19,8 @@ pub struct Commands {
     pub side_band: bool,
     /// Whether a report is wanted.
     pub report_status: bool,
+    /// Whether all moves are to be done or none.
+    pub atomic: bool,
 }
 
 /// One line and what follows it; `None` data for a flush.
@@ -51,6 +53,7 @@ pub fn commands(body: &[u8]) -> Result<Commands, String> {
         for word in words.split_whitespace() {
             found.side_band |= word == "side-band-64k" || word == "side-band";
             found.report_status |= word.starts_with("report-status");
+            found.atomic |= word == "atomic";
         }
         let text = std::str::from_utf8(command).map_err(|_| "A reference name is not UTF-8.")?.trim_end();
         if text.starts_with("shallow ") || text.starts_with("push-cert") {
@@ -76,17 +79,61 @@ pub fn frame(data: &[u8]) -> Vec<u8> {
     framed
 }
 
-/// The report of a push of which nothing was done: `ng` with a reason for every reference.
-pub fn refused(commands: &Commands, reasons: &[(String, String)]) -> Vec<u8> {
-    let mut report = frame(b"unpack ok\n");
-    for (name, reason) in reasons {
-        let reason = reason.replace(['\n', '\r'], " ");
-        report.extend(frame(format!("ng {name} {reason}\n").as_bytes()));
+/// The request without the commands for some references; capabilities and pack stay.
+pub fn without(body: &[u8], refused: &[(String, String)]) -> Vec<u8> {
+    let (mut kept, mut rest, mut capabilities) = (Vec::new(), body, None);
+    while let Some((Some(data), after)) = line(rest) {
+        rest = after;
+        let cut = data.iter().position(|b| *b == 0);
+        if let Some(at) = cut {
+            capabilities = Some(&data[at..]);
+        }
+        let command = &data[..cut.unwrap_or(data.len())];
+        let text = String::from_utf8_lossy(command);
+        if refused.iter().any(|(name, _)| text.trim_end().splitn(3, ' ').nth(2) == Some(name)) {
+            continue;
+        }
+        let mut command = command.to_vec();
+        command.extend(capabilities.take().unwrap_or_default());
+        kept.extend(frame(&command));
     }
-    report.extend(b"0000");
+    kept.extend(rest);
+    kept
+}
+
+/// The answer to a push with `ng` for some more references at the end of its report.
+pub fn with_refused(commands: &Commands, answer: &[u8], refused: &[(String, String)]) -> Option<Vec<u8>> {
+    let (mut report, mut progress, mut rest) = (Vec::new(), Vec::new(), answer);
     if !commands.report_status {
-        return b"0000".to_vec();
+        return None;
     }
+    if commands.side_band {
+        while let Some((Some(data), after)) = line(rest) {
+            match data.split_first()? {
+                (1, data) => report.extend(data),
+                _ => progress.extend(frame(data)),
+            }
+            rest = after;
+        }
+    } else {
+        report.extend(answer);
+    }
+    let mut report = report.strip_suffix(b"0000")?.to_vec();
+    report.extend(lines_of(refused));
+    progress.extend(banded(commands, report));
+    Some(progress)
+}
+
+fn lines_of(refused: &[(String, String)]) -> Vec<u8> {
+    let one = |(name, reason): &(String, String)| {
+        frame(format!("ng {name} {}\n", reason.replace(['\n', '\r'], " ")).as_bytes())
+    };
+    refused.iter().flat_map(one).collect()
+}
+
+/// A report with its end, in side-bands when those were asked for.
+fn banded(commands: &Commands, mut report: Vec<u8>) -> Vec<u8> {
+    report.extend(b"0000");
     if !commands.side_band {
         return report;
     }
@@ -98,6 +145,16 @@ pub fn refused(commands: &Commands, reasons: &[(String, String)]) -> Vec<u8> {
     }
     answer.extend(b"0000");
     answer
+}
+
+/// The report of a push of which nothing was done: `ng` with a reason for every reference.
+pub fn refused(commands: &Commands, reasons: &[(String, String)]) -> Vec<u8> {
+    let mut report = frame(b"unpack ok\n");
+    report.extend(lines_of(reasons));
+    if !commands.report_status {
+        return b"0000".to_vec();
+    }
+    banded(commands, report)
 }
 
 #[cfg(test)]
@@ -129,8 +186,26 @@ mod tests {
     }
 
     #[test]
+    fn one_refused_command_leaves_the_others_and_joins_the_report() {
+        let mut body = frame(format!("{A} {B} refs/heads/main\0report-status side-band-64k\n").as_bytes());
+        body.extend(frame(format!("{A} {B} refs/heads/free\n").as_bytes()));
+        body.extend(b"0000PACK....");
+        let refused = [("refs/heads/main".to_owned(), "TF402455: no".to_owned())];
+        let kept = without(&body, &refused);
+        let commands = commands(&kept).unwrap();
+        assert_eq!(commands.updates.iter().map(|u| u.name.as_str()).collect::<Vec<_>>(), ["refs/heads/free"]);
+        assert!(commands.side_band && kept.ends_with(b"0000PACK...."));
+        let mut report = frame(b"unpack ok\n");
+        report.extend(frame(b"ok refs/heads/free\n"));
+        let answer = with_refused(&commands, &banded(&commands, report), &refused).unwrap();
+        let text = String::from_utf8_lossy(&answer).into_owned();
+        let (ok, ng) = (text.find("ok refs/heads/free").unwrap(), text.find("ng refs/heads/main").unwrap());
+        assert!(ok < ng && text.ends_with("00000000"), "{text}");
+    }
+
+    #[test]
     fn a_refusal_names_every_reference() {
-        let commands = Commands { side_band: true, report_status: true, updates: Vec::new() };
+        let commands = Commands { side_band: true, report_status: true, ..Commands::default() };
         let answer = refused(&commands, &[("refs/heads/main".into(), "TF402455: no\nreally".into())]);
         let text = String::from_utf8_lossy(&answer).into_owned();
         assert!(text.contains("ng refs/heads/main TF402455: no really") && text.ends_with("0000"));

@@ -1,7 +1,9 @@
 //! Reading a bare repository.
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 use git2::{ObjectType, Oid, Repository, Sort, TreeWalkMode, TreeWalkResult};
 use jiff::Timestamp;
@@ -13,9 +15,16 @@ type Outcome<T> = Result<T, Refusal>;
 /// Commits a walk visits at most.
 const WALK_COMMITS: usize = 20_000;
 
+/// Repositories that one thread keeps open, with what it has read of them.
+const OPEN: usize = 16;
+
+thread_local! {
+    static KEPT: RefCell<HashMap<PathBuf, Rc<Repository>>> = RefCell::default();
+}
+
 /// An open bare repository.
 pub struct Store {
-    pub(super) git: Repository,
+    pub(super) git: Rc<Repository>,
 }
 
 /// A name and address in a commit, with the time.
@@ -67,7 +76,7 @@ impl Store {
     pub fn create(path: &Path) -> Outcome<Self> {
         let mut options = git2::RepositoryInitOptions::new();
         options.bare(true).mkpath(true).initial_head("main");
-        Ok(Self { git: Repository::init_opts(path, &options)? })
+        Ok(Self { git: Rc::new(Repository::init_opts(path, &options)?) })
     }
 
     /// Opens a bare repository.
@@ -75,7 +84,17 @@ impl Store {
     /// # Errors
     /// When there is none.
     pub fn open(path: &Path) -> Outcome<Self> {
-        Ok(Self { git: Repository::open_bare(path)? })
+        KEPT.with_borrow_mut(|kept| {
+            if let Some(git) = kept.get(path).filter(|_| path.is_dir()) {
+                return Ok(Self { git: git.clone() });
+            }
+            if kept.len() >= OPEN {
+                kept.clear();
+            }
+            let git = Rc::new(Repository::open_bare(path)?);
+            kept.insert(path.to_owned(), git.clone());
+            Ok(Self { git })
+        })
     }
 
     /// Branches and tags on disk, by full name.
@@ -242,7 +261,7 @@ fn read_commit(commit: &git2::Commit<'_>) -> Commit {
     }
 }
 
-fn read_signature(signature: &git2::Signature<'_>) -> Signature {
+pub(super) fn read_signature(signature: &git2::Signature<'_>) -> Signature {
     Signature {
         name: String::from_utf8_lossy(signature.name_bytes()).into_owned(),
         email: String::from_utf8_lossy(signature.email_bytes()).into_owned(),

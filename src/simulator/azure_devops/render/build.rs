@@ -67,10 +67,13 @@ impl View<'_> {
                     "clean": null, "checkoutSubmodules": false,
                 }));
             }
-            map.insert(
-                "triggers".into(),
-                json!([{"branchFilters": definition.branches, "triggerType": "continuousIntegration"}]),
-            );
+            map.insert("triggers".into(), json!([{
+                "branchFilters": definition.branches, "pathFilters": [], "settingsSourceType": 2, "batchChanges": false,
+                "maxConcurrentBuildsPerBranch": 1, "triggerType": "continuousIntegration",
+            }]));
+            map.insert("properties".into(), json!({}));
+            map.insert("tags".into(), json!([]));
+            map.insert("jobAuthorizationScope".into(), json!("projectCollection"));
             map.insert("simulatorChecks".into(), json!(definition.checks));
         }
         Value::Object(map)
@@ -85,16 +88,11 @@ impl View<'_> {
                 "pr.isFork": "False", "pr.triggerRepository.Type": "TfsGit",
             }),
             None if build.reason == BuildReason::IndividualCi => json!({
-                "ci.sourceBranch": build.branch, "ci.sourceSha": build.commit, "ci.message": self.commit_title(definition, build),
+                "ci.sourceBranch": build.branch, "ci.sourceSha": build.commit, "ci.message": build.message,
                 "ci.triggerRepository": definition.repository,
             }),
             None => json!({}),
         }
-    }
-
-    fn commit_title(&self, definition: &Definition, build: &Build) -> String {
-        let commit = self.world.store(definition.repository).and_then(|s| s.commit(&build.commit));
-        commit.map(|c| c.message.lines().next().unwrap_or_default().to_owned()).unwrap_or_default()
     }
 
     fn queue(&self) -> Value {
@@ -121,7 +119,7 @@ impl View<'_> {
             "badge": {"href": format!("{}/{}/_apis/build/status/{}", self.base, definition.project, definition.id)},
         }));
         map.insert("properties".into(), json!({}));
-        map.insert("tags".into(), json!([]));
+        map.insert("tags".into(), json!(build.tags));
         map.insert("validationResults".into(), json!([]));
         map.insert("plans".into(), json!([{"planId": record_id(build.id, 0)}]));
         map.insert("triggerInfo".into(), self.trigger(definition, build));

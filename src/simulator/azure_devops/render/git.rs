@@ -1,5 +1,7 @@
 //! Projects, repositories, references, items, commits, pushes.
 
+use std::borrow::Cow;
+
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
@@ -260,23 +262,7 @@ impl View<'_> {
 
     /// Address of an item; `version` is its query.
     pub fn item_url(&self, repository: &Repository, path: &str, version: &str) -> String {
-        let path = utf8_percent_encode(path, PATH);
-        let slash = if path.to_string() == "/" { "//" } else { "" };
-        let path = if slash.is_empty() { path.to_string() } else { slash.to_owned() };
-        format!("{}/items{path}?{version}", self.repository_url(repository))
-    }
-
-    /// FileContentMetadata.
-    pub fn content_metadata(&self, entry: &Entry, content: Option<&[u8]>) -> Value {
-        let name = entry.path.rsplit('/').next().unwrap_or_default();
-        if entry.folder {
-            return json!({"fileName": name});
-        }
-        let extension = name.rsplit_once('.').map_or("", |(_, e)| e);
-        let binary = content.is_some_and(is_binary);
-        let kind = if binary { "application/octet-stream" } else { "text/plain" };
-        let encoding = if binary { -1 } else { 65001 };
-        json!({"encoding": encoding, "contentType": kind, "fileName": name, "extension": extension, "isBinary": binary})
+        format!("{}/items{}?{version}", self.repository_url(repository), item_path(path))
     }
 
     /// GitChange of a diff or commit.
@@ -358,6 +344,24 @@ impl View<'_> {
         }
         value
     }
+}
+
+/// The path of an item inside its address; the root has two slashes.
+pub fn item_path(path: &str) -> Cow<'_, str> {
+    if path == "/" { Cow::Borrowed("//") } else { utf8_percent_encode(path, PATH).into() }
+}
+
+/// FileContentMetadata.
+pub fn content_metadata(entry: &Entry, content: Option<&[u8]>) -> Value {
+    let name = entry.path.rsplit('/').next().unwrap_or_default();
+    if entry.folder {
+        return json!({"fileName": name});
+    }
+    let extension = name.rsplit_once('.').map_or("", |(_, e)| e);
+    let binary = content.is_some_and(is_binary);
+    let kind = if binary { "application/octet-stream" } else { "text/plain" };
+    let encoding = if binary { -1 } else { 65001 };
+    json!({"encoding": encoding, "contentType": kind, "fileName": name, "extension": extension, "isBinary": binary})
 }
 
 /// Whether bytes look like a binary file: a NUL near the start.

@@ -10,6 +10,7 @@ use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
+use super::state::people::SERVICE;
 use super::state::{Person, World};
 
 mod build;
@@ -20,7 +21,7 @@ mod work_item;
 
 pub use work_item::Expand;
 
-pub use git::is_binary;
+pub use git::{content_metadata, is_binary, item_path};
 
 /// The state seen through one base address.
 #[derive(Clone, Copy)]
@@ -46,7 +47,7 @@ impl<'a> View<'a> {
     /// IdentityRef of an id; unknown ids give a nameless one.
     pub fn identity(&self, id: Uuid) -> Value {
         let Some(person) = self.world.person(id) else { return json!({"id": id}) };
-        let descriptor = descriptor(person.id);
+        let descriptor = descriptor_of(person);
         json!({
             "displayName": person.display_name,
             "url": self.identity_url(id),
@@ -68,7 +69,7 @@ impl<'a> View<'a> {
         json!({
             "id": person.id,
             "descriptor": claims_descriptor(person),
-            "subjectDescriptor": descriptor(person.id),
+            "subjectDescriptor": descriptor_of(person),
             "providerDisplayName": person.display_name,
             "customDisplayName": person.display_name,
             "isActive": true,
@@ -85,7 +86,7 @@ impl<'a> View<'a> {
         json!({
             "id": person.id,
             "descriptor": claims_descriptor(person),
-            "subjectDescriptor": descriptor(person.id),
+            "subjectDescriptor": descriptor_of(person),
             "providerDisplayName": person.display_name,
             "isActive": true,
             "members": [],
@@ -111,7 +112,7 @@ impl<'a> View<'a> {
 
     /// GraphUser.
     pub fn graph_user(&self, person: &Person) -> Value {
-        let descriptor = descriptor(person.id);
+        let descriptor = descriptor_of(person);
         let graph = |kind: &str| json!({"href": format!("{}/_apis/Graph/{kind}/{descriptor}", self.base)});
         json!({
             "subjectKind": "user",
@@ -141,7 +142,14 @@ pub fn descriptor(id: Uuid) -> String {
     format!("aad.{}", URL_SAFE_NO_PAD.encode(id.to_string()))
 }
 
-fn claims_descriptor(person: &Person) -> String {
+/// Subject descriptor of somebody: accounts of services have one of their own kind.
+pub fn descriptor_of(person: &Person) -> String {
+    let own = descriptor(person.id);
+    if person.role == SERVICE { own.replacen("aad.", "svc.", 1) } else { own }
+}
+
+/// Identity descriptor of a person, by which access control entries name them.
+pub fn claims_descriptor(person: &Person) -> String {
     let tenant = crate::simulator::tokens::TENANT_ID;
     format!("Microsoft.IdentityModel.Claims.ClaimsIdentity;{tenant}\\{}", person.account)
 }

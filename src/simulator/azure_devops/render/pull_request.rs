@@ -32,8 +32,10 @@ impl View<'_> {
 
     fn merge_commit(&self, repository: &Repository, sha: &str, full: bool) -> Value {
         let mut value = self.commit_ref(repository, sha);
-        let commit = self.world.store(repository.id).and_then(|s| s.commit(sha));
-        if let Some(commit) = commit.ok().filter(|_| full) {
+        if !full {
+            return value;
+        }
+        if let Ok(commit) = self.world.store(repository.id).and_then(|s| s.commit(sha)) {
             value = json!({
                 "commitId": sha,
                 "author": self.user_date(&commit.author),

@@ -50,7 +50,7 @@ fn bearer(organisation: &Organisation, authority: &Arc<Authority>, token: &str) 
     let claim = |name: &str| claims.get(name).and_then(Value::as_str).unwrap_or_default();
     let object = Uuid::try_parse(claim("oid")).ok();
     let world = organisation.lock();
-    let known = world.people.values().find(|p| Some(p.object_id) == object);
+    let known = world.people.values().find(|p| Some(p.object_id) == object && !world.left.contains(&p.id));
     known.map(|p| p.id).ok_or_else(|| Unknown::Stranger(claim("oid").to_owned()))
 }
 

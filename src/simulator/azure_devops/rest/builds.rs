@@ -1,52 +1,12 @@
 //! Builds: definitions, queue, state, timeline, logs, changes.
 
 use serde_json::{Value, json};
-use uuid::Uuid;
 
 use super::pull_request_input::number;
 use super::{Call, PAGE, Reply};
 use crate::simulator::azure_devops::refusal::Refusal;
 use crate::simulator::azure_devops::state::build::{Build, BuildReason, BuildResult, BuildStatus};
 use crate::simulator::azure_devops::state::{Outcome, World};
-
-/// `GET definitions` and one of them.
-pub fn definitions(call: &Call<'_>) -> Outcome<Reply> {
-    let world = call.organisation.lock();
-    let project = call.project(&world)?.id;
-    let view = call.view(&world);
-    if call.optional("definitionId").is_some() {
-        return Ok(Reply::ok(
-            view.definition(world.definition(project, call.number("definitionId")?)?, true),
-        ));
-    }
-    let name = call.query.get("name").map(|n| n.trim_matches('*').to_lowercase());
-    let repository = call.query.get("repositoryId").and_then(|t| Uuid::try_parse(t).ok());
-    let mine = world.definitions.values().filter(|d| {
-        d.project == project
-            && name.as_ref().is_none_or(|n| d.name.to_lowercase().contains(n))
-            && repository.is_none_or(|r| r == d.repository)
-    });
-    call.continued(mine.map(|d| view.definition(d, false)).collect(), PAGE)
-}
-
-/// `POST definitions`; `simulatorChecks` says what the builds look at.
-pub fn create_definition(call: &Call<'_>) -> Outcome<Reply> {
-    let body = call.json()?;
-    let checks = match &body["simulatorChecks"] {
-        Value::Null => Vec::new(),
-        given => serde_json::from_value(given.clone())
-            .map_err(|e| Refusal::invalid(format!("simulatorChecks ({e})")))?,
-    };
-    let mut world = call.organisation.lock();
-    let project = call.project(&world)?.id;
-    let wanted =
-        body["repository"]["id"].as_str().or(body["repository"]["name"].as_str()).unwrap_or_default();
-    let repository = world.visible_repository(call.actor, call.optional("project"), wanted)?.id;
-    let name = body["name"].as_str().unwrap_or_default();
-    let yaml = body["process"]["yamlFilename"].as_str().unwrap_or("/azure-pipelines.yml");
-    let id = world.set_definition(call.actor, repository, name, yaml, checks)?;
-    Ok(Reply::ok(call.view(&world).definition(world.definition(project, id)?, true)))
-}
 
 /// `GET builds` and one of them.
 pub fn get(call: &Call<'_>) -> Outcome<Reply> {
@@ -69,6 +29,8 @@ pub fn get(call: &Call<'_>) -> Outcome<Reply> {
         .filter(|r| !r.eq_ignore_ascii_case("all"))
         .and_then(BuildReason::from_text);
     let branch = call.query.get("branchName");
+    let tags: Vec<&str> = call.query.get("tagFilters").unwrap_or_default().split(',').collect();
+    let tags: Vec<&str> = tags.into_iter().filter(|t| !t.is_empty()).collect();
     let fits = |b: &&Build| {
         world.definitions.get(&b.definition).is_some_and(|d| d.project == project)
             && (ids.is_empty() || ids.contains(&b.id))
@@ -77,12 +39,13 @@ pub fn get(call: &Call<'_>) -> Outcome<Reply> {
             && result.is_none_or(|r| Some(r) == b.result)
             && reason.is_none_or(|r| r == b.reason)
             && branch.is_none_or(|name| name == b.branch)
+            && tags.iter().all(|tag| b.tags.iter().any(|t| t.eq_ignore_ascii_case(tag)))
     };
-    let mut found: Vec<Value> = world.builds.values().rev().filter(fits).map(|b| view.build(b)).collect();
+    let mut found: Vec<&Build> = world.builds.values().rev().filter(fits).collect();
     if call.query.get("queryOrder").is_some_and(|o| o.to_ascii_lowercase().ends_with("ascending")) {
         found.reverse();
     }
-    call.continued(found, PAGE)
+    call.continued(found, PAGE, |b| view.build(b))
 }
 
 /// `POST builds`.
@@ -116,7 +79,7 @@ pub fn update(call: &Call<'_>) -> Outcome<Reply> {
     Ok(Reply::ok(call.view(&world).build(world.build(project, id)?)))
 }
 
-fn found<'w>(call: &Call<'_>, world: &'w World) -> Outcome<&'w Build> {
+pub(super) fn found<'w>(call: &Call<'_>, world: &'w World) -> Outcome<&'w Build> {
     world.build(call.project(world)?.id, call.number("buildId")?)
 }
 
@@ -185,7 +148,7 @@ pub fn work_items(call: &Call<'_>) -> Outcome<Reply> {
     Ok(Reply::list(ids.into_iter().map(|id| super::pull_requests::work_item_ref(call, id)).collect()))
 }
 
-/// `GET builds/{id}/artifacts` and `GET builds/{id}/tags`: there are none.
+/// `GET builds/{id}/artifacts`: there are none.
 pub fn nothing(call: &Call<'_>) -> Outcome<Reply> {
     let world = call.organisation.lock();
     found(call, &world)?;
@@ -243,7 +206,7 @@ pub fn pipelines(call: &Call<'_>) -> Outcome<Reply> {
         return Ok(Reply::ok(view.pipeline(world.definition(project, call.number("pipelineId")?)?)));
     }
     let mine = world.definitions.values().filter(|d| d.project == project);
-    call.continued(mine.map(|d| view.pipeline(d)).collect(), PAGE)
+    call.continued(mine.collect(), PAGE, |d| view.pipeline(d))
 }
 
 /// `GET pipelines/{id}/runs` and one of them.

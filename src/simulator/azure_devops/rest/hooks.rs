@@ -35,7 +35,7 @@ pub fn get(call: &Call<'_>) -> Outcome<Reply> {
     // Who may not see subscriptions gets an empty list, not a refusal.
     let seen = |s: &Subscription| {
         let project = s.publisher_inputs.get("projectId").and_then(|id| Uuid::try_parse(id).ok());
-        project.is_none_or(|id| world.may(call.actor.id, id, None, Permission::EditSubscriptions))
+        project.is_none_or(|id| world.may(call.actor.id, id, None, Permission::ViewSubscriptions))
     };
     let kind = call.query.get("eventType");
     let wanted =
@@ -119,10 +119,10 @@ pub fn notifications(call: &Call<'_>) -> Outcome<Reply> {
                 format!("The notification {id} was not found."),
             )
         };
-        let entry = found.notifications.iter().find(|n| n.id == id).ok_or_else(missing)?;
+        let entry = found.notifications.get(&id).ok_or_else(missing)?;
         return Ok(Reply::ok(view.notification(found, entry)));
     }
-    let all: Vec<Value> = found.notifications.iter().rev().map(|n| view.notification(found, n)).collect();
+    let all: Vec<Value> = found.notifications.values().rev().map(|n| view.notification(found, n)).collect();
     Ok(Reply::list(call.page(all, PAGE)?))
 }
 
@@ -141,7 +141,7 @@ pub fn test(call: &Call<'_>) -> Outcome<Reply> {
         ));
     }
     let found = world.subscriptions.get(&id).ok_or_else(|| unknown_subscription(id))?;
-    let entry = found.notifications.back().map(|n| call.view(&world).notification(found, n));
+    let entry = found.notifications.values().next_back().map(|n| call.view(&world).notification(found, n));
     Ok(Reply::ok(entry.unwrap_or_default()))
 }
 
@@ -182,4 +182,66 @@ pub fn publishers(call: &Call<'_>) -> Outcome<Reply> {
     } else {
         Ok(Reply::list(vec![publisher]))
     }
+}
+
+/// The one consumer: web hooks.
+fn web_hooks(call: &Call<'_>) -> Value {
+    let url = format!("{}/_apis/hooks/consumers/webHooks", call.base);
+    let action = json!({
+        "id": "httpRequest", "consumerId": "webHooks", "name": "Post via HTTP",
+        "description": "Posts a JSON object about the event to a URL.", "url": format!("{url}/actions/httpRequest"),
+        "supportedEventTypes": EVENT_TYPES.iter().map(|(id, ..)| *id).collect::<Vec<_>>(),
+        "supportedResourceVersions": {}, "allowResourceVersionOverride": true, "inputDescriptors": [],
+    });
+    json!({
+        "id": "webHooks", "name": "Web Hooks", "description": "Provides event communication via HTTP.", "url": url,
+        "informationUrl": "", "authenticationType": "none", "inputDescriptors": [], "actions": [action],
+    })
+}
+
+/// `GET consumers` and one of them.
+pub fn consumers(call: &Call<'_>) -> Outcome<Reply> {
+    match call.optional("consumerId") {
+        None => Ok(Reply::list(vec![web_hooks(call)])),
+        Some(id) if id.eq_ignore_ascii_case("webHooks") => Ok(Reply::ok(web_hooks(call))),
+        Some(id) => Err(no_consumer(id)),
+    }
+}
+
+fn no_consumer(id: &str) -> Refusal {
+    Refusal::new(404, "ConsumerNotFoundException", format!("The consumer {id} was not found."))
+}
+
+/// `GET consumers/{id}/actions` and one of them.
+pub fn actions(call: &Call<'_>) -> Outcome<Reply> {
+    let id = call.text("consumerId");
+    if !id.eq_ignore_ascii_case("webHooks") {
+        return Err(no_consumer(id));
+    }
+    let action = web_hooks(call)["actions"][0].take();
+    match call.optional("consumerActionId") {
+        None => Ok(Reply::list(vec![action])),
+        Some(id) if id.eq_ignore_ascii_case("httpRequest") => Ok(Reply::ok(action)),
+        Some(id) => Err(no_consumer(id)),
+    }
+}
+
+/// `POST notificationsquery`: deliveries of some subscriptions, newest first.
+pub fn query_notifications(call: &Call<'_>) -> Outcome<Reply> {
+    let mut body = call.json()?;
+    let world = call.organisation.lock();
+    let view = call.view(&world);
+    let ids: Vec<Uuid> = body["subscriptionIds"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|id| Uuid::try_parse(id.as_str()?).ok())
+        .collect();
+    let most = body["maxResults"].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(PAGE);
+    let mine = world.subscriptions.values().filter(|s| ids.is_empty() || ids.contains(&s.id));
+    let all = mine.flat_map(|s| s.notifications.values().rev().map(move |n| (s, n)));
+    let results: Vec<Value> =
+        all.take(most.min(super::PAGE_MAX)).map(|(s, n)| view.notification(s, n)).collect();
+    body["results"] = json!(results);
+    Ok(Reply::ok(body))
 }

@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::{Call, PAGE, Reply};
 use crate::simulator::azure_devops::refusal::Refusal;
-use crate::simulator::azure_devops::render::descriptor;
-use crate::simulator::azure_devops::state::{Outcome, Person, SYSTEM_ID, World};
+use crate::simulator::azure_devops::render::{descriptor, descriptor_of};
+use crate::simulator::azure_devops::state::{Outcome, Person, Project, SYSTEM_ID, World};
 
 /// `GET connectionData`.
 pub fn connection_data(call: &Call<'_>) -> Outcome<Reply> {
@@ -51,7 +51,7 @@ pub fn identities(call: &Call<'_>) -> Outcome<Reply> {
         return Ok(by_key(ids, &|p| p.id.to_string()));
     }
     if let Some(keys) = listed("subjectDescriptors") {
-        return Ok(by_key(keys, &|p| descriptor(p.id).to_ascii_lowercase()));
+        return Ok(by_key(keys, &|p| descriptor_of(p).to_ascii_lowercase()));
     }
     let Some(wanted) = call.query.get("filterValue").map(str::to_lowercase) else {
         return Err(Refusal::invalid(
@@ -82,12 +82,12 @@ pub fn users(call: &Call<'_>) -> Outcome<Reply> {
     let view = call.view(&world);
     match call.optional("userDescriptor") {
         Some(wanted) => Ok(Reply::ok(view.graph_user(by_descriptor(&world, wanted)?))),
-        None => call.continued(people(&world).map(|p| view.graph_user(p)).collect(), PAGE),
+        None => call.continued(people(&world).collect(), PAGE, |p| view.graph_user(p)),
     }
 }
 
-fn by_descriptor<'w>(world: &'w World, wanted: &str) -> Outcome<&'w Person> {
-    people(world).find(|p| descriptor(p.id).eq_ignore_ascii_case(wanted)).ok_or_else(|| {
+pub(super) fn by_descriptor<'w>(world: &'w World, wanted: &str) -> Outcome<&'w Person> {
+    people(world).find(|p| descriptor_of(p).eq_ignore_ascii_case(wanted)).ok_or_else(|| {
         Refusal::new(
             404,
             "GraphSubjectNotFoundException",
@@ -96,60 +96,74 @@ fn by_descriptor<'w>(world: &'w World, wanted: &str) -> Outcome<&'w Person> {
     })
 }
 
-fn group_descriptor(id: uuid::Uuid) -> String {
+pub(super) fn group_descriptor(id: uuid::Uuid) -> String {
     descriptor(id).replacen("aad.", "vssgp.", 1)
+}
+
+/// GraphGroup: the team of a project.
+fn graph_group(call: &Call<'_>, project: &Project) -> Value {
+    let link =
+        |resource: &str, own: &str| json!({"href": format!("{}/_apis/Graph/{resource}/{own}", call.base)});
+    let own = group_descriptor(project.team.0);
+    json!({
+        "subjectKind": "group",
+        "description": "The default project team.",
+        "domain": format!("vstfs:///Classification/TeamProject/{}", project.id),
+        "principalName": format!("[{}]\\{}", project.name, project.team.1),
+        "mailAddress": null,
+        "origin": "vsts",
+        "originId": project.team.0,
+        "displayName": project.team.1,
+        "_links": {
+            "self": link("Groups", &own),
+            "memberships": link("Memberships", &own),
+            "membershipState": link("MembershipStates", &own),
+            "storageKey": link("StorageKeys", &own),
+        },
+        "url": link("Groups", &own)["href"],
+        "descriptor": own,
+    })
+}
+
+pub(super) fn no_subject(wanted: &str) -> Refusal {
+    let text = format!("VS860016: Could not find the subject {wanted}.");
+    Refusal::new(404, "GraphSubjectNotFoundException", text)
 }
 
 /// `GET graph/groups`: the team of each project that the caller may see.
 pub fn groups(call: &Call<'_>) -> Outcome<Reply> {
     let world = call.organisation.lock();
-    let visible = world.projects.values().filter(|p| p.members.contains(&call.actor.id));
-    let link =
-        |resource: &str, own: &str| json!({"href": format!("{}/_apis/Graph/{resource}/{own}", call.base)});
-    let groups: Vec<Value> = visible
-        .map(|p| {
-            let own = group_descriptor(p.team.0);
-            json!({
-                "subjectKind": "group",
-                "description": "The default project team.",
-                "domain": format!("vstfs:///Classification/TeamProject/{}", p.id),
-                "principalName": format!("[{}]\\{}", p.name, p.team.1),
-                "mailAddress": null,
-                "origin": "vsts",
-                "originId": p.team.0,
-                "displayName": p.team.1,
-                "_links": {
-                    "self": link("Groups", &own),
-                    "memberships": link("Memberships", &own),
-                    "membershipState": link("MembershipStates", &own),
-                    "storageKey": link("StorageKeys", &own),
-                },
-                "url": link("Groups", &own)["href"],
-                "descriptor": own,
-            })
-        })
-        .collect();
+    let mut visible = world.projects.values().filter(|p| p.members.contains(&call.actor.id));
     match call.optional("groupDescriptor") {
-        None => call.continued(groups, PAGE),
-        Some(wanted) => groups
-            .into_iter()
-            .find(|g| g["descriptor"].as_str().is_some_and(|d| d.eq_ignore_ascii_case(wanted)))
-            .map(Reply::ok)
-            .ok_or_else(|| {
-                Refusal::new(
-                    404,
-                    "GraphSubjectNotFoundException",
-                    format!("VS860016: Could not find the subject {wanted}."),
-                )
-            }),
+        None => call.continued(visible.collect(), PAGE, |p| graph_group(call, p)),
+        Some(wanted) => visible
+            .find(|p| group_descriptor(p.team.0).eq_ignore_ascii_case(wanted))
+            .map(|p| Reply::ok(graph_group(call, p)))
+            .ok_or_else(|| no_subject(wanted)),
     }
+}
+
+/// `POST graph/subjectlookup`.
+pub fn subject_lookup(call: &Call<'_>) -> Outcome<Reply> {
+    let body = call.json()?;
+    let world = call.organisation.lock();
+    let view = call.view(&world);
+    let mut found = serde_json::Map::new();
+    let keys = body["lookupKeys"].as_array().into_iter().flatten().take(super::PAGE_MAX);
+    for wanted in keys.filter_map(|k| k["descriptor"].as_str()) {
+        let team = world.projects.values().find(|p| group_descriptor(p.team.0) == wanted);
+        let person = by_descriptor(&world, wanted).ok();
+        let subject = team.map(|p| graph_group(call, p)).or_else(|| Some(view.graph_user(person?)));
+        found.extend(subject.map(|subject| (wanted.to_owned(), subject)));
+    }
+    Ok(Reply::ok(json!({"count": found.len(), "value": found})))
 }
 
 /// `GET graph/descriptors/{id}`.
 pub fn descriptors(call: &Call<'_>) -> Outcome<Reply> {
     let id = call.guid("storageKey")?;
     let world = call.organisation.lock();
-    let known = world.person(id).map(|p| descriptor(p.id));
+    let known = world.person(id).map(descriptor_of);
     let known = known
         .or_else(|| world.projects.values().find(|p| p.team.0 == id).map(|p| group_descriptor(p.team.0)));
     let value = known.ok_or_else(|| {

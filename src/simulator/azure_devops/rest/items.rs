@@ -1,11 +1,12 @@
 //! Files and folders: metadata, content, listings, blobs, trees.
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::{Call, Query, Reply, zip};
 use crate::simulator::azure_devops::git::store::{Entry, Store};
 use crate::simulator::azure_devops::refusal::Refusal;
-use crate::simulator::azure_devops::render::is_binary;
+use crate::simulator::azure_devops::render::{content_metadata, is_binary, item_path};
 use crate::simulator::azure_devops::state::{Outcome, Repository};
 use crate::simulator::azure_devops::wire_enum::wire_enum;
 
@@ -105,7 +106,7 @@ pub fn get(call: &Call<'_>) -> Outcome<Reply> {
             let mut item = view.item(&repository, &entry, &resolved.commit, &resolved.query);
             let content = if entry.folder { None } else { Some(store.blob(&entry.sha)?) };
             if call.query.flag("includeContentMetadata") || call.query.flag("includeContent") {
-                item["contentMetadata"] = view.content_metadata(&entry, content.as_deref());
+                item["contentMetadata"] = content_metadata(&entry, content.as_deref());
             }
             if let Some(content) = content.filter(|_| call.query.flag("includeContent")) {
                 if is_binary(&content) {
@@ -180,19 +181,41 @@ fn list(
     if scope.folder && recursion != Recursion::None {
         entries.extend(store.below(scope, recursion == Recursion::Full)?);
     }
-    let metadata = call.query.flag("includeContentMetadata");
-    let world = call.organisation.lock();
-    let view = call.view(&world);
-    let mut values = Vec::with_capacity(entries.len());
-    for entry in entries.iter().take(LISTING) {
-        let mut item = view.item(repository, entry, &resolved.commit, &resolved.query);
-        if metadata {
+    entries.truncate(LISTING);
+    let mut metadata = Vec::new();
+    if call.query.flag("includeContentMetadata") {
+        for entry in &entries {
             let content = if entry.folder { None } else { Some(store.blob(&entry.sha)?) };
-            item["contentMetadata"] = view.content_metadata(entry, content.as_deref());
+            metadata.push(content_metadata(entry, content.as_deref()));
         }
-        values.push(item);
     }
-    Ok(Reply::list(values))
+    // A listing may have tens of thousands of entries: they are written as they are, and without the state.
+    let url = format!("{}/items", call.view(&call.organisation.lock()).repository_url(repository));
+    let items = entries.iter().enumerate().map(|(at, entry)| Listed {
+        object_id: &entry.sha,
+        git_object_type: if entry.folder { "tree" } else { "blob" },
+        commit_id: &resolved.commit,
+        path: &entry.path,
+        is_folder: entry.folder.then_some(true),
+        url: format!("{url}{}?{}", item_path(&entry.path), resolved.query),
+        content_metadata: metadata.get(at),
+    });
+    Reply::listed(&items.collect::<Vec<_>>())
+}
+
+/// GitItem of a listing, with the fields of a single one.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Listed<'a> {
+    object_id: &'a str,
+    git_object_type: &'static str,
+    commit_id: &'a str,
+    path: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    is_folder: Option<bool>,
+    url: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    content_metadata: Option<&'a Value>,
 }
 
 fn zipped(store: &Store, scope: &Entry) -> Outcome<Reply> {
@@ -233,7 +256,7 @@ pub fn batch(call: &Call<'_>) -> Outcome<Reply> {
         let render = |e: &Entry| {
             let mut item = view.item(&repository, e, &resolved.commit, &resolved.query);
             if metadata {
-                item["contentMetadata"] = view.content_metadata(e, None);
+                item["contentMetadata"] = content_metadata(e, None);
             }
             item
         };

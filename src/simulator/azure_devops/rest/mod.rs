@@ -22,20 +22,26 @@ mod builds;
 mod change_input;
 mod commits;
 mod core;
+mod definitions;
 mod discovery;
+mod entitlements;
 mod hooks;
 mod identities;
 mod items;
+mod memberships;
 mod policies;
 mod pull_request_input;
 mod pull_request_parts;
 mod pull_requests;
 mod query;
+mod reactions;
 mod reply;
 mod repositories;
 mod routes;
 mod search;
 mod security;
+mod tags;
+mod teams;
 mod threads;
 mod version;
 mod work_item_parts;
@@ -213,7 +219,7 @@ impl Call<'_> {
     }
 
     /// Cuts one page by `continuationToken` and sets the header for the next.
-    pub fn continued(&self, list: Vec<Value>, default: usize) -> Outcome<Reply> {
+    pub fn continued<T>(&self, list: Vec<T>, default: usize, render: impl Fn(T) -> Value) -> Outcome<Reply> {
         let start = match self.query.get("continuationToken") {
             Some(token) => {
                 token.parse::<usize>().map_err(|_| Refusal::invalid("continuationToken (unknown token)"))?
@@ -222,7 +228,7 @@ impl Call<'_> {
         };
         let top = self.query.count("top")?.unwrap_or(default).min(PAGE_MAX);
         let more = list.len() > start.saturating_add(top);
-        let page: Vec<Value> = list.into_iter().skip(start).take(top).collect();
+        let page: Vec<Value> = list.into_iter().skip(start).take(top).map(render).collect();
         let reply = Reply::list(page);
         Ok(if more { reply.header("x-ms-continuationtoken", (start + top).to_string()) } else { reply })
     }

@@ -21,7 +21,7 @@ pub fn get(call: &Call<'_>) -> Outcome<Reply> {
     }
     let kind = call.query.get("policyType").and_then(|t| Uuid::try_parse(t).ok());
     let mine = world.policies.values().filter(|p| p.project == project && kind.is_none_or(|k| k == p.kind));
-    call.continued(mine.map(|p| view.policy(p)).collect(), PAGE)
+    call.continued(mine.collect(), PAGE, |p| view.policy(p))
 }
 
 /// `GET git/policy/configurations?repositoryId=&refName=`.

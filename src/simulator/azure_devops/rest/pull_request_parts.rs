@@ -230,7 +230,7 @@ pub fn commits(call: &Call<'_>) -> Outcome<Reply> {
     let iteration =
         if call.optional("iterationId").is_some() { iteration(call, pull_request)? } else { last };
     let commits = store.history(&iteration.source, &[&iteration.common], PAGE_MAX)?;
-    call.continued(commits.iter().map(|c| call.view(&world).commit(home, c)).collect(), PAGE)
+    call.continued(commits, PAGE, |c| call.view(&world).commit(home, &c))
 }
 
 /// `GET statuses` and one of them.
@@ -240,6 +240,7 @@ pub fn statuses(call: &Call<'_>) -> Outcome<Reply> {
     let view = call.view(&world);
     let owner = view.pull_request_url(pull_request);
     let home = world.repositories.get(&pull_request.repository);
+    let of = call.optional("iterationId").map(|_| call.number("iterationId")).transpose()?;
     if call.optional("statusId").is_some() {
         let id = call.number("statusId")?;
         let missing =
@@ -247,7 +248,8 @@ pub fn statuses(call: &Call<'_>) -> Outcome<Reply> {
         let entry = pull_request.statuses.iter().find(|s| s.id == id).ok_or_else(missing)?;
         return Ok(Reply::ok(view.status(&owner, home, entry)));
     }
-    Ok(Reply::list(pull_request.statuses.iter().map(|s| view.status(&owner, home, s)).collect()))
+    let fits = pull_request.statuses.iter().filter(|s| of.is_none() || s.iteration == of);
+    Ok(Reply::list(fits.map(|s| view.status(&owner, home, s)).collect()))
 }
 
 /// `POST statuses`.
@@ -255,7 +257,10 @@ pub fn add_status(call: &Call<'_>) -> Outcome<Reply> {
     let body = call.json()?;
     let mut world = call.organisation.lock();
     let id = found(call, &world)?.id;
-    let entry = status(&body, call.actor.id, world.now())?;
+    let mut entry = status(&body, call.actor.id, world.now())?;
+    if call.optional("iterationId").is_some() {
+        entry.iteration = Some(iteration(call, found(call, &world)?)?.id);
+    }
     let made = world.add_status(call.actor, id, entry)?;
     let pull_request = found(call, &world)?;
     let view = call.view(&world);

@@ -1,10 +1,11 @@
 //! Answers.
 
+use serde::Serialize;
 use serde_json::Value;
 use uuid::Uuid;
 
 use crate::simulator::azure_devops::refusal::Refusal;
-use crate::simulator::azure_devops::state::Organisation;
+use crate::simulator::azure_devops::state::{Organisation, Outcome};
 
 /// A JSON answer, as Content-Type.
 const JSON: &str = "application/json; charset=utf-8";
@@ -39,6 +40,20 @@ impl Reply {
     /// 200 with `{"count", "value"}`.
     pub fn list(values: Vec<Value>) -> Self {
         Self::ok(super::listed(values))
+    }
+
+    /// 200 with `{"count", "value"}` of many small things.
+    ///
+    /// # Errors
+    /// When one has no form in JSON.
+    pub fn listed<T: Serialize>(values: &[T]) -> Outcome<Self> {
+        #[derive(Serialize)]
+        struct List<'a, T> {
+            count: usize,
+            value: &'a [T],
+        }
+        let body = serde_json::to_vec(&List { count: values.len(), value: values });
+        Ok(Self::bytes(200, JSON, body.map_err(Refusal::body_unreadable)?))
     }
 
     /// A status without a body.

@@ -76,11 +76,9 @@ pub fn refs(call: &Call<'_>) -> Outcome<Reply> {
     let prefix = format!("refs/{}", filter.trim_start_matches('/'));
     let peel = call.query.flag("peelTags");
     let store = world.store(repository.id)?;
-    let mut found = Vec::new();
-    for (name, reference) in &repository.refs {
-        if !name.starts_with(&prefix) || !name.contains(contains) {
-            continue;
-        }
+    let wanted = |name: &str| name.starts_with(&prefix) && name.contains(contains);
+    let found: Vec<_> = repository.refs.iter().filter(|(name, _)| wanted(name)).collect();
+    call.continued(found, super::PAGE_MAX, |(name, reference)| {
         let mut value = call.view(&world).reference(repository, name, reference);
         if peel
             && name.starts_with("refs/tags/")
@@ -88,9 +86,8 @@ pub fn refs(call: &Call<'_>) -> Outcome<Reply> {
         {
             value["peeledObjectId"] = json!(commit);
         }
-        found.push(value);
-    }
-    call.continued(found, super::PAGE_MAX)
+        value
+    })
 }
 
 /// `POST refs`: create, move, delete, each on its own.
@@ -176,8 +173,8 @@ pub fn pushes(call: &Call<'_>) -> Outcome<Reply> {
     let branch = call.query.criterion("refName");
     let mine = world.pushes.iter().rev().filter(|p| p.repository == repository);
     let fits = mine.filter(|p| branch.is_none_or(|b| p.updates.iter().any(|u| u.name == b)));
-    let list: Vec<Value> = fits.map(|p| view.push(p, false)).collect();
-    Ok(Reply::list(call.page(list, PAGE)?))
+    let page = call.page(fits.collect(), PAGE)?;
+    Ok(Reply::list(page.into_iter().map(|p| view.push(p, false)).collect()))
 }
 
 /// `GET stats/branches`, all or one.

@@ -8,8 +8,9 @@ use serde_json::{Value, json};
 
 use super::reply::Reply;
 use super::{
-    Call, builds, commits, core, discovery, hooks, identities, items, policies, pull_request_parts,
-    pull_requests, repositories, search, security, threads, work_item_parts, work_items,
+    Call, builds, commits, core, definitions, discovery, entitlements, hooks, identities, items, memberships,
+    policies, pull_request_parts, pull_requests, reactions, repositories, search, security, tags, teams,
+    threads, work_item_parts, work_items,
 };
 use crate::simulator::azure_devops::state::Outcome;
 
@@ -181,13 +182,23 @@ static ROUTES: &[Route] = routes! {
     "d30a3dd1-f8ba-442a-b86a-bd0c0c383e59" "core" "teams" "_apis/projects/{projectId}/{resource}/{*teamId}" 3 "1.0" "7.2" "7.1" { "GET" => core::teams }
     "294c494c-2600-4d7e-b76c-3dd50c3c95be" "core" "members" "_apis/projects/{projectId}/teams/{teamId}/{resource}" 2 "1.0" "7.2" "7.1" { "GET" => core::members }
     "7a4d9ee9-3433-4347-b47a-7a80f1cf307e" "core" "teams" "_apis/{resource}" 3 "4.1" "7.2" "0.0" { "GET" => core::all_teams }
+    "93878975-88c5-4e6a-8abb-7ddd77a8a7d8" "core" "processes" "_apis/process/{resource}/{*processId}" 1 "1.0" "7.2" "7.1" { "GET" => core::processes }
+    "4976a71a-4487-49aa-8aab-a1eda469037a" "core" "properties" "_apis/projects/{projectId}/{resource}" 1 "3.2" "7.2" "0.0" { "GET" => core::properties }
     "28010c54-d0c0-4c89-a5b0-1c9e188b9fb7" "IMS" "Identities" "_apis/{resource}/{identityId}" 1 "1.0" "7.2" "7.1" { "GET" => identities::identities }
     "005e26ec-6b77-4e4f-a986-b3827bf241f5" "Graph" "Users" "_apis/{area}/{resource}/{userDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => identities::users }
     "ebbe6af8-0b91-4c13-8cf1-777c14858188" "Graph" "Groups" "_apis/{area}/{resource}/{groupDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => identities::groups }
     "048aee0a-7072-4cde-ab73-7af77b1e0b4e" "Graph" "Descriptors" "_apis/{area}/{resource}/{storageKey}" 1 "4.0" "7.2" "0.0" { "GET" => identities::descriptors }
     "eb85f8cc-f0f6-4264-a5b1-ffe2e4d4801f" "Graph" "StorageKeys" "_apis/{area}/{resource}/{subjectDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => identities::storage_keys }
     "05942c89-006a-48ce-bb79-baeb8abf99c6" "Graph" "SubjectQuery" "_apis/{area}/{resource}" 1 "6.0" "7.2" "0.0" { "POST" => identities::subject_query }
+    "e34b6394-6b30-4435-94a9-409a5eef3e31" "Graph" "Memberships" "_apis/{area}/{resource}/{subjectDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => memberships::list }
+    "3fd2e6ca-fb30-443a-b579-95b19ed0934c" "Graph" "Memberships" "_apis/{area}/{resource}/{subjectDescriptor}/{containerDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => memberships::one }
+    "4dd4d168-11f2-48c4-83e8-756fa0de027c" "Graph" "SubjectLookup" "_apis/{area}/{resource}" 1 "4.0" "7.2" "0.0" { "POST" => identities::subject_lookup }
     "dd3b8bd6-c7fc-4cbd-929a-933d9c011c9d" "Security" "Permissions" "_apis/{resource}/{securityNamespaceId}/{permissions}" 2 "1.0" "7.2" "7.1" { "GET" => security::permissions }
+    "cf1faa59-1b63-4448-bf04-13d981a46f5d" "Security" "PermissionEvaluationBatch" "_apis/{area}/{resource}" 1 "3.0" "7.2" "7.1" { "POST" => security::evaluate }
+    "ac08c8ff-4323-4b08-af90-bcd018d380ce" "Security" "AccessControlEntries" "_apis/{resource}/{securityNamespaceId}" 1 "1.0" "7.2" "7.1" { "POST" => security::set_entries, "DELETE" => security::remove_entries }
+    "18a2ad18-7571-46ae-bec7-0c7da1495885" "Security" "AccessControlLists" "_apis/{resource}/{securityNamespaceId}" 1 "1.0" "7.2" "7.1" { "GET" => security::lists }
+    "ce7b9f95-fde9-4be8-a86d-83b366f0b87a" "Security" "SecurityNamespaces" "_apis/{resource}/{securityNamespaceId}" 1 "1.0" "7.2" "7.1" { "GET" => security::namespaces }
+    "387f832c-dbf2-4643-88e9-c1aa94dbb737" "MemberEntitlementManagement" "UserEntitlements" "_apis/{resource}/{userDescriptor}" 4 "4.1" "7.2" "0.0" { "GET" => entitlements::get, "POST" => entitlements::add, "PATCH" => entitlements::change, "DELETE" => entitlements::remove }
     "225f7195-f9c7-4d14-ab28-a83f7ff77e1f" "git" "repositories" "{project}/_apis/{area}/{resource}/{repositoryId}" 1 "1.0" "7.2" "7.1" { "GET" => repositories::get, "POST" => repositories::create, "PATCH" => repositories::update, "DELETE" => repositories::delete }
     "2d874a60-a811-4f62-9c9f-963a6ea0a55b" "git" "refs" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}/{*filter}" 2 "1.0" "7.2" "7.1" { "GET" => repositories::refs, "POST" => repositories::update_refs, "PATCH" => repositories::lock_ref }
     "fb93c0db-47ed-4a31-8c20-47552878fb44" "git" "items" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}/{*path}" 1 "1.0" "7.2" "7.1" { "GET" => items::get }
@@ -203,6 +214,10 @@ static ROUTES: &[Route] = routes! {
     "d5b216de-d8d5-4d32-ae76-51df755b16d3" "git" "branchStats" "{project}/_apis/{area}/repositories/{repositoryId}/stats/branches" 2 "1.0" "7.2" "7.1" { "GET" => repositories::stats }
     "40c1f5b7-2bb6-4c28-b844-0f47cd6bb610" "git" "branchStats" "{project}/_apis/{area}/repositories/{repositoryId}/stats/branches/{*name}" 1 "1.0" "7.2" "7.1" { "GET" => repositories::stats }
     "ea98d07b-3c87-4971-8ede-a613694ffb55" "git" "pushes" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}/{pushId}" 3 "1.0" "7.2" "7.1" { "GET" => repositories::pushes, "POST" => repositories::push }
+    "168b4bb9-d936-4cd9-8a5f-66d6f6b23192" "git" "commits" "{project}/_apis/{area}/repositories/{repositoryId}/pushes/{pushId}/{resource}" 1 "1.0" "7.2" "7.1" { "GET" => tags::of_push }
+    "5e8a8081-3851-4626-b677-9891cc04102e" "git" "annotatedTags" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}/{objectId}" 1 "3.1" "7.2" "7.1" { "GET" => tags::get, "POST" => tags::create }
+    "a663da97-81db-4eb3-8b83-287670f63073" "git" "recycleBinRepositories" "{project}/_apis/{area}/recycleBin/repositories" 1 "4.1" "7.2" "7.1" { "GET" => tags::no_repositories }
+    "2b6869c4-cb25-42b5-b7a3-0d3e6be0a11a" "git" "deletedRepositories" "{project}/_apis/{area}/{resource}" 1 "2.2" "7.2" "7.1" { "GET" => tags::no_repositories }
     "158c0340-bf6f-489c-9625-d572a1480d57" "git" "forks" "{project}/_apis/{area}/repositories/{repositoryId}/forks/{collectionId}" 1 "4.0" "7.2" "7.1" { "GET" => repositories::forks }
     "01a46dea-7d46-4d40-bc84-319e7c260d99" "git" "pullRequests" "{project}/_apis/{area}/{resource}/{pullRequestId}" 2 "3.0" "7.2" "7.1" { "GET" => pull_requests::get }
     "a5d28130-9cd2-40fa-9f08-902e7daa9efb" "git" "pullRequests" "{project}/_apis/{area}/{resource}" 2 "1.0" "7.2" "7.1" { "GET" => pull_requests::get }
@@ -216,6 +231,7 @@ static ROUTES: &[Route] = routes! {
     "52823034-34a8-4576-922c-8d8b77e9e4c4" "git" "pullRequestCommits" "{project}/_apis/{area}/repositories/{repositoryId}/pullRequests/{pullRequestId}/commits" 1 "2.1" "7.2" "7.1" { "GET" => pull_request_parts::commits }
     "e7ea0883-095f-4926-b5fb-f24691c26fb9" "git" "pullRequestCommits" "{project}/_apis/{area}/repositories/{repositoryId}/pullRequests/{pullRequestId}/iterations/{iterationId}/commits" 1 "3.0" "7.2" "7.1" { "GET" => pull_request_parts::commits }
     "b5f6bb4f-8d1e-4d79-8d11-4c9172c99c35" "git" "pullRequestStatuses" "{project}/_apis/{area}/repositories/{repositoryId}/pullRequests/{pullRequestId}/statuses/{statusId}" 2 "3.0" "7.2" "7.1" { "GET" => pull_request_parts::statuses, "POST" => pull_request_parts::add_status, "DELETE" => pull_request_parts::remove_status }
+    "75cf11c5-979f-4038-a76e-058a06adf2bf" "git" "pullRequestIterationStatuses" "{project}/_apis/{area}/repositories/{repositoryId}/pullRequests/{pullRequestId}/iterations/{iterationId}/statuses/{statusId}" 2 "3.0" "7.2" "7.1" { "GET" => pull_request_parts::statuses, "POST" => pull_request_parts::add_status }
     "48a52185-5b9e-4736-9dc1-bb1e2feac80b" "git" "pullRequestProperties" "{project}/_apis/{area}/repositories/{repositoryId}/pullRequests/{pullRequestId}/properties" 1 "4.1" "7.2" "7.1" { "GET" => pull_request_parts::properties, "PATCH" => pull_request_parts::patch_properties }
     "ab6e2e5d-a0b7-4153-b64a-a4efe0d49449" "git" "pullRequestThreads" "{project}/_apis/{area}/repositories/{repositoryId}/pullRequests/{pullRequestId}/threads/{threadId}" 1 "3.0" "7.2" "7.1" { "GET" => threads::get, "POST" => threads::create, "PATCH" => threads::update }
     "965a3ec7-5ed8-455a-bdcb-835a5ea7fe7b" "git" "pullRequestThreadComments" "{project}/_apis/{area}/repositories/{repositoryId}/pullRequests/{pullRequestId}/threads/{threadId}/comments/{commentId}" 1 "3.0" "7.2" "7.1" { "GET" => threads::comments, "POST" => threads::reply, "PATCH" => threads::edit, "DELETE" => threads::delete }
@@ -230,6 +246,9 @@ static ROUTES: &[Route] = routes! {
     "0c62d343-21b0-4732-997b-017fde84dc28" "hooks" "notifications" "_apis/{area}/subscriptions/{subscriptionId}/{resource}/{notificationId}" 1 "1.0" "7.2" "7.1" { "GET" => hooks::notifications }
     "1139462c-7e27-4524-a997-31b9b73551fe" "hooks" "testNotifications" "_apis/{area}/{resource}/{notificationId}" 1 "1.0" "7.2" "7.1" { "POST" => hooks::test }
     "db4777cd-8e08-4a84-8ba3-c974ea033718" "hooks" "eventTypes" "_apis/{area}/publishers/{publisherId}/{resource}/{eventTypeId}" 1 "1.0" "7.2" "7.1" { "GET" => hooks::event_types }
+    "4301c514-5f34-4f5d-a145-f0ea7b5b7d19" "hooks" "consumers" "_apis/{area}/{resource}/{consumerId}" 1 "1.0" "7.2" "7.1" { "GET" => hooks::consumers }
+    "c3428e90-7a69-4194-8ed8-0f153185ee0d" "hooks" "actions" "_apis/{area}/consumers/{consumerId}/{resource}/{consumerActionId}" 1 "1.0" "7.2" "7.1" { "GET" => hooks::actions }
+    "1a57562f-160a-4b5c-9185-905e95b39d36" "hooks" "notificationsQuery" "_apis/{area}/{resource}" 1 "1.0" "7.2" "7.1" { "POST" => hooks::query_notifications }
     "1e83a210-5b53-43bc-90f0-d476a4e5d731" "hooks" "publishers" "_apis/{area}/{resource}/{publisherId}" 1 "1.0" "7.2" "7.1" { "GET" => hooks::publishers }
     "72c7ddf8-2cdc-4f60-90cd-ab71c14a399b" "wit" "workItems" "{project}/_apis/{area}/{resource}/{id}" 3 "1.0" "7.2" "7.1" { "GET" => work_items::get, "PATCH" => work_items::update, "DELETE" => work_items::delete }
     "62d3d110-0047-428c-ad3c-4fe872c91c74" "wit" "workItems" "{project}/_apis/{area}/{resource}/${type}" 3 "1.0" "7.2" "7.1" { "POST" => work_items::create, "PATCH" => work_items::create, "GET" => work_items::template }
@@ -239,6 +258,7 @@ static ROUTES: &[Route] = routes! {
     "b70d8d39-926c-465e-b927-b1bf0e5ca0e0" "wit" "recyclebin" "{project}/_apis/{area}/{resource}/{id}" 2 "2.1" "7.2" "7.1" { "GET" => work_items::recycle_bin, "PATCH" => work_items::restore }
     "1a9c53f7-f243-4447-b110-35ef023636e4" "wit" "wiql" "{project}/{team}/_apis/{area}/{resource}" 2 "1.0" "7.2" "7.1" { "POST" => work_items::wiql }
     "608aac0a-32e1-4493-a863-b9cf4566d257" "wit" "comments" "{project}/_apis/wit/workItems/{workItemId}/comments/{commentId}" 4 "5.1" "7.2" "0.0" { "GET" => work_item_parts::comments, "POST" => work_item_parts::add_comment, "PATCH" => work_item_parts::edit_comment, "DELETE" => work_item_parts::delete_comment }
+    "f6cb3f27-1028-4851-af96-887e570dc21f" "wit" "commentsReactions" "{project}/_apis/wit/workItems/{workItemId}/comments/{commentId}/reactions/{reactionType}" 1 "5.1" "7.2" "0.0" { "GET" => reactions::list, "PUT" => reactions::add, "DELETE" => reactions::remove }
     "6570bf97-d02c-4a91-8d93-3abe9895b1a9" "wit" "updates" "{project}/_apis/{area}/workItems/{id}/updates/{updateNumber}" 4 "1.0" "7.2" "7.1" { "GET" => work_item_parts::updates }
     "a00c85a5-80fa-4565-99c3-bcd2181434bb" "wit" "revisions" "{project}/_apis/{area}/workItems/{id}/revisions/{revisionNumber}" 3 "1.0" "7.2" "7.1" { "GET" => work_item_parts::revisions }
     "7c8d7a76-4a09-43e8-b5df-bd792f4ac6aa" "wit" "workItemTypes" "{project}/_apis/{area}/{resource}/{type}" 2 "1.0" "7.2" "7.1" { "GET" => work_item_parts::types }
@@ -249,15 +269,20 @@ static ROUTES: &[Route] = routes! {
     "f5d33bc9-5b49-4a3c-a9bd-f3cd46dd2165" "wit" "workItemRelationTypes" "_apis/{area}/{resource}/{relation}" 2 "1.0" "7.2" "7.1" { "GET" => work_item_parts::relation_types }
     "5a172953-1b41-49d3-840a-33f79c3ce89f" "wit" "classificationNodes" "{project}/_apis/{area}/{resource}/{structureGroup}/{*path}" 2 "1.0" "7.2" "7.1" { "GET" => work_item_parts::nodes }
     "a70579d1-f53a-48ee-a5be-7be8659023b9" "wit" "classificationNodes" "{project}/_apis/{area}/{resource}" 2 "1.0" "7.2" "7.1" { "GET" => work_item_parts::nodes }
+    "a9a9aa7a-8c09-44d3-ad1b-46e855c1e3d3" "wit" "artifactUriQuery" "{project}/_apis/{area}/{resource}" 1 "3.2" "7.2" "7.1" { "POST" => work_items::of_artifacts }
     "bc15bc60-e7a8-43cb-ab01-2106be3983a1" "wit" "tags" "{project}/_apis/{area}/{resource}/{tagIdOrName}" 1 "5.2" "7.2" "7.1" { "GET" => work_item_parts::tags }
-    "dbeaf647-6167-421a-bda9-c9327b25e2e6" "Build" "Definitions" "{project}/_apis/build/{resource}/{definitionId}" 7 "1.0" "7.2" "7.1" { "GET" => builds::definitions, "POST" => builds::create_definition }
+    "c3c1012b-bea7-49d7-b45e-1664e566f84c" "work" "teamsettings" "{project}/{team}/_apis/{area}/{resource}" 1 "2.0" "7.2" "7.1" { "GET" => teams::settings }
+    "c9175577-28a1-4b06-9197-8636af9f64ad" "work" "iterations" "{project}/{team}/_apis/{area}/teamsettings/{resource}/{id}" 1 "2.0" "7.2" "7.1" { "GET" => teams::iterations }
+    "07ced576-58ed-49e6-9c1e-5cb53ab8bf2a" "work" "teamfieldvalues" "{project}/{team}/_apis/{area}/teamsettings/{resource}" 1 "2.0" "7.2" "7.1" { "GET" => teams::field_values }
+    "dbeaf647-6167-421a-bda9-c9327b25e2e6" "Build" "Definitions" "{project}/_apis/build/{resource}/{definitionId}" 7 "1.0" "7.2" "7.1" { "GET" => definitions::get, "POST" => definitions::create, "PUT" => definitions::replace, "DELETE" => definitions::delete }
     "0cd358e1-9217-4d94-8269-1c1ee6f93dcf" "Build" "Builds" "{project}/_apis/build/{resource}/{buildId}" 7 "1.0" "7.2" "7.1" { "GET" => builds::get, "POST" => builds::queue, "PATCH" => builds::update }
     "8baac422-4c6e-4de5-8532-db96d92acffa" "build" "Timeline" "{project}/_apis/{area}/builds/{buildId}/{resource}/{timelineId}" 3 "2.0" "7.2" "7.1" { "GET" => builds::timeline }
     "35a80daf-7f30-45fc-86e8-6b813d9c90df" "build" "logs" "{project}/_apis/{area}/builds/{buildId}/{resource}/{logId}" 2 "2.0" "7.2" "7.1" { "GET" => builds::logs }
     "54572c7b-bbd3-45d4-80dc-28be08941620" "build" "changes" "{project}/_apis/{area}/builds/{buildId}/{resource}" 2 "2.0" "7.2" "7.1" { "GET" => builds::changes }
     "5a21f5d2-5642-47e4-a0bd-1356e6731bee" "build" "workitems" "{project}/_apis/{area}/builds/{buildId}/{resource}" 2 "2.0" "7.2" "7.1" { "GET" => builds::work_items }
     "1db06c96-014e-44e1-ac91-90b2d4b3e984" "build" "artifacts" "{project}/_apis/{area}/builds/{buildId}/{resource}/{artifactName}" 5 "2.0" "7.2" "7.1" { "GET" => builds::nothing }
-    "6e6114b2-8161-44c8-8f6c-c5505782427f" "build" "tags" "{project}/_apis/{area}/builds/{buildId}/{resource}/{*tag}" 3 "2.0" "7.2" "7.1" { "GET" => builds::nothing }
+    "6e6114b2-8161-44c8-8f6c-c5505782427f" "build" "tags" "{project}/_apis/{area}/builds/{buildId}/{resource}/{*tag}" 3 "2.0" "7.2" "7.1" { "GET" => definitions::build_tags, "PUT" => definitions::add_build_tag, "POST" => definitions::add_build_tags, "DELETE" => definitions::remove_build_tag }
+    "d84ac5c6-edc7-43d5-adc9-1b34be5dea09" "build" "tags" "{project}/_apis/{area}/{resource}" 3 "2.0" "7.2" "7.1" { "GET" => definitions::all_tags }
     "cadb3810-d47d-4a3c-a234-fe5f3be50138" "Test" "Runs" "{project}/_apis/test/{resource}/{runId}" 3 "1.0" "7.2" "7.1" { "GET" => builds::test_runs }
     "4637d869-3a76-4468-8057-0bb02aa385cf" "Test" "Results" "{project}/_apis/test/Runs/{runId}/{resource}/{testCaseResultId}" 6 "1.0" "7.2" "7.1" { "GET" => builds::test_results }
     "28e1305e-2afe-47bf-abaf-cbb0e6a91988" "Pipelines" "pipelines" "{project}/_apis/{area}/{pipelineId}" 1 "5.1" "7.2" "7.1" { "GET" => builds::pipelines }

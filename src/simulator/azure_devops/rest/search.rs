@@ -113,11 +113,12 @@ fn in_repository(
             continue;
         }
         *budget -= 1;
-        let bytes = store.blob(&entry.sha)?;
-        if bytes.len() > FILE_BYTES || is_binary(&bytes) {
-            continue;
-        }
-        let text = String::from_utf8_lossy(&bytes).to_lowercase();
+        let text = world.searched().text(&entry.sha, || {
+            let bytes = store.blob(&entry.sha)?;
+            let searched = bytes.len() <= FILE_BYTES && !is_binary(&bytes);
+            Ok(searched.then(|| String::from_utf8_lossy(&bytes).to_lowercase()))
+        })?;
+        let Some(text) = text else { continue };
         if !wanted.words.iter().all(|w| text.contains(w) || name.contains(w)) {
             continue;
         }

@@ -306,6 +306,13 @@ pub fn relation_types(call: &Call<'_>) -> Outcome<Reply> {
     }
 }
 
+/// The GUID of an area or iteration.
+pub fn node_identifier(project: &Project, areas: bool, path: &str) -> uuid::Uuid {
+    let (paths, offset) = if areas { (&project.areas, 1) } else { (&project.iterations, 101) };
+    let at = paths.iter().position(|p| p.eq_ignore_ascii_case(path)).unwrap_or(0);
+    uuid::Uuid::from_u128(project.id.as_u128() ^ ((at + offset) as u128))
+}
+
 fn node(call: &Call<'_>, project: &Project, areas: bool, path: &str, depth: usize) -> Value {
     let (paths, kind, group, offset) = if areas {
         (&project.areas, "area", "Areas", 1)
@@ -325,7 +332,7 @@ fn node(call: &Call<'_>, project: &Project, areas: bool, path: &str, depth: usiz
     let tail = inner.replace('\\', "/").replace(' ', "%20");
     let slash = if tail.is_empty() { "" } else { "/" };
     let url = format!("{}/{}/_apis/wit/classificationNodes/{group}{slash}{tail}", call.base, project.id);
-    let identifier = uuid::Uuid::from_u128(project.id.as_u128() ^ ((at + offset) as u128));
+    let identifier = node_identifier(project, areas, path);
     let mut value = json!({
         "id": at + offset, "identifier": identifier, "name": name, "structureType": kind,
         "hasChildren": !children.is_empty(), "path": full, "url": url,

@@ -6,7 +6,9 @@ use super::pull_request_input::number;
 use super::{Call, Reply};
 use crate::simulator::azure_devops::refusal::Refusal;
 use crate::simulator::azure_devops::render::{Expand, stamp};
-use crate::simulator::azure_devops::state::{Outcome, WorkItem, World, fields, patch, wiql};
+use crate::simulator::azure_devops::state::{
+    Outcome, Relation, Target, WorkItem, World, fields, patch, wiql,
+};
 
 /// Work items of one batch.
 const BATCH: usize = 200;
@@ -273,6 +275,24 @@ fn one_of_batch(call: &Call<'_>, entry: &Value) -> Outcome<Reply> {
     };
     let expand = Expand { links: true, relations: true, fields: false };
     Ok(Reply::ok(call.view(&world).work_item(&item, expand, None)))
+}
+
+/// `POST artifacturiquery`: the work items that link to each address.
+pub fn of_artifacts(call: &Call<'_>) -> Outcome<Reply> {
+    let body = call.json()?;
+    let world = call.organisation.lock();
+    let wanted = body["artifactUris"].as_array().into_iter().flatten().filter_map(Value::as_str).take(BATCH);
+    let mut found = serde_json::Map::new();
+    for uri in wanted {
+        let links = |item: &&WorkItem| {
+            let here = |r: &Relation| matches!(&r.target, Target::Url(url) if url.eq_ignore_ascii_case(uri));
+            item.relations.iter().any(here) && world.visible_work_item(call.actor, item.id).is_ok()
+        };
+        let items = world.work_items.values().filter(links).map(|item| item.id);
+        let url = |id: u32| format!("{}/_apis/wit/workItems/{id}", call.base);
+        found.insert(uri.to_owned(), items.map(|id| json!({"id": id, "url": url(id)})).collect());
+    }
+    Ok(Reply::ok(json!({"artifactUrisQueryResult": found})))
 }
 
 /// `POST wiql`.

@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::entries::{AREAS, BUILDS, GIT, HOOKS, ROOT_AREA};
 use super::{Actor, Licence, Outcome, Project, Repository, World};
 use crate::simulator::azure_devops::refusal::Refusal;
 use crate::simulator::azure_devops::wire_enum::wire_enum;
@@ -21,6 +22,7 @@ wire_enum! {
         WorkItemRead = 65536 "WorkItemRead",
         WorkItemWrite = 131072 "WorkItemWrite",
         EditSubscriptions = 262144 "EditSubscriptions",
+        ViewSubscriptions = 524288 "ViewSubscriptions",
     }
 }
 
@@ -35,10 +37,36 @@ pub struct Denial {
     pub permission: Permission,
 }
 
+/// Where a permission is kept: namespace, bit, token.
+fn securable(permission: Permission, project: Uuid, repository: Option<Uuid>) -> (Uuid, u32, String) {
+    let code = || match repository {
+        Some(repository) => format!("repoV2/{project}/{repository}"),
+        None => format!("repoV2/{project}"),
+    };
+    // A project's root area has the project's id with a one mixed in.
+    let area = || format!("vstfs:///Classification/Node/{}", Uuid::from_u128(project.as_u128() ^ ROOT_AREA));
+    let hooks = || format!("PublisherSecurity/{project}");
+    match permission {
+        Permission::GenericRead => (GIT, 2, code()),
+        Permission::GenericContribute => (GIT, 4, code()),
+        Permission::ForcePush => (GIT, 8, code()),
+        Permission::CreateBranch => (GIT, 16, code()),
+        Permission::PolicyExempt => (GIT, 128, code()),
+        Permission::ManagePolicies => (GIT, 2_048, code()),
+        Permission::PullRequestContribute => (GIT, 16_384, code()),
+        Permission::QueueBuilds => (BUILDS, 128, project.to_string()),
+        Permission::WorkItemRead => (AREAS, 16, area()),
+        Permission::WorkItemWrite => (AREAS, 32, area()),
+        Permission::ViewSubscriptions => (HOOKS, 1, hooks()),
+        Permission::EditSubscriptions => (HOOKS, 2, hooks()),
+    }
+}
+
 impl World {
     /// Whether `actor` has `permission` on something of `project` (and `repository`).
     ///
-    /// Members have everything but `PolicyExempt` and `ForcePush`; a stakeholder has no
+    /// Members have everything but `PolicyExempt` and `ForcePush`, readers among them only what
+    /// reading needs; an access control entry says otherwise for one person; a stakeholder has no
     /// repositories at all; a denial wins over everything.
     pub fn may(&self, actor: Uuid, project: Uuid, repository: Option<Uuid>, permission: Permission) -> bool {
         let member = self.projects.get(&project).is_some_and(|p| p.members.contains(&actor));
@@ -51,7 +79,13 @@ impl World {
                 && d.permission == permission
                 && (d.scope == project || Some(d.scope) == repository)
         });
-        member && !stakeholder && !special && !denied
+        if !member || stakeholder || denied {
+            return false;
+        }
+        let reading = [Permission::GenericRead, Permission::WorkItemRead].contains(&permission);
+        let by_role = !special && (reading || !self.readers.contains(&(project, actor)));
+        let (namespace, bit, token) = securable(permission, project, repository);
+        self.entry(actor, namespace, &token, bit).unwrap_or(by_role)
     }
 
     /// Refuses with TF401027 unless `actor` has `permission` on `repository`.

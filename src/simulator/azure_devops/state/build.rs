@@ -1,5 +1,7 @@
 //! The shape of build definitions and builds.
 
+use std::collections::BTreeSet;
+
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -82,6 +84,12 @@ pub struct Build {
     pub finished: Option<Timestamp>,
     /// `parameters` as given.
     pub parameters: Option<String>,
+    /// First line of the commit's message, once the build has started.
+    #[serde(default)]
+    pub message: String,
+    /// Tags that people put on it.
+    #[serde(default)]
+    pub tags: BTreeSet<String>,
     /// Its steps, once it has started.
     pub steps: Vec<Step>,
 }

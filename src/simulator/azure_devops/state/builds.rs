@@ -1,13 +1,14 @@
 //! Builds: definitions, queueing, what happens over time, and what they mean for policies.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use jiff::Timestamp;
 use uuid::Uuid;
 
 use super::access::Permission;
-use super::build::{Build, BuildReason, BuildResult, BuildStatus, Definition, Step, StepResult};
-use super::checks::{Check, Finding};
+use super::build::{Build, BuildReason, BuildResult, BuildStatus, Definition, StepResult};
+use super::build_plan::{Planned, Reading, stamp_log};
+use super::checks::Check;
 use super::jobs::JobKind;
 use super::policies::Policy;
 use super::{Actor, Counters, MergeStatus, Outcome, PullRequest, Push, World, ZERO_SHA};
@@ -19,8 +20,6 @@ const QUEUE_TIME: Duration = Duration::from_millis(600);
 const STEP_TIME: Duration = Duration::from_millis(300);
 /// Checks of one definition.
 const CHECKS: usize = 500;
-/// Bytes of all files that a build reads.
-const READ_BYTES: usize = 256 * 1024 * 1024;
 
 impl World {
     /// Adds a build definition, or changes the checks of the one with this name.
@@ -110,13 +109,7 @@ impl World {
     ) -> Outcome<u32> {
         let definition = self.definition(project, definition)?.clone();
         let repository = self.repository(definition.repository)?.clone();
-        if !self.may(actor.id, project, Some(repository.id), Permission::QueueBuilds) {
-            return Err(Refusal::denied(format!(
-                "TF50309: The following account does not have sufficient permissions to complete the operation: {}. The \
-                 following permissions are needed to perform this operation: Queue builds.",
-                self.account(actor.id)
-            )));
-        }
+        self.require_queue(actor, &definition)?;
         let branch = match branch.filter(|b| !b.is_empty()) {
             Some(name) if name.starts_with("refs/") => name.to_owned(),
             Some(name) => format!("refs/heads/{name}"),
@@ -152,6 +145,17 @@ impl World {
         Ok(id)
     }
 
+    pub(super) fn require_queue(&self, actor: Actor, definition: &Definition) -> Outcome<()> {
+        if self.may(actor.id, definition.project, Some(definition.repository), Permission::QueueBuilds) {
+            return Ok(());
+        }
+        Err(Refusal::denied(format!(
+            "TF50309: The following account does not have sufficient permissions to complete the operation: {}. The \
+             following permissions are needed to perform this operation: Queue builds.",
+            self.account(actor.id)
+        )))
+    }
+
     fn start_build(
         &mut self,
         actor: Actor,
@@ -184,6 +188,8 @@ impl World {
             started: None,
             finished: None,
             parameters: None,
+            message: String::new(),
+            tags: BTreeSet::new(),
             steps: Vec::new(),
         };
         self.data.builds.insert(id, build);
@@ -257,74 +263,66 @@ impl World {
         Ok(())
     }
 
-    /// Takes a build one state further.
-    pub(super) fn advance_build(&mut self, id: u32) -> Outcome<()> {
-        let Some(build) = self.builds.get(&id).cloned() else { return Ok(()) };
+    /// Takes a build one state further; one that starts has files to be read first.
+    pub(super) fn advance_build(&mut self, id: u32) -> Option<Reading> {
+        let build = self.builds.get(&id)?.clone();
         match build.status {
-            BuildStatus::NotStarted => self.begin_build(&build),
-            BuildStatus::InProgress => {
-                self.next_step(&build);
-                Ok(())
-            }
-            BuildStatus::Cancelling => {
-                self.finish_build(id, BuildResult::Canceled);
-                Ok(())
-            }
-            _ => Ok(()),
+            BuildStatus::NotStarted => return self.begin_build(&build),
+            BuildStatus::InProgress => self.next_step(&build),
+            BuildStatus::Cancelling => self.finish_build(id, BuildResult::Canceled),
+            _ => {}
         }
+        None
     }
 
-    fn begin_build(&mut self, build: &Build) -> Outcome<()> {
+    fn begin_build(&mut self, build: &Build) -> Option<Reading> {
+        let definition = self.definitions.get(&build.definition)?.clone();
+        if build.pull_request.as_ref().is_some_and(|(p, _)| !self.pull_requests.contains_key(p)) {
+            self.finish_build(build.id, BuildResult::Canceled);
+            return None;
+        }
+        // The next step; also another beginning, should a kill come before the files are read.
+        self.schedule(STEP_TIME, JobKind::Build { build: build.id });
         let mut commit = build.commit.clone();
         let mut conflict = false;
         if let Some((number, source)) = &build.pull_request {
-            let Some(found) = self.pull_requests.get(number) else { return Ok(()) };
+            let found = self.pull_requests.get(number)?;
             if found.merge_status == MergeStatus::Queued && found.completion_queued.is_none() {
                 // The merge commit is what gets built: wait for it.
-                self.schedule(STEP_TIME, JobKind::Build { build: build.id });
-                return Ok(());
+                return None;
             }
             conflict = found.merge_status == MergeStatus::Conflicts;
             commit = found.merge_commit.clone().unwrap_or_else(|| source.clone());
         }
-        let Some(definition) = self.definitions.get(&build.definition).cloned() else { return Ok(()) };
-        let files = self.files_of(&definition, &commit)?;
+        let repository = self.repositories.get(&definition.repository)?;
+        Some(Reading {
+            build: build.id,
+            folder: self.repository_folder(repository.id),
+            repository: repository.name.clone(),
+            branch: build.branch.clone(),
+            definition,
+            commit,
+            conflict,
+        })
+    }
+
+    /// Starts a build whose files were read; where they could not be, it has failed.
+    pub(super) fn build_planned(&mut self, id: u32, done: Outcome<Planned>) -> Outcome<()> {
         let now = self.now();
-        let repository = self.repository(definition.repository)?.name.clone();
-        let steps = plan(&definition, &files, &build.branch, &commit, &repository, conflict);
-        if let Some(build) = self.data.builds.get_mut(&build.id) {
+        let done = done.inspect_err(|_| self.finish_build(id, BuildResult::Failed))?;
+        let build = self.data.builds.get_mut(&id);
+        if let Some(build) = build.filter(|b| b.status == BuildStatus::NotStarted) {
             build.status = BuildStatus::InProgress;
             build.started = Some(now);
-            build.commit = commit;
-            build.steps = steps;
+            build.message = done.message;
+            build.commit = done.commit;
+            build.steps = done.steps;
             if let Some(first) = build.steps.first_mut() {
                 first.started = Some(now);
             }
+            self.touch();
         }
-        self.schedule(STEP_TIME, JobKind::Build { build: build.id });
         Ok(())
-    }
-
-    fn files_of(&self, definition: &Definition, commit: &str) -> Outcome<Vec<(String, Vec<u8>)>> {
-        let store = self.store(definition.repository)?;
-        let Some(root) = store.entry(commit, "/") else { return Ok(Vec::new()) };
-        let mut files = Vec::new();
-        let mut budget = READ_BYTES;
-        let globs: Vec<_> =
-            definition.checks.iter().filter_map(|c| globset::Glob::new(&c.files).ok()).collect();
-        let globs: Vec<_> = globs.iter().map(globset::Glob::compile_matcher).collect();
-        for entry in store.below(&root, true)?.into_iter().filter(|e| !e.folder && e.mode != 0o160_000) {
-            let path = entry.path.trim_start_matches('/');
-            // Only what a check asks for is read.
-            if !globs.iter().any(|g| g.is_match(path)) {
-                continue;
-            }
-            let content = store.blob(&entry.sha)?;
-            let Some(left) = budget.checked_sub(content.len()) else { break };
-            budget = left;
-            files.push((path.to_owned(), content));
-        }
-        Ok(files)
     }
 
     /// Ends the running step and begins the next; after a failure the rest is skipped.
@@ -386,8 +384,7 @@ impl World {
 
     /// How a build policy stands: by the newest build of the pull request's current source.
     pub(super) fn evaluate_build(&self, policy: &Policy, found: &PullRequest) -> (&'static str, Option<u32>) {
-        let definition = policy.settings["buildDefinitionId"].as_u64().and_then(|n| u32::try_from(n).ok());
-        let Some(definition) = definition.filter(|d| self.definitions.contains_key(d)) else {
+        let Some(definition) = policy.definition().filter(|d| self.definitions.contains_key(d)) else {
             return ("broken", None);
         };
         let current = |b: &&Build| {
@@ -404,87 +401,4 @@ impl World {
         };
         (status, Some(build.id))
     }
-}
-
-/// The steps of a build with what its checks find, before any of it is shown.
-fn plan(
-    definition: &Definition,
-    files: &[(String, Vec<u8>)],
-    branch: &str,
-    commit: &str,
-    repository: &str,
-    conflict: bool,
-) -> Vec<Step> {
-    let checkout = vec![
-        format!("Syncing repository: {repository} (Git)"),
-        format!("git checkout --progress --force {branch}"),
-        format!("HEAD is now at {}", commit.get(..7).unwrap_or_default()),
-    ];
-    let mut steps = vec![
-        step(
-            "Initialize job",
-            vec!["Agent name: 'Simulator 1'".into(), "Preparing the working folder".into()],
-            Vec::new(),
-        ),
-        step(
-            &format!("Checkout {repository}@{} to s", super::pull_requests::short(branch)),
-            checkout,
-            Vec::new(),
-        ),
-    ];
-    if conflict {
-        let message = "The pull request has conflicts with its target and cannot be built".to_owned();
-        let problem = super::checks::Problem { path: String::new(), line: 0, message };
-        steps[1].findings.push(Finding { name: "Merge".into(), files: 0, problems: vec![problem] });
-    }
-    let mut names: Vec<&str> = Vec::new();
-    for check in &definition.checks {
-        if !names.contains(&check.step.as_str()) {
-            names.push(&check.step);
-        }
-    }
-    for name in names {
-        let checks = definition.checks.iter().filter(|c| c.step == name);
-        let findings: Vec<Finding> = checks.map(|c| c.run(files)).collect();
-        let lines = findings
-            .iter()
-            .map(|f| match f.problems.len() {
-                0 => format!("ok: {} ({} files)", f.name, f.files),
-                n => format!("not ok: {} ({n} problems in {} files)", f.name, f.files),
-            })
-            .collect();
-        steps.push(step(name, lines, findings));
-    }
-    steps.push(step(
-        "Finalize Job",
-        vec!["Cleaning up task key".into(), "Start cleaning up orphan processes.".into()],
-        Vec::new(),
-    ));
-    for step in &mut steps {
-        for problem in step.findings.iter().flat_map(|f| f.problems.iter().map(move |p| (f, p))) {
-            let (finding, problem) = problem;
-            let line = match problem.path.as_str() {
-                "" => format!("##[error]{}: {}", finding.name, problem.message),
-                path => format!("##[error]{path}({},1): error: {}", problem.line, problem.message),
-            };
-            step.log.push(line);
-        }
-    }
-    steps
-}
-
-fn step(name: &str, log: Vec<String>, findings: Vec<Finding>) -> Step {
-    Step { name: name.to_owned(), started: None, finished: None, result: None, findings, log }
-}
-
-/// Puts the frame of a real log around the lines of a step, with the time on each.
-fn stamp_log(step: &mut Step, now: Timestamp) {
-    let begun = step.started.unwrap_or(now);
-    let mut lines = vec![format!("##[section]Starting: {}", step.name)];
-    lines.append(&mut step.log);
-    if step.result == Some(StepResult::Failed) {
-        lines.push("##[error]The step failed with exit code 1.".into());
-    }
-    lines.push(format!("##[section]Finishing: {}", step.name));
-    step.log = lines.into_iter().map(|line| format!("{begun:.7} {line}")).collect();
 }

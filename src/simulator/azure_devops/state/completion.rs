@@ -1,5 +1,7 @@
 //! What happens to a pull request by itself: merge attempts, auto-complete, completion.
 
+use std::path::PathBuf;
+
 use super::access::Permission;
 use super::jobs::JobKind;
 use super::pull_requests::{MERGE_DELAY, short};
@@ -8,24 +10,70 @@ use super::{
     SYSTEM_ID, World, ZERO_SHA,
 };
 use crate::simulator::azure_devops::git::change::Merge;
+use crate::simulator::azure_devops::git::store::{Signature, Store};
+
+/// A merge attempt, made without the state: it only adds objects.
+pub(super) struct Attempt {
+    pull_request: u32,
+    folder: PathBuf,
+    source: String,
+    target: String,
+    message: String,
+    by: Signature,
+}
+
+/// A merge attempt and how it went.
+pub(super) struct Attempted {
+    attempt: Attempt,
+    merged: Merge,
+}
+
+impl Attempt {
+    pub(super) fn run(self) -> Outcome<Attempted> {
+        let store = Store::open(&self.folder)?;
+        let merged = store.merge(&self.target, &self.source, false, &self.message, &self.by)?;
+        Ok(Attempted { attempt: self, merged })
+    }
+}
 
 impl World {
-    /// Runs the merge attempt of an active pull request.
-    pub(super) fn merge_preview(&mut self, id: u32) -> Outcome<()> {
-        let Some(found) = self.pull_requests.get(&id).cloned() else { return Ok(()) };
+    /// The merge attempt of an active pull request, to be made.
+    pub(super) fn merge_preview(&mut self, id: u32) -> Option<Attempt> {
+        let found = self.pull_requests.get(&id)?;
         if found.status != PullRequestStatus::Active || found.merge_status != MergeStatus::Queued {
-            return Ok(());
+            return None;
         }
-        let target = self.repository(found.repository)?.refs.get(&found.target_ref).map(|r| r.sha.clone());
-        let Some(target) = target else { return Ok(()) };
-        let store = self.store(found.repository)?;
+        let target = self.repositories.get(&found.repository)?.refs.get(&found.target_ref)?.sha.clone();
         let message = format!(
             "Merge pull request {id} from {} into {}",
             short(&found.source_ref),
             short(&found.target_ref)
         );
-        let merged =
-            store.merge(&target, &found.source_commit, false, &message, &self.signature(found.created_by))?;
+        Some(Attempt {
+            pull_request: id,
+            folder: self.repository_folder(found.repository),
+            source: found.source_commit.clone(),
+            target,
+            message,
+            by: self.signature(found.created_by),
+        })
+    }
+
+    /// Takes note of a merge attempt, unless something has moved meanwhile.
+    pub(super) fn merge_attempted(&mut self, done: Attempted) -> Outcome<()> {
+        let Attempted { attempt, merged } = done;
+        let (id, target) = (attempt.pull_request, attempt.target);
+        let Some(found) = self.pull_requests.get(&id) else { return Ok(()) };
+        let tip = self.repository(found.repository)?.refs.get(&found.target_ref).map(|r| &r.sha);
+        let waiting = found.status == PullRequestStatus::Active && found.merge_status == MergeStatus::Queued;
+        if !waiting {
+            return Ok(());
+        }
+        if found.source_commit != attempt.source || tip != Some(&target) {
+            self.queue_merge(id);
+            return Ok(());
+        }
+        let store = self.store(found.repository)?;
         let (status, text, commit) = match merged {
             Merge::Done(sha) => (MergeStatus::Succeeded, None, Some(sha)),
             Merge::Conflicts(paths) => {

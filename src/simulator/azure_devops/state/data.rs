@@ -1,6 +1,6 @@
 //! What the organisation holds: people, projects, repositories, and the collections of the rest.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -9,11 +9,13 @@ use uuid::Uuid;
 use super::Counters;
 use super::access::Denial;
 use super::build::{Build, Definition};
+use super::entries::AccessEntry;
 use super::hooks::Subscription;
 use super::jobs::Job;
 use super::ledger::Entry;
 use super::policies::Policy;
 use super::pull_request::PullRequest;
+use super::table::{Log, Table};
 use super::work_item::WorkItem;
 use crate::simulator::azure_devops::wire_enum::wire_enum;
 
@@ -31,37 +33,52 @@ pub struct Data {
     /// Id of the organisation.
     pub instance_id: Uuid,
     /// Identities by id.
-    pub people: BTreeMap<Uuid, Person>,
+    pub people: Table<Uuid, Person>,
     /// Projects by id.
-    pub projects: BTreeMap<Uuid, Project>,
+    pub projects: Table<Uuid, Project>,
     /// Repositories by id.
-    pub repositories: BTreeMap<Uuid, Repository>,
+    pub repositories: Table<Uuid, Repository>,
     /// Pushes, oldest first.
-    pub pushes: Vec<Push>,
+    pub pushes: Log<Push>,
     /// Pull requests by number.
-    pub pull_requests: BTreeMap<u32, PullRequest>,
+    pub pull_requests: Table<u32, PullRequest>,
     /// Work items by id, deleted ones too.
-    pub work_items: BTreeMap<u32, WorkItem>,
+    pub work_items: Table<u32, WorkItem>,
     /// Branch policies by id.
-    pub policies: BTreeMap<u32, Policy>,
+    pub policies: Table<u32, Policy>,
     /// Service hook subscriptions by id.
-    pub subscriptions: BTreeMap<Uuid, Subscription>,
+    pub subscriptions: Table<Uuid, Subscription>,
     /// Build definitions by id.
-    pub definitions: BTreeMap<u32, Definition>,
+    pub definitions: Table<u32, Definition>,
     /// Builds by id.
-    pub builds: BTreeMap<u32, Build>,
+    pub builds: Table<u32, Build>,
     /// Permissions taken away.
     pub denials: Vec<Denial>,
+    /// Access control entries.
+    #[serde(default)]
+    pub entries: Vec<AccessEntry>,
+    /// Who administers the organisation.
+    #[serde(default = "super::seed::administrators")]
+    pub administrators: BTreeSet<Uuid>,
+    /// Members of a project who only read in it: project, person.
+    #[serde(default)]
+    pub readers: BTreeSet<(Uuid, Uuid)>,
+    /// People who were members of the organisation and are no more; what they did stays theirs.
+    #[serde(default)]
+    pub left: BTreeSet<Uuid>,
     /// Statuses posted on commits, by repository and commit.
-    pub commit_statuses: Vec<CommitStatus>,
+    pub commit_statuses: Log<CommitStatus>,
     /// Every effect in order.
-    pub ledger: Vec<Entry>,
-    /// Work that is due at some instant.
-    pub jobs: Vec<Job>,
+    pub ledger: Log<Entry>,
+    /// Work that is due at some instant, in the order in which it was added.
+    pub jobs: Table<u64, Job>,
     /// Numbers given out.
     pub next: Counters,
     /// State of the random sequence.
     pub random: u64,
+    /// Number of the log that goes on from here.
+    #[serde(default)]
+    pub generation: u64,
 }
 
 wire_enum! {
@@ -108,6 +125,9 @@ pub struct Project {
     pub process: Process,
     /// Who may read and work in it.
     pub members: BTreeSet<Uuid>,
+    /// Those of them who are in no group of the project: invited from outside, or services.
+    #[serde(default)]
+    pub guests: BTreeSet<Uuid>,
     /// Its team: id and name.
     pub team: (Uuid, String),
     /// Area paths, with backslashes; the first is the root.
@@ -132,7 +152,7 @@ pub struct Repository {
     /// `refs/heads/main`; absent while the repository is empty.
     pub default_branch: Option<String>,
     /// Branches and tags by full name. Equal to the references on disk after every operation.
-    pub refs: BTreeMap<String, Reference>,
+    pub refs: Table<String, Reference>,
     /// The repository it was forked from.
     pub parent: Option<Uuid>,
     /// Size in bytes, as a rough figure that grows with every push.

@@ -51,8 +51,7 @@ pub struct Answer {
 impl World {
     /// Sends a notification again, now; returns whether there is one.
     pub fn redeliver(&mut self, actor: Actor, id: Uuid, notification: u32) -> bool {
-        let found =
-            self.subscriptions.get(&id).is_some_and(|s| s.notifications.iter().any(|n| n.id == notification));
+        let found = self.subscriptions.get(&id).is_some_and(|s| s.notifications.contains_key(&notification));
         if found {
             self.schedule(Duration::ZERO, JobKind::Deliver { subscription: id, notification });
             self.record(
@@ -70,7 +69,7 @@ impl World {
         let found = self.data.subscriptions.get_mut(&id)?;
         let stopped =
             matches!(found.status, SubscriptionStatus::DisabledBySystem | SubscriptionStatus::DisabledByUser);
-        let entry = found.notifications.iter_mut().find(|n| n.id == notification)?;
+        let entry = found.notifications.get_mut(&notification)?;
         if stopped {
             entry.status = NotificationStatus::Completed;
             entry.result = NotificationResult::Failed;
@@ -98,7 +97,7 @@ impl World {
     pub fn delivery_answered(&mut self, id: Uuid, notification: u32, answer: Answer) {
         let now = self.now();
         let Some(found) = self.data.subscriptions.get_mut(&id) else { return };
-        let Some(entry) = found.notifications.iter_mut().find(|n| n.id == notification) else { return };
+        let Some(entry) = found.notifications.get_mut(&notification) else { return };
         entry.modified = now;
         entry.answer_status = answer.status;
         entry.answer = answer.body.chars().take(ANSWER_BYTES).collect();
@@ -173,7 +172,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::stepped(Timestamp::from_second(1_790_000_000).unwrap());
         let base = "http://x/contoso".to_owned();
-        let organisation = Organisation::new(data(clock.now(), 3), folder.path().into(), base, clock.clone());
+        let organisation =
+            Organisation::new(data(clock.now(), 3, true), folder.path().into(), base, clock.clone());
         let mut world = organisation.lock();
         let alice = Actor { id: ALICE, activity: world.new_id() };
         let consumer = BTreeMap::from([("url".to_owned(), "http://127.0.0.1:9/".to_owned())]);

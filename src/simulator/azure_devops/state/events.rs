@@ -11,12 +11,20 @@ use crate::simulator::azure_devops::render::View;
 type Facts = Vec<(&'static str, String)>;
 
 impl World {
+    /// Whether anybody would be told of anything; rendering an event for nobody takes time.
+    fn is_heard(&self) -> bool {
+        !self.subscriptions.is_empty()
+    }
+
     fn name_of(&self, id: uuid::Uuid) -> String {
         self.person(id).map(|p| p.display_name.clone()).unwrap_or_default()
     }
 
     /// `git.push`, one event for each branch.
     pub(super) fn emit_push(&mut self, push: &Push) {
+        if !self.is_heard() {
+            return;
+        }
         let Some(repository) = self.repositories.get(&push.repository).cloned() else { return };
         let name = self.name_of(push.by);
         for update in push.updates.iter().filter(|u| u.name.starts_with("refs/heads/")) {
@@ -48,7 +56,8 @@ impl World {
         verb: &str,
         notification: Option<&'static str>,
     ) {
-        let Some((resource, project, mut facts)) = self.pull_request_event(id) else { return };
+        let heard = self.is_heard().then(|| self.pull_request_event(id)).flatten();
+        let Some((resource, project, mut facts)) = heard else { return };
         if let Some(notification) = notification {
             facts.push(("notificationType", notification.to_owned()));
         }
@@ -99,7 +108,7 @@ impl World {
     /// `workitem.created`, or `workitem.updated` and, with a comment, `workitem.commented`.
     pub(super) fn emit_work_item(&mut self, actor: Actor, id: u32, is_new: bool, commented: bool) {
         let name = self.name_of(actor.id);
-        let Some(item) = self.work_items.get(&id) else { return };
+        let Some(item) = self.work_items.get(&id).filter(|_| self.is_heard()) else { return };
         let (project, label) = (item.project, format!("{} #{id} ({})", item.kind(), item.title()));
         let mut facts = vec![
             ("areaPath", item.text("System.AreaPath").to_owned()),
@@ -136,7 +145,7 @@ impl World {
 
     /// `build.complete`.
     pub(super) fn emit_build(&mut self, id: u32) {
-        let Some(build) = self.builds.get(&id) else { return };
+        let Some(build) = self.builds.get(&id).filter(|_| self.is_heard()) else { return };
         let Some(definition) = self.definitions.get(&build.definition) else { return };
         let result = build.result.map_or("none", |r| r.name());
         let status = if result == "canceled" { "Stopped" } else { result };

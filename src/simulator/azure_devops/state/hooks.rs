@@ -1,6 +1,6 @@
 //! Service hooks: subscriptions, what happened, and how each delivery went.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -10,12 +10,13 @@ use uuid::Uuid;
 
 pub use super::deliveries::{Answer, Delivery};
 use super::jobs::JobKind;
+use super::table::Table;
 use super::{Actor, Outcome, World};
 use crate::simulator::azure_devops::refusal::Refusal;
 use crate::simulator::azure_devops::wire_enum::wire_enum;
 
 /// Notifications kept for one subscription.
-const HISTORY: usize = 500;
+const HISTORY: u32 = 500;
 /// Between an effect and its delivery.
 const DELIVERY_DELAY: Duration = Duration::from_millis(20);
 /// Subscriptions one organisation takes.
@@ -76,8 +77,8 @@ pub struct Subscription {
     pub created: Timestamp,
     /// Last change.
     pub modified: Timestamp,
-    /// Deliveries, oldest first.
-    pub notifications: VecDeque<Notification>,
+    /// Deliveries by number, so the oldest is first.
+    pub notifications: Table<u32, Notification>,
     /// Number of the last notification.
     pub last_notification: u32,
 }
@@ -171,7 +172,7 @@ impl World {
             created_by: actor.id,
             created: now,
             modified: now,
-            notifications: VecDeque::new(),
+            notifications: Table::default(),
             last_notification: 0,
         };
         if let Some(old) = old {
@@ -230,7 +231,7 @@ impl World {
         found.last_notification += 1;
         let number = found.last_notification;
         let body = found.body(envelope, number, event, now);
-        found.notifications.push_back(Notification {
+        let entry = Notification {
             id: number,
             event_id,
             status: NotificationStatus::Queued,
@@ -244,10 +245,9 @@ impl World {
             error: None,
             duration_ms: 0,
             probation: false,
-        });
-        if found.notifications.len() > HISTORY {
-            found.notifications.pop_front();
-        }
+        };
+        found.notifications.insert(number, entry);
+        found.notifications.remove(&number.saturating_sub(HISTORY));
         self.schedule(DELIVERY_DELAY, JobKind::Deliver { subscription: id, notification: number });
     }
 }

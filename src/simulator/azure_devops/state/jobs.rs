@@ -1,4 +1,7 @@
 //! What is due later: merge attempts, completions, deliveries. The clock decides when.
+//!
+//! Merge attempts and the reading of a build's files take long in a large repository. Such a job gives
+//! [`Work`], which is done without the state; what it found is then put into the state.
 
 use std::time::Duration;
 
@@ -6,8 +9,10 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::World;
+use super::build_plan::{Planned, Reading};
+use super::completion::{Attempt, Attempted};
 use super::deliveries::Delivery;
+use super::{Organisation, Outcome, World};
 use crate::clock;
 
 /// Jobs that run before somebody else may have the state.
@@ -49,44 +54,119 @@ pub enum JobKind {
     },
 }
 
+/// The long part of a job.
+pub(super) enum Work {
+    /// A merge attempt.
+    Merge(Attempt),
+    /// The files of a build.
+    Read(Reading),
+}
+
+impl Organisation {
+    /// Runs a few of the due jobs, the long parts without holding the state. Returns the notifications to
+    /// be sent, and when the next job is due.
+    pub fn run_due(&self) -> (Vec<Delivery>, Option<Timestamp>) {
+        let (deliveries, work) = {
+            let mut world = self.lock();
+            let found = world.take_due();
+            world.under_way += 1;
+            found
+        };
+        for work in work {
+            let done = work.run();
+            self.lock().finish(done);
+        }
+        let mut world = self.lock();
+        world.under_way -= 1;
+        (deliveries, world.next_due())
+    }
+}
+
+impl Work {
+    fn run(self) -> Done {
+        match self {
+            Work::Merge(attempt) => Done::Merge(attempt.run()),
+            Work::Read(reading) => Done::Read(reading.build, reading.run()),
+        }
+    }
+}
+
+/// What the long part of a job gave.
+enum Done {
+    Merge(Outcome<Attempted>),
+    Read(u32, Outcome<Planned>),
+}
+
 impl World {
     /// Adds a job that is due after `delay`.
     pub(super) fn schedule(&mut self, delay: Duration, kind: JobKind) {
         let due = clock::add(self.now(), delay);
-        self.data.jobs.push(Job { due, kind });
+        let key = self.jobs.last_key_value().map_or(0, |(last, _)| last + 1);
+        self.data.jobs.insert(key, Job { due, kind });
         self.touch();
         self.wake.notify_one();
     }
 
     /// When the next job is due.
     pub fn next_due(&self) -> Option<Timestamp> {
-        self.jobs.iter().map(|j| j.due).min()
+        self.jobs.values().map(|j| j.due).min()
     }
 
-    /// Runs what is due, in order, and returns the notifications to be sent. A few at a time, so
-    /// that others get the state in between; [`World::next_due`] tells whether there is more.
+    /// Whether a job is being done right now.
+    pub fn is_working(&self) -> bool {
+        self.under_way > 0
+    }
+
+    /// Runs a few due jobs to their end, for whoever holds the state anyway.
     pub fn run_due(&mut self) -> Vec<Delivery> {
-        let mut deliveries = Vec::new();
+        let (deliveries, work) = self.take_due();
+        for work in work {
+            let done = work.run();
+            self.finish(done);
+        }
+        deliveries
+    }
+
+    fn finish(&mut self, done: Done) {
+        let outcome = match done {
+            Done::Merge(done) => done.and_then(|done| self.merge_attempted(done)),
+            Done::Read(build, done) => self.build_planned(build, done),
+        };
+        tell(outcome);
+    }
+
+    /// Takes due jobs in order, a few at a time, so that others get the state in between.
+    fn take_due(&mut self) -> (Vec<Delivery>, Vec<Work>) {
+        let (mut deliveries, mut work) = (Vec::new(), Vec::new());
         for _ in 0..AT_ONCE {
             let now = self.clock.now();
-            let next =
-                self.jobs.iter().enumerate().filter(|(_, j)| j.due <= now).min_by_key(|(at, j)| (j.due, *at));
-            let Some((at, _)) = next else { return deliveries };
-            let job = self.data.jobs.remove(at);
+            let next = self.jobs.iter().filter(|(_, j)| j.due <= now).min_by_key(|(at, j)| (j.due, **at));
+            let Some(at) = next.map(|(at, _)| *at) else { break };
+            let Some(job) = self.data.jobs.remove(&at) else { break };
             self.touch();
             let outcome = match job.kind {
-                JobKind::MergePreview { pull_request } => self.merge_preview(pull_request),
+                JobKind::MergePreview { pull_request } => {
+                    work.extend(self.merge_preview(pull_request).map(Work::Merge));
+                    Ok(())
+                }
                 JobKind::Complete { pull_request } => self.complete(pull_request),
-                JobKind::Build { build } => self.advance_build(build),
+                JobKind::Build { build } => {
+                    work.extend(self.advance_build(build).map(Work::Read));
+                    Ok(())
+                }
                 JobKind::Deliver { subscription, notification } => {
                     deliveries.extend(self.start_delivery(subscription, notification));
                     Ok(())
                 }
             };
-            if let Err(refusal) = outcome {
-                tracing::warn!(%refusal, "a background job of the simulated organisation failed");
-            }
+            tell(outcome);
         }
-        deliveries
+        (deliveries, work)
+    }
+}
+
+fn tell(outcome: Outcome<()>) {
+    if let Err(refusal) = outcome {
+        tracing::warn!(%refusal, "a background job of the simulated organisation failed");
     }
 }

@@ -48,7 +48,7 @@ impl World {
             target,
         });
         if self.data.ledger.len() > LEDGER_ENTRIES + LEDGER_SLACK {
-            self.data.ledger.drain(..LEDGER_SLACK);
+            self.data.ledger.drop_first(LEDGER_SLACK);
         }
         self.touch();
     }

@@ -86,11 +86,19 @@ impl Policy {
     }
 
     fn number(&self, key: &str) -> usize {
-        self.settings[key].as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0)
+        let value = &self.settings[key];
+        let number = value.as_u64().or_else(|| value.as_str()?.parse().ok());
+        number.and_then(|n| usize::try_from(n).ok()).unwrap_or(0)
+    }
+
+    /// The definition of a build policy.
+    pub(super) fn definition(&self) -> Option<u32> {
+        u32::try_from(self.number("buildDefinitionId")).ok().filter(|id| *id > 0)
     }
 
     fn flag(&self, key: &str) -> bool {
-        self.settings[key].as_bool().unwrap_or(false)
+        let value = &self.settings[key];
+        value.as_bool().unwrap_or_else(|| value.as_str().is_some_and(|v| v.eq_ignore_ascii_case("true")))
     }
 }
 
@@ -118,6 +126,7 @@ impl World {
                 format!("The policy type {kind} was not found."),
             ));
         }
+        let settings = with_known_names(settings);
         if !settings["scope"].is_array() {
             return Err(Refusal::new(
                 400,
@@ -181,9 +190,7 @@ impl World {
     pub(super) fn validations(&self, found: &PullRequest) -> Vec<(u32, u32)> {
         let policies = self.policies_of(found);
         let builds = policies.iter().filter(|p| p.kind == BUILD && !p.flag("manualQueueOnly"));
-        builds
-            .filter_map(|p| Some((p.id, u32::try_from(p.settings["buildDefinitionId"].as_u64()?).ok()?)))
-            .collect()
+        builds.filter_map(|p| Some((p.id, p.definition()?))).collect()
     }
 
     /// How the pull request stands with each policy over its target.
@@ -252,6 +259,45 @@ impl World {
         let missing = found.reviewers.iter().filter(|r| r.required && r.vote < 5);
         names.extend(missing.map(|r| format!("approval of {}", self.account(r.id))));
         names
+    }
+}
+
+/// Names of settings that mean something here; clients write them in any letter case.
+const SETTINGS: [&str; 20] = [
+    "scope",
+    "repositoryId",
+    "refName",
+    "matchKind",
+    "minimumApproverCount",
+    "creatorVoteCounts",
+    "allowDownvotes",
+    "resetOnSourcePush",
+    "requiredReviewerIds",
+    "buildDefinitionId",
+    "queueOnSourceUpdateOnly",
+    "manualQueueOnly",
+    "displayName",
+    "validDuration",
+    "statusName",
+    "statusGenre",
+    "allowNoFastForward",
+    "allowSquash",
+    "allowRebase",
+    "allowRebaseMerge",
+];
+
+/// Settings with known names as the service writes them.
+fn with_known_names(settings: Value) -> Value {
+    match settings {
+        Value::Object(map) => {
+            let name = |key: String| {
+                let known = SETTINGS.iter().find(|known| known.eq_ignore_ascii_case(&key));
+                known.map_or(key, |known| (*known).to_owned())
+            };
+            Value::Object(map.into_iter().map(|(key, value)| (name(key), with_known_names(value))).collect())
+        }
+        Value::Array(list) => list.into_iter().map(with_known_names).collect(),
+        other => other,
     }
 }
 

@@ -101,7 +101,9 @@ impl World {
             self.check_reviewer(*id)?;
         }
         for id in &new.work_items {
-            self.visible_work_item(actor, *id)?;
+            // Before anything is made: a pull request that cannot be linked as asked is not made.
+            let project = self.visible_work_item(actor, *id)?.project;
+            self.require_work_item_write(actor, project)?;
         }
         let id = Counters::next(&mut self.data.next.pull_request);
         let reviewers = new.reviewers.iter().map(|(id, required)| Reviewer::new(*id, *required)).collect();

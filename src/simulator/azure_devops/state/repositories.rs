@@ -1,5 +1,7 @@
 //! Repositories and their references.
 
+use std::collections::HashSet;
+
 use uuid::Uuid;
 
 use super::access::Permission;
@@ -91,10 +93,11 @@ impl World {
         if let Some(parent) = parent {
             let origin = self.repository(parent)?.clone();
             let from = self.store(parent)?;
-            for (name, reference) in origin.refs {
+            for (name, reference) in origin.refs.iter() {
                 store.borrow_objects(&from, &reference.sha)?;
-                store.set_reference(&name, &reference.sha)?;
-                repository.refs.insert(name, Reference { creator: actor.id, locked_by: None, ..reference });
+                store.set_reference(name, &reference.sha)?;
+                let own = Reference { sha: reference.sha.clone(), creator: actor.id, locked_by: None };
+                repository.refs.insert(name.clone(), own);
             }
             repository.default_branch = origin.default_branch;
             repository.size = origin.size;
@@ -155,13 +158,18 @@ impl World {
             Refusal::new(500, "GitServerException", format!("The repository could not be removed: {e}"))
         })?;
         self.data.repositories.remove(&id);
-        self.data.pull_requests.retain(|_, p| p.repository != id && p.source_repository != id);
-        self.data.definitions.retain(|_, d| d.repository != id);
-        self.data.builds.retain(|_, b| self.data.definitions.contains_key(&b.definition));
+        self.data.pull_requests.retain(|p| p.repository != id && p.source_repository != id);
+        self.data.definitions.retain(|d| d.repository != id);
+        let definitions = &self.data.definitions;
+        self.data.builds.retain(|b| definitions.contains_key(&b.definition));
         self.data.pushes.retain(|p| p.repository != id);
         self.data.commit_statuses.retain(|s| s.repository != id);
-        for fork in self.data.repositories.values_mut().filter(|r| r.parent == Some(id)) {
-            fork.parent = None;
+        let forks: Vec<Uuid> =
+            self.repositories.values().filter(|r| r.parent == Some(id)).map(|r| r.id).collect();
+        for fork in forks {
+            if let Some(fork) = self.data.repositories.get_mut(&fork) {
+                fork.parent = None;
+            }
         }
         self.record(actor, "repository.deleted", format!("repository/{label}"));
         Ok(())
@@ -292,6 +300,25 @@ impl World {
         Ok(())
     }
 
+    /// Puts references on disk back to where the state has them: a move that the state does not know was
+    /// cut off by a kill, and nobody was told of it.
+    ///
+    /// # Errors
+    /// When a repository cannot be read or written.
+    pub fn agree_with_disk(&self) -> Outcome<()> {
+        for repository in self.repositories.values() {
+            let store = self.store(repository.id)?;
+            let on_disk = store.references()?;
+            for (name, reference) in repository.refs.iter().filter(|(n, r)| on_disk.get(*n) != Some(&r.sha)) {
+                store.set_reference(name, &reference.sha)?;
+            }
+            for (name, sha) in on_disk.iter().filter(|(n, _)| !repository.refs.contains_key(*n)) {
+                store.move_reference(name, sha, ZERO_SHA, "")?;
+            }
+        }
+        Ok(())
+    }
+
     /// Takes note of references that moved on disk: the one place where a push has its effects,
     /// over REST and git alike. Returns the push.
     ///
@@ -303,16 +330,7 @@ impl World {
         repository: Uuid,
         updates: Vec<RefUpdate>,
     ) -> Outcome<Push> {
-        let store = self.store(repository)?;
-        let known: Vec<String> = self.repository(repository)?.refs.values().map(|r| r.sha.clone()).collect();
-        let mut commits = Vec::new();
-        for update in updates.iter().filter(|u| u.new != ZERO_SHA) {
-            let Some(tip) = store.peel(&update.new) else { continue };
-            let known: Vec<&str> = known.iter().map(String::as_str).collect();
-            commits.extend(store.history(&tip, &known, PUSH_COMMITS)?.into_iter().map(|c| c.sha));
-        }
-        commits.dedup();
-        commits.truncate(PUSH_COMMITS);
+        let commits = self.new_commits(repository, &updates)?;
         let id = Counters::next(&mut self.data.next.push);
         let push = Push { id, repository, by: actor.id, date: self.now(), updates, commits };
         let mut label = String::new();
@@ -322,6 +340,11 @@ impl World {
             for update in &push.updates {
                 if update.new == ZERO_SHA {
                     repository.refs.remove(&update.name);
+                    if repository.default_branch.as_ref() == Some(&update.name) {
+                        // The default branch is always one that is there.
+                        let mut branches = repository.refs.keys().filter(|n| n.starts_with("refs/heads/"));
+                        repository.default_branch = branches.next().cloned();
+                    }
                     continue;
                 }
                 let locked_by = repository.refs.get(&update.name).and_then(|r| r.locked_by);
@@ -347,6 +370,29 @@ impl World {
         self.builds_after_push(actor, &push)?;
         self.pull_requests_after_push(actor, repository, &push.updates)?;
         Ok(push)
+    }
+}
+
+impl World {
+    /// Commits that no reference led to before, newest first.
+    fn new_commits(&self, repository: Uuid, updates: &[RefUpdate]) -> Outcome<Vec<String>> {
+        let store = self.store(repository)?;
+        let known: HashSet<&str> =
+            self.repository(repository)?.refs.values().map(|r| r.sha.as_str()).collect();
+        let mut commits = Vec::new();
+        for update in updates.iter().filter(|u| u.new != ZERO_SHA && !known.contains(u.new.as_str())) {
+            let Some(tip) = store.commit(&update.new).ok() else { continue };
+            // Mostly it is one commit on top of a known one; else many references have to be walked.
+            if tip.sha == update.new && tip.parents.iter().all(|p| known.contains(p.as_str())) {
+                commits.push(tip.sha);
+                continue;
+            }
+            let known: Vec<&str> = known.iter().copied().collect();
+            commits.extend(store.history(&tip.sha, &known, PUSH_COMMITS)?.into_iter().map(|c| c.sha));
+        }
+        commits.dedup();
+        commits.truncate(PUSH_COMMITS);
+        Ok(commits)
     }
 }
 

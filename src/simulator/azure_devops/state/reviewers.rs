@@ -107,14 +107,7 @@ impl World {
                     ],
                 );
             }
-            let notification = Some("ReviewersUpdateNotification");
-            self.emit_pull_request(
-                id,
-                "git.pullrequest.updated",
-                actor,
-                "changed the reviewer list of",
-                notification,
-            );
+            self.emit_reviewers(actor, id);
         }
         if let Some(vote) = vote {
             self.record(actor, "reviewer.voted", target);
@@ -133,6 +126,11 @@ impl World {
         }
     }
 
+    fn emit_reviewers(&mut self, actor: Actor, id: u32) {
+        let (kind, verb) = ("git.pullrequest.updated", "changed the reviewer list of");
+        self.emit_pull_request(id, kind, actor, verb, Some("ReviewersUpdateNotification"));
+    }
+
     /// Takes a reviewer away.
     ///
     /// # Errors
@@ -147,14 +145,7 @@ impl World {
         }
         let account = self.account(reviewer);
         self.record(actor, "reviewer.removed", format!("pull_request/{id}/reviewers/{account}"));
-        let notification = Some("ReviewersUpdateNotification");
-        self.emit_pull_request(
-            id,
-            "git.pullrequest.updated",
-            actor,
-            "changed the reviewer list of",
-            notification,
-        );
+        self.emit_reviewers(actor, id);
         self.try_auto_complete(id);
         Ok(())
     }

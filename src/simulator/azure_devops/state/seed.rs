@@ -1,12 +1,13 @@
 //! The organisation of the demo: people, two projects, a repository, work items.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use serde_json::json;
 use uuid::Uuid;
 
 use super::patch::Operation;
+use super::table::{Log, Table};
 use super::{
     Actor, Counters, Data, Licence, Outcome, Person, Process, Project, Repository, SYSTEM_ID, World, ZERO_SHA,
 };
@@ -30,8 +31,14 @@ pub const NORTHWIND: Uuid = Uuid::from_u128(0x40274000_0000_4000_8000_0000000000
 /// The repository of the demo.
 pub const WEB_SHOP: Uuid = Uuid::from_u128(0x3eb50000_0000_4000_8000_000000000020);
 
-/// An empty organisation with its people and projects.
-pub fn data(now: Timestamp, seed: u64) -> Data {
+/// Who administers the organisation: its lead.
+pub fn administrators() -> BTreeSet<Uuid> {
+    BTreeSet::from([ALICE])
+}
+
+/// An empty organisation with its people and projects; with the agent user among its members when
+/// it is `provisioned`.
+pub fn data(now: Timestamp, seed: u64, provisioned: bool) -> Data {
     let agent = Uuid::try_parse(AGENT_USER_ID).unwrap_or_default();
     let people = [
         person(ALICE, "alice", "Alice Martin", "lead"),
@@ -58,34 +65,34 @@ pub fn data(now: Timestamp, seed: u64) -> Data {
             licence: Licence::Basic,
         },
     ];
-    let fabrikam = project(
-        FABRIKAM,
-        "Fabrikam",
-        "The web shop and everything around it.",
-        &[ALICE, BOB, CAROL, agent],
-        now,
-    );
+    let members = if provisioned { vec![ALICE, BOB, CAROL, agent] } else { vec![ALICE, BOB, CAROL] };
+    let fabrikam = project(FABRIKAM, "Fabrikam", "The web shop and everything around it.", &members, now);
     let northwind =
         project(NORTHWIND, "Northwind", "Payments. Few people may look in.", &[ALICE, CAROL], now);
     Data {
         organization: ORGANIZATION.into(),
         instance_id: Uuid::from_u128(0xc0470500_0000_4000_8000_000000000100),
-        people: people.into_iter().map(|p| (p.id, p)).collect(),
+        people: people.into_iter().filter(|p| provisioned || p.id != agent).map(|p| (p.id, p)).collect(),
         projects: [fabrikam, northwind].into_iter().map(|p| (p.id, p)).collect(),
-        repositories: BTreeMap::new(),
-        pushes: Vec::new(),
-        pull_requests: BTreeMap::new(),
-        work_items: BTreeMap::new(),
-        policies: BTreeMap::new(),
-        subscriptions: BTreeMap::new(),
-        definitions: BTreeMap::new(),
-        builds: BTreeMap::new(),
+        repositories: Table::default(),
+        pushes: Log::default(),
+        pull_requests: Table::default(),
+        work_items: Table::default(),
+        policies: Table::default(),
+        subscriptions: Table::default(),
+        definitions: Table::default(),
+        builds: Table::default(),
         denials: Vec::new(),
-        commit_statuses: Vec::new(),
-        ledger: Vec::new(),
-        jobs: Vec::new(),
+        entries: Vec::new(),
+        administrators: administrators(),
+        readers: BTreeSet::new(),
+        left: BTreeSet::new(),
+        commit_statuses: Log::default(),
+        ledger: Log::default(),
+        jobs: Table::default(),
         next: Counters::default(),
         random: seed,
+        generation: 0,
     }
 }
 
@@ -111,6 +118,7 @@ fn project(id: Uuid, name: &str, description: &str, members: &[Uuid], now: Times
         description: description.into(),
         process: Process::Basic,
         members: members.iter().copied().collect::<BTreeSet<_>>(),
+        guests: BTreeSet::new(),
         team: (Uuid::from_u128(id.as_u128() + 0x1000), format!("{name} Team")),
         areas: vec![name.into(), format!("{name}\\Shop"), format!("{name}\\Platform")],
         iterations: vec![name.into(), format!("{name}\\Sprint 1"), format!("{name}\\Sprint 2")],
@@ -132,7 +140,7 @@ impl World {
             name: "web-shop".into(),
             project: FABRIKAM,
             default_branch: None,
-            refs: BTreeMap::new(),
+            refs: Table::default(),
             parent: None,
             size: 0,
         };
@@ -178,32 +186,32 @@ impl World {
             carol,
             "Customers report that they have to sign in again and again while they fill their cart.",
         )?;
-        let cart = self.plant(
+        let sorting = self.plant(
             alice,
             "Issue",
-            "Cart shows delivery costs",
+            "Catalogue can be sorted by price",
             "To Do",
             Some(epic),
             bob,
-            "The cart shows the sum of the articles only. Add delivery, free from 50 on.",
+            "Products are listed by name, those in stock first. Customers want to see the cheapest first.",
         )?;
         self.plant(
             alice,
             "Issue",
-            "Search finds articles by colour",
+            "Search finds products by their number",
             "To Do",
             Some(epic),
             None,
-            "Typing a colour into the search box finds nothing.",
+            "Only names are searched: typing TEA-010 into the search box finds nothing.",
         )?;
         self.plant(
             alice,
             "Task",
-            "Read delivery prices from configuration",
+            "Choose the order of a page of products",
             "To Do",
-            Some(cart),
+            Some(sorting),
             bob,
-            "No price in code.",
+            "By name or by price, given with the query; by name when nothing is given.",
         )?;
         self.plant(
             alice,

@@ -46,12 +46,8 @@ impl World {
                 found.push(item);
             }
         }
-        for (field, descending) in query.order.iter().rev() {
-            found.sort_by(|a, b| {
-                let order =
-                    compare_options(frame.value(field, a).as_ref(), frame.value(field, b).as_ref(), self);
-                if *descending { order.reverse() } else { order }
-            });
+        if !query.order.is_empty() {
+            found = sorted(found, &query.order, &frame);
         }
         let limit = top.unwrap_or(usize::MAX);
         if limit > RESULTS && found.len() > RESULTS {
@@ -224,6 +220,42 @@ impl Frame<'_> {
             },
         }))
     }
+}
+
+/// What a field is sorted by, worked out once for each work item.
+#[derive(PartialEq, PartialOrd)]
+enum Key {
+    Nothing,
+    Number(f64),
+    Date(Timestamp),
+    Text(String),
+}
+
+fn sorted<'w>(
+    found: Vec<&'w WorkItem>,
+    order: &[(&'static Field, bool)],
+    frame: &Frame<'_>,
+) -> Vec<&'w WorkItem> {
+    let key = |field: &Field, item: &WorkItem| match frame.value(field, item) {
+        None => Key::Nothing,
+        #[allow(clippy::cast_precision_loss, reason = "ids stay far below 2^53")]
+        Some(FieldValue::Integer(number)) => Key::Number(number as f64),
+        Some(FieldValue::Double(number)) => Key::Number(number),
+        Some(FieldValue::Date(date)) => Key::Date(date),
+        Some(other) => Key::Text(text_of(&other, frame.world).to_lowercase()),
+    };
+    let keys = |item: &WorkItem| order.iter().map(|(field, _)| key(field, item)).collect::<Vec<_>>();
+    let mut keyed: Vec<_> = found.into_iter().map(|item| (keys(item), item)).collect();
+    keyed.sort_by(|(a, _), (b, _)| {
+        let each = order.iter().zip(a.iter().zip(b));
+        each.map(|((_, descending), (a, b))| {
+            let order = a.partial_cmp(b).unwrap_or(Ordering::Equal);
+            if *descending { order.reverse() } else { order }
+        })
+        .find(|order| order.is_ne())
+        .unwrap_or(Ordering::Equal)
+    });
+    keyed.into_iter().map(|(_, item)| item).collect()
 }
 
 fn midnight(date: jiff::civil::Date) -> Option<Timestamp> {

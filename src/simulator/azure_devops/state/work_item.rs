@@ -1,6 +1,6 @@
 //! The shape of a work item.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -80,6 +80,9 @@ pub struct WorkItemComment {
     pub version: u32,
     /// Deleted.
     pub deleted: bool,
+    /// Who reacted, by the kind of reaction.
+    #[serde(default)]
+    pub reactions: BTreeMap<String, BTreeSet<Uuid>>,
 }
 
 /// Fields at one revision.

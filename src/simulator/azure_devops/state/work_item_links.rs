@@ -57,6 +57,7 @@ impl World {
             return Ok(());
         }
         let item = self.visible_work_item(actor, work_item)?.clone();
+        self.require_work_item_write(actor, item.project)?;
         let value = json!({"rel": "ArtifactLink", "url": url, "attributes": {"name": "Pull Request"}});
         let operation = Operation { op: "add".into(), path: "/relations/-".into(), from: None, value };
         let mut draft = Draft { before: item.clone(), item, history: None, is_new: false };

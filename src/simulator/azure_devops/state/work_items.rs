@@ -10,9 +10,17 @@ use super::fields;
 use super::patch::Operation;
 use super::{Actor, Counters, FieldValue, Outcome, Revision, Update, WorkItem, WorkItemComment, World};
 use crate::simulator::azure_devops::refusal::Refusal;
+use crate::simulator::azure_devops::wire_enum::wire_enum;
 
 /// Longest long text, in characters.
 pub const LONG_TEXT: usize = 1_000_000;
+wire_enum! {
+    /// A reaction to a comment.
+    Reaction {
+        Like = 0 "like", Dislike = 1 "dislike", Heart = 2 "heart", Hooray = 3 "hooray", Smile = 4 "smile",
+        Confused = 5 "confused",
+    }
+}
 /// Revisions one work item may have over REST.
 const REVISIONS: u32 = 10_000;
 
@@ -243,6 +251,28 @@ impl World {
         Ok(result)
     }
 
+    /// Reacts to a comment with a [`Reaction`], or takes the reaction back.
+    ///
+    /// # Errors
+    /// 404 unknown, 400 for another reaction.
+    pub fn react(&mut self, actor: Actor, id: u32, comment: u32, kind: &str, on: bool) -> Outcome<()> {
+        self.visible_work_item(actor, id)?;
+        let kind = Reaction::from_text(kind).ok_or_else(|| Refusal::invalid("reactionType"))?.name();
+        let missing = || {
+            let text = format!("The comment {comment} was not found.");
+            Refusal::new(404, "WorkItemCommentNotFoundException", text)
+        };
+        let entry = self.comment_mut(id, comment).filter(|c| !c.deleted).ok_or_else(missing)?;
+        let who = entry.reactions.entry(kind.to_owned()).or_default();
+        if on {
+            who.insert(actor.id)
+        } else {
+            who.remove(&actor.id)
+        };
+        self.record(actor, "work_item.reaction", format!("work_item/{id}/comments/{comment}={kind}"));
+        Ok(())
+    }
+
     /// Puts a work item into the recycle bin, or removes it for good.
     ///
     /// # Errors
@@ -265,11 +295,15 @@ impl World {
     /// Takes a work item back out of the recycle bin; its links stay removed.
     ///
     /// # Errors
-    /// 404 when it is not there.
+    /// 404 when it is not there, 403 without permission.
     pub fn restore_work_item(&mut self, actor: Actor, id: u32) -> Outcome<()> {
-        let item = self.data.work_items.get_mut(&id).filter(|w| w.deleted.is_some());
-        let item = item.ok_or_else(|| Refusal::work_item(id))?;
-        item.deleted = None;
+        let bin = self.work_items.get(&id).filter(|w| w.deleted.is_some());
+        let readable = bin.filter(|w| self.may(actor.id, w.project, None, Permission::WorkItemRead));
+        let project = readable.ok_or_else(|| Refusal::work_item(id))?.project;
+        self.require_work_item_write(actor, project)?;
+        if let Some(item) = self.data.work_items.get_mut(&id) {
+            item.deleted = None;
+        }
         self.record(actor, "work_item.restored", format!("work_item/{id}"));
         Ok(())
     }
@@ -330,6 +364,7 @@ impl WorkItemComment {
             modified: now,
             version: 1,
             deleted: false,
+            reactions: BTreeMap::new(),
         }
     }
 }

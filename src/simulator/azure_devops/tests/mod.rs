@@ -1,8 +1,9 @@
 //! The organisation over real HTTP, in one process.
 
+mod access;
 mod main_job;
 mod rules;
-mod scale;
+mod time;
 mod world;
 
 use std::net::{IpAddr, Ipv4Addr};
@@ -22,16 +23,21 @@ struct Bench {
     running: Running,
     client: reqwest::Client,
     token: String,
-    _folder: tempfile::TempDir,
+    folder: tempfile::TempDir,
 }
 
 async fn bench(webhook: Option<Webhook>) -> Bench {
+    bench_at(webhook, Clock::Real).await
+}
+
+async fn bench_at(webhook: Option<Webhook>, clock: Clock) -> Bench {
     let folder = tempfile::tempdir().unwrap();
-    let running = start(settings(folder.path().to_owned(), webhook)).await.unwrap();
+    let settings = Settings { clock, ..settings(folder.path().to_owned(), webhook) };
+    let running = start(settings).await.unwrap();
     let claims = json!({"aud": AUDIENCE_AZURE_DEVOPS, "oid": AGENT_USER_ID, "upn": AGENT_USER_UPN});
     let token = running.authority.mint(claims.as_object().unwrap().clone(), 3600);
     let client = client();
-    Bench { running, client, token, _folder: folder }
+    Bench { running, client, token, folder }
 }
 
 fn settings(data: std::path::PathBuf, webhook: Option<Webhook>) -> Settings {
@@ -47,6 +53,7 @@ fn settings(data: std::path::PathBuf, webhook: Option<Webhook>) -> Settings {
         pace: Duration::ZERO,
         webhook,
         seed: 1,
+        provisioned: true,
     }
 }
 

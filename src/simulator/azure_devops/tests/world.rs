@@ -188,7 +188,7 @@ proptest! {
         let folder = tempfile::tempdir().unwrap();
         let clock = Clock::stepped(Timestamp::from_second(1_790_000_000).unwrap());
         let organisation =
-            Organisation::new(data(clock.now(), 7), folder.path().to_owned(), "http://x/contoso".into(), clock.clone());
+            Organisation::new(data(clock.now(), 7, true), folder.path().to_owned(), "http://x/contoso".into(), clock.clone());
         let mut world = organisation.lock();
         world.fill(&[("/README.md", b"x")]).unwrap();
         for (alice, act) in &acts {

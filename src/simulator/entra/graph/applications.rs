@@ -13,8 +13,12 @@ use crate::simulator::entra::{State, random_text};
 const MAX_SECRETS: usize = 20;
 /// Life of a secret whose end is not given, as in the real service: two years.
 const SECRET_LIFE: SignedDuration = SignedDuration::from_hours(2 * 365 * 24);
-const READ: [&str; 3] =
-    ["Application.Read.All", "AgentIdentityBlueprint.ReadWrite.All", "AgentIdentityBlueprint.Create"];
+const READ: [&str; 4] = [
+    "Directory.Read.All",
+    "Application.Read.All",
+    "AgentIdentityBlueprint.ReadWrite.All",
+    "AgentIdentityBlueprint.Create",
+];
 const CREDENTIALS: [&str; 2] =
     ["AgentIdentityBlueprint.AddRemoveCreds.All", "AgentIdentityBlueprint.ReadWrite.All"];
 const PROPERTIES: [&str; 2] =
@@ -160,7 +164,7 @@ fn add_secret(state: &mut State, call: &Call<'_>, id: &str) -> Outcome {
     if application.secrets.len() >= MAX_SECRETS {
         return Err(Fault::bad("The application has too many password credentials; remove one."));
     }
-    let secret = Secret { id: Uuid::new_v4().to_string(), name, text: text.clone(), ends, since };
+    let secret = Secret::new(Uuid::new_v4().to_string(), name, &text, ends, since);
     let mut answer = shown_secret(&secret);
     answer["secretText"] = json!(text);
     application.secrets.push(secret);
@@ -215,8 +219,7 @@ fn federated(state: &mut State, call: &Call<'_>, method: &str, id: &str, rest: &
 
 /// A secret without its text.
 fn shown_secret(secret: &Secret) -> Value {
-    let hint: String = secret.text.chars().take(3).collect();
-    json!({"keyId": secret.id, "displayName": secret.name, "hint": hint, "secretText": null,
+    json!({"keyId": secret.id, "displayName": secret.name, "hint": secret.hint, "secretText": null,
         "startDateTime": secret.since.to_string(), "endDateTime": secret.ends.to_string()})
 }
 

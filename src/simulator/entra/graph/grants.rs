@@ -8,6 +8,7 @@ use super::{Call, Fault, Outcome, room, unknown};
 use crate::simulator::entra::State;
 use crate::simulator::entra::directory::{Grant, Policy, Target, same};
 
+const READ: [&str; 2] = ["DelegatedPermissionGrant.ReadWrite.All", "Directory.Read.All"];
 const WRITE: [&str; 1] = ["DelegatedPermissionGrant.ReadWrite.All"];
 /// Scopes that no agent may be granted (SETUP.md §3.9).
 const BLOCKED: [&str; 4] = [
@@ -18,7 +19,7 @@ const BLOCKED: [&str; 4] = [
 ];
 
 pub(super) fn answer(state: &mut State, call: &Call<'_>, path: &[&str]) -> Outcome {
-    call.need(&WRITE)?;
+    call.need(if call.method == "GET" { &READ } else { &WRITE })?;
     match (call.method, path) {
         ("GET", []) => {
             call.list(state.directory.grants.iter().filter(|own| own.since <= call.now).map(shown))

@@ -14,8 +14,12 @@ use crate::simulator::entra::seed::principal;
 const MAX_CHILDREN: usize = 250;
 /// The names that the property of the blueprint has had (SETUP.md §3.5).
 const PARENT_NAMES: [&str; 3] = ["agentIdentityBlueprintId", "agentIdentityBlueprintAppId", "agentAppId"];
-const READ: [&str; 3] =
-    ["Application.Read.All", "AgentIdentityBlueprintPrincipal.Create", "AgentIdentity.CreateAsManager"];
+const READ: [&str; 4] = [
+    "Directory.Read.All",
+    "Application.Read.All",
+    "AgentIdentityBlueprintPrincipal.Create",
+    "AgentIdentity.CreateAsManager",
+];
 
 pub(super) fn answer(state: &mut State, call: &Call<'_>, path: &[&str]) -> Outcome {
     match (call.method, path) {

@@ -10,7 +10,8 @@ use crate::simulator::entra::State;
 use crate::simulator::entra::directory::{Kind, User, same};
 use crate::simulator::entra::seed::DOMAIN;
 
-const READ: [&str; 4] = [
+const READ: [&str; 5] = [
+    "Directory.Read.All",
     "User.Read.All",
     "AgentIdUser.ReadWrite.All",
     "AgentIdUser.ReadWrite.IdentityParentedBy",

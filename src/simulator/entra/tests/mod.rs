@@ -42,7 +42,7 @@ impl Bench {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let base = format!("http://{}", listener.local_addr().unwrap());
         let authority = Authority::new(clock.clone()).unwrap();
-        let settings = Settings { base: Url::parse(&base).unwrap(), provisioned };
+        let settings = Settings { base: Url::parse(&base).unwrap(), provisioned, data: None };
         let entra = Entra::new(authority.clone(), &settings).unwrap();
         let app = router(entra.clone());
         tokio::spawn(async move { axum::serve(listener, app).await });

@@ -1,0 +1,33 @@
+//! The words of people, cleaned before they are written: every door writes through the journal, so
+//! that none can forget it.
+
+use std::sync::Arc;
+
+use super::{Entry, Journal, NewRun};
+
+/// Takes out of a person's words what must not be kept.
+pub type Cleaner = Arc<dyn Fn(&str) -> String + Send + Sync>;
+
+impl Journal {
+    /// The same journal, in which the words of people pass `clean` before they are written.
+    #[must_use]
+    pub fn cleaning(mut self, clean: Cleaner) -> Self {
+        self.clean = Some(clean);
+        self
+    }
+
+    fn cleaned(&self, text: String) -> String {
+        self.clean.as_ref().map(|clean| clean(&text)).unwrap_or(text)
+    }
+
+    pub(super) fn cleaned_run(&self, run: NewRun) -> NewRun {
+        NewRun { instruction: self.cleaned(run.instruction), ..run }
+    }
+
+    pub(super) fn cleaned_entry(&self, entry: Entry) -> Entry {
+        match entry {
+            Entry::Message { from, text } => Entry::Message { from, text: self.cleaned(text) },
+            other => other,
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! What of the organisation has to be written down after an operation, and reading it back.
+//!
+//! A log line holds the changed entries of each collection. Lines bring a copy of the state up to date;
+//! one that is applied twice does no harm.
+
+use serde_json::{Map, Value};
+
+use super::build::{Build, Definition};
+use super::data::{Data, Person, Project, Reference, Repository};
+use super::hooks::{Notification, Subscription};
+use super::jobs::Job;
+use super::policies::Policy;
+use super::pull_request::PullRequest;
+use super::table::{Entry, Written, join, split};
+use super::work_item::WorkItem;
+
+impl Entry for Person {}
+impl Entry for Project {}
+impl Entry for Reference {}
+impl Entry for PullRequest {}
+impl Entry for WorkItem {}
+impl Entry for Policy {}
+impl Entry for Notification {}
+impl Entry for Definition {}
+impl Entry for Build {}
+impl Entry for Job {}
+
+// A repository may have thousands of branches, a subscription hundreds of deliveries.
+impl Entry for Repository {
+    fn take_changes(&mut self) -> Written<Value> {
+        split(self, "refs", |r| &mut r.refs)
+    }
+    fn apply(before: Option<Self>, changes: Value) -> Written<Self> {
+        join(before, changes, |r| &mut r.refs)
+    }
+}
+
+impl Entry for Subscription {
+    fn take_changes(&mut self) -> Written<Value> {
+        split(self, "notifications", |s| &mut s.notifications)
+    }
+    fn apply(before: Option<Self>, changes: Value) -> Written<Self> {
+        join(before, changes, |s| &mut s.notifications)
+    }
+}
+
+/// Does the same with every collection.
+macro_rules! collections {
+    ($do:ident) => {
+        $do!(
+            people,
+            projects,
+            repositories,
+            pushes,
+            pull_requests,
+            work_items,
+            policies,
+            subscriptions,
+            definitions,
+            builds,
+            commit_statuses,
+            ledger,
+            jobs
+        )
+    };
+}
+
+impl Data {
+    /// One log line, as JSON: everything changed since the last time.
+    ///
+    /// # Errors
+    /// When something has no form in JSON.
+    pub fn take_changes(&mut self) -> Written<Value> {
+        let mut line = Map::new();
+        macro_rules! take {
+            ($($name:ident),*) => {
+                $(if let Some(changes) = self.$name.take_changes()? {
+                    line.insert(stringify!($name).into(), changes);
+                })*
+            };
+        }
+        collections!(take);
+        line.insert("denials".into(), serde_json::to_value(&self.denials)?);
+        line.insert("next".into(), serde_json::to_value(&self.next)?);
+        line.insert("random".into(), self.random.into());
+        Ok(Value::Object(line))
+    }
+
+    /// Brings the state up to date with one log line.
+    ///
+    /// # Errors
+    /// When it is no such line.
+    pub fn apply(&mut self, mut line: Value) -> Written<()> {
+        macro_rules! apply {
+            ($($name:ident),*) => {
+                $(if let Some(changes) = line.get_mut(stringify!($name)) {
+                    self.$name.apply(changes.take())?;
+                })*
+            };
+        }
+        collections!(apply);
+        self.denials = serde_json::from_value(line["denials"].take())?;
+        self.next = serde_json::from_value(line["next"].take())?;
+        self.random = serde_json::from_value(line["random"].take())?;
+        Ok(())
+    }
+
+    /// Notes that all of it is written down.
+    pub fn settle(&mut self) {
+        macro_rules! settle {
+            ($($name:ident),*) => { $(self.$name.settle();)* };
+        }
+        collections!(settle);
+    }
+}
