@@ -5,11 +5,11 @@ use std::io::Read;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use crate::digest::hex;
 use crate::journal::{Checkpoint, HEADS, Head, Journal, JournalError, PAGE, RecordKey, Recorded, RunId};
+use crate::mask;
 
 /// Form of the bundle.
 const FORMAT: &str = "ado-coworker record bundle v1";
@@ -39,6 +39,15 @@ pub enum BundleError {
     Unreadable(String),
 }
 
+/// What stands where an entry belongs.
+#[derive(Clone, Debug)]
+pub enum Line {
+    /// An entry.
+    Entry(Recorded),
+    /// Something that no export ever wrote, and why it is not an entry.
+    Broken(String),
+}
+
 /// The record of one run, in memory.
 #[derive(Clone, Debug)]
 pub struct Bundle {
@@ -49,7 +58,7 @@ pub struct Bundle {
     /// Hash of that entry.
     pub head: String,
     /// Its entries, in the order in which they stand.
-    pub entries: Vec<Recorded>,
+    pub lines: Vec<Line>,
     /// Signatures over it and over the chain of ends.
     pub checkpoints: Vec<Checkpoint>,
     /// The keys that signed.
@@ -66,12 +75,18 @@ struct Manifest {
     run: RunId,
     last_seq: i64,
     head: String,
+    /// Which program wrote it.
+    program: String,
+    /// Digest of the formats by which secrets were found.
+    masker_rules: String,
     /// Digest of each file.
     files: BTreeMap<String, String>,
 }
 
+/// A line of `events.jsonl`. The text of an entry is one only, so that every changed byte shows.
 #[derive(Serialize, Deserialize)]
-struct Line {
+#[serde(deny_unknown_fields)]
+struct Written {
     seq: i64,
     ts_us: i64,
     prev: String,
@@ -88,6 +103,18 @@ impl Bundle {
     /// # Errors
     /// [`BundleError`].
     pub async fn of_run(journal: &Journal, run: &RunId) -> Result<Self, BundleError> {
+        let mut bundle = Self::alone(journal, run).await?;
+        bundle.heads = heads_from(journal, run).await?;
+        let known = |point: &Checkpoint| bundle.heads.iter().any(|end| end.n == point.seq);
+        let of_heads: Vec<_> = journal.checkpoints(HEADS).await?.into_iter().filter(known).collect();
+        bundle.checkpoints.extend(of_heads);
+        bundle.keys = journal.record_keys().await?;
+        bundle.keys.retain(|key| bundle.checkpoints.iter().any(|point| point.key == key.id));
+        Ok(bundle)
+    }
+
+    /// The entries of a run with the signatures over them; no keys, no ends.
+    pub(super) async fn alone(journal: &Journal, run: &RunId) -> Result<Self, BundleError> {
         let row = journal.run(run).await?.ok_or_else(|| BundleError::UnknownRun(run.clone()))?;
         let mut entries: Vec<Recorded> = Vec::new();
         loop {
@@ -98,18 +125,31 @@ impl Bundle {
                 break;
             }
         }
-        // What was added since the row was read is of the next export.
-        entries.retain(|entry| entry.seq <= row.last_seq);
         let mut checkpoints = journal.checkpoints(run.as_str()).await?;
-        checkpoints.retain(|point| point.seq <= row.last_seq);
-        let heads = heads_from(journal, run).await?;
-        let known = |point: &Checkpoint| heads.iter().any(|end| end.n == point.seq);
-        checkpoints.extend(journal.checkpoints(HEADS).await?.into_iter().filter(known));
-        let mut keys = journal.record_keys().await?;
-        keys.retain(|key| checkpoints.iter().any(|point| point.key == key.id));
-        let head = row.head;
-        let run = run.clone();
-        Ok(Self { run, last_seq: row.last_seq, head, entries, checkpoints, keys, heads, changed_files: Vec::new() })
+        if let Some(now) = journal.run(run).await?.filter(|now| now.last_seq > row.last_seq) {
+            // What was added since the row was read is of the next look. More than that was never
+            // written by the journal, and stays to be found.
+            entries.retain(|entry| entry.seq <= row.last_seq || entry.seq > now.last_seq);
+            checkpoints.retain(|point| point.seq <= row.last_seq || point.seq > now.last_seq);
+        }
+        Ok(Self {
+            run: run.clone(),
+            last_seq: row.last_seq,
+            head: row.head,
+            lines: entries.into_iter().map(Line::Entry).collect(),
+            checkpoints,
+            keys: Vec::new(),
+            heads: Vec::new(),
+            changed_files: Vec::new(),
+        })
+    }
+
+    /// The entries that can be read.
+    pub fn entries(&self) -> impl Iterator<Item = &Recorded> {
+        self.lines.iter().filter_map(|line| match line {
+            Line::Entry(entry) => Some(entry),
+            Line::Broken(_) => None,
+        })
     }
 
     /// The files of the bundle. `policy` is the rule file in force.
@@ -117,12 +157,12 @@ impl Bundle {
         let unreadable = |error: serde_json::Error| BundleError::Unreadable(error.to_string());
         let mut files = Vec::new();
         let mut events = Vec::new();
-        for entry in &self.entries {
-            let name = entry.body.as_ref().map(|_| format!("bodies/{:06}.json", entry.seq));
+        for entry in self.entries() {
+            let name = entry.body.as_ref().map(|_| body_file(entry.seq));
             if let (Some(name), Some(body)) = (&name, &entry.body) {
                 files.push((name.clone(), body.clone().into_bytes()));
             }
-            let line = Line {
+            let line = Written {
                 seq: entry.seq,
                 ts_us: entry.ts,
                 prev: entry.prev.clone(),
@@ -141,13 +181,15 @@ impl Bundle {
         files.push(("policy.toml".to_owned(), policy.as_bytes().to_vec()));
         files.push(("verify.py".to_owned(), VERIFY_PY.as_bytes().to_vec()));
         files.push(("VERIFY.md".to_owned(), VERIFY_MD.as_bytes().to_vec()));
-        let manifest = json!({
-            "format": FORMAT,
-            "run": self.run,
-            "last_seq": self.last_seq,
-            "head": self.head,
-            "files": files.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect::<BTreeMap<_, _>>(),
-        });
+        let manifest = Manifest {
+            format: FORMAT.to_owned(),
+            run: self.run.clone(),
+            last_seq: self.last_seq,
+            head: self.head.clone(),
+            program: concat!("ado-coworker ", env!("CARGO_PKG_VERSION")).to_owned(),
+            masker_rules: digest(mask::RULES.concat().as_bytes()),
+            files: files.iter().map(|(name, bytes)| (name.clone(), digest(bytes))).collect(),
+        };
         let manifest = serde_json::to_vec_pretty(&manifest).map_err(unreadable)?;
         files.insert(0, ("manifest.json".to_owned(), manifest));
         Ok(files)
@@ -177,30 +219,15 @@ impl Bundle {
             files.get(*name).is_none_or(|bytes| digest(bytes) != **wanted)
         };
         let changed_files = manifest.files.iter().filter(changed).map(|(name, _)| name.clone()).collect();
-        let mut entries = Vec::new();
-        for line in lines::<Line>("events.jsonl", get("events.jsonl")?)? {
-            let body = match &line.body {
-                Some(name) => files.get(name).map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
-                None => None,
-            };
-            entries.push(Recorded {
-                seq: line.seq,
-                ts: line.ts_us,
-                body,
-                salt: line.salt,
-                commitment: line.commitment,
-                prev: line.prev,
-                hash: line.hash,
-            });
-        }
+        let lines = split(get("events.jsonl")?).map(|line| read_line(line, files)).collect();
         Ok(Self {
             run: manifest.run,
             last_seq: manifest.last_seq,
             head: manifest.head,
-            entries,
-            checkpoints: lines("checkpoints.jsonl", get("checkpoints.jsonl")?)?,
+            lines,
+            checkpoints: json_of_lines("checkpoints.jsonl", get("checkpoints.jsonl")?)?,
             keys: serde_json::from_slice(get("keys.json")?).map_err(|e| unreadable("keys.json", &e))?,
-            heads: lines("heads.jsonl", get("heads.jsonl")?)?,
+            heads: json_of_lines("heads.jsonl", get("heads.jsonl")?)?,
             changed_files,
         })
     }
@@ -239,6 +266,41 @@ async fn heads_from(journal: &Journal, run: &RunId) -> Result<Vec<Head>, Journal
     }
 }
 
+/// The file that holds the body of an entry.
+fn body_file(seq: i64) -> String {
+    format!("bodies/{seq:06}.json")
+}
+
+/// The lines of a file, each without its end; the last one has it where it was cut off.
+fn split(bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    bytes.split_inclusive(|byte| *byte == b'\n')
+}
+
+fn read_line(line: &[u8], files: &BTreeMap<String, Vec<u8>>) -> Line {
+    let Some(text) = line.strip_suffix(b"\n") else { return Line::Broken("it is cut off".to_owned()) };
+    let read: Written = match serde_json::from_slice(text) {
+        Ok(read) => read,
+        Err(error) => return Line::Broken(error.to_string()),
+    };
+    if serde_json::to_vec(&read).ok().as_deref() != Some(text) {
+        return Line::Broken("it is written in another way".to_owned());
+    }
+    if read.body.as_ref().is_some_and(|name| *name != body_file(read.seq)) {
+        return Line::Broken("it names another file for its body".to_owned());
+    }
+    // Bytes that are no text are no body, and differ from what was bound.
+    let body = read.body.and_then(|name| files.get(&name));
+    Line::Entry(Recorded {
+        seq: read.seq,
+        ts: read.ts_us,
+        body: body.map(|bytes| String::from_utf8_lossy(bytes).into_owned()),
+        salt: read.salt,
+        commitment: read.commitment,
+        prev: read.prev,
+        hash: read.hash,
+    })
+}
+
 fn digest(bytes: &[u8]) -> String {
     format!("sha256:{}", hex(&Sha256::digest(bytes)))
 }
@@ -252,7 +314,7 @@ fn json_lines<T: Serialize>(values: &[T]) -> Result<Vec<u8>, BundleError> {
     Ok(out)
 }
 
-fn lines<T: for<'a> Deserialize<'a>>(name: &str, bytes: &[u8]) -> Result<Vec<T>, BundleError> {
+fn json_of_lines<T: for<'a> Deserialize<'a>>(name: &str, bytes: &[u8]) -> Result<Vec<T>, BundleError> {
     let fault = |n: usize, error: &dyn std::fmt::Display| {
         BundleError::Unreadable(format!("{name}, line {}: {error}", n + 1))
     };

@@ -18,6 +18,10 @@ use crate::journal::{Checkpoint, Unsigned};
 const MAX_KEY_FILE: u64 = 16 * 1024;
 /// Bytes of the digest that name a key.
 const ID_BYTES: usize = 8;
+/// Bytes of a public key.
+const PUBLIC_KEY_BYTES: usize = 32;
+/// What stands before an Ed25519 public key in its usual form (RFC 8410).
+const SPKI: [u8; 12] = [0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
 const PEM_BEGIN: &str = "-----BEGIN PRIVATE KEY-----";
 const PEM_END: &str = "-----END PRIVATE KEY-----";
 
@@ -147,10 +151,68 @@ pub(super) fn key_id(public_key: &[u8]) -> String {
     hex(Sha256::digest(public_key).get(..ID_BYTES).unwrap_or_default())
 }
 
+/// A public key in base64, from what people have of it: its 32 bytes in base64, a public key in PEM
+/// as `openssl pkey -pubout` writes it, or a file that holds one of these.
+pub fn public_key(text: &str) -> Option<String> {
+    let path = Path::new(text);
+    let held = path.is_file().then(|| fs::read_to_string(path).ok()).flatten();
+    let text = held.unwrap_or_else(|| text.to_owned());
+    let inner: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+    let raw = STANDARD.decode(inner.trim()).ok()?;
+    let key = match raw.strip_prefix(&SPKI) {
+        Some(key) => key,
+        None => &raw,
+    };
+    (key.len() == PUBLIC_KEY_BYTES).then(|| STANDARD.encode(key))
+}
+
 /// Whether `signature` (base64) of `text` is by the owner of `public_key` (base64).
-pub fn signature_is_by(public_key: &str, text: &str, signature: &str) -> bool {
+pub(super) fn signature_is_by(public_key: &str, text: &str, signature: &str) -> bool {
     let (Ok(key), Ok(signature)) = (STANDARD.decode(public_key), STANDARD.decode(signature)) else {
         return false;
     };
     UnparsedPublicKey::new(&ED25519, key).verify(text.as_bytes(), &signature).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The example of RFC 8410, section 10.
+    const PRIVATE: &str = "-----BEGIN PRIVATE KEY-----\n\
+        MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC\n-----END PRIVATE KEY-----\n";
+    const PUBLIC: &str = "-----BEGIN PUBLIC KEY-----\n\
+        MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=\n-----END PUBLIC KEY-----\n";
+
+    #[test]
+    fn a_key_that_another_tool_made_signs_and_is_told_by_its_public_part() {
+        let key = Key::from_pem(PRIVATE).unwrap();
+        assert_eq!(public_key(PUBLIC).as_deref(), Some(key.public_key().as_str()));
+        assert_eq!(public_key(&key.public_key()).as_deref(), Some(key.public_key().as_str()));
+        assert_eq!(public_key("AAAA"), None);
+        let place = Unsigned { chain: "heads".into(), seq: 7, hash: "sha256:00".into() };
+        let point = key.sign(&place, 12);
+        let text = super::super::text_of(&point);
+        assert!(signature_is_by(&key.public_key(), &text, &point.signature));
+        assert!(!signature_is_by(&key.public_key(), &text.replace('7', "8"), &point.signature));
+        assert_eq!(format!("{key:?}"), format!("Key({})", point.key), "a key says nothing of itself");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_key_that_others_can_read_is_refused_and_one_made_here_is_not() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("record-key.pem");
+        let (made, is_new) = Key::read_or_make(&path).unwrap();
+        assert!(is_new);
+        let (again, is_new) = Key::read_or_make(&path).unwrap();
+        assert!(!is_new && again.id() == made.id());
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = Key::read_or_make(&path).unwrap_err();
+        assert!(matches!(error, KeyError::Open(_)) && error.to_string().contains("0600"), "{error}");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
+        fs::write(&path, "nothing").unwrap();
+        assert!(matches!(Key::read(&path), Err(KeyError::NotAKey(_))));
+    }
 }

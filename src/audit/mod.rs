@@ -10,11 +10,13 @@ mod bundle;
 mod check;
 mod key;
 mod notary;
+mod whole;
 
-pub use bundle::{Bundle, BundleError, export};
-pub use check::{Change, Fault, Report, check};
-pub use key::{Key, KeyError, signature_is_by};
+pub use bundle::{Bundle, BundleError, Line, export};
+pub use check::{Fault, Report, Tampering, Trusted, check};
+pub use key::{Key, KeyError, public_key};
 pub use notary::Notary;
+pub use whole::{OfRun, Whole, check_journal};
 
 use crate::journal::Checkpoint;
 

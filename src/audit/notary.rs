@@ -1,5 +1,6 @@
 //! Signs what is new in the record, a moment after it was written.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
@@ -10,22 +11,23 @@ use crate::journal::{Checkpoint, Journal, JournalError};
 
 /// A run is signed when it has this many entries that no signature covers.
 const EVERY_ENTRIES: i64 = 256;
-/// And at the latest when the newest of them is this old.
+/// And at the latest this long after its last signature, when it has any.
 const EVERY: Duration = Duration::from_secs(60);
 /// How often it looks.
-const LOOK: Duration = Duration::from_secs(2);
+const LOOK: Duration = Duration::from_secs(1);
 
-/// The signing of one journal's record.
+/// The signing of one journal's record. Cheap to clone.
+#[derive(Clone)]
 pub struct Notary {
     journal: Journal,
-    key: Key,
+    key: Arc<Key>,
     clock: Clock,
 }
 
 impl Notary {
     /// A notary with this key.
     pub fn new(journal: Journal, key: Key, clock: Clock) -> Self {
-        Self { journal, key, clock }
+        Self { journal, key: Arc::new(key), clock }
     }
 
     /// Signs until `stop`, and once more then.

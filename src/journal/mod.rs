@@ -63,6 +63,7 @@ pub use seal::{Checkpoint, HEADS, Head, RecordKey, Unsigned};
 pub use seen::{FOUND, FOUND_AT, LOOKED_AT, Seen};
 pub use sessions::Session;
 pub use standing::MAX_ATTEMPTS;
+pub use store::folder_of;
 pub use view::{RunView, Step, StepKind, StepStatus, Write};
 pub use words::Cleaner;
 

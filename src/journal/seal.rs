@@ -68,8 +68,8 @@ pub struct Head {
 }
 
 impl Journal {
-    /// Places that should be signed now: runs that ended, that have `entries` new entries, or whose
-    /// new entries are older than `age_us` microseconds; and the chain over the ends of runs.
+    /// Places that should be signed now: runs that ended, that have `entries` new entries, or that have
+    /// any and were not signed for `age_us` microseconds; and the chain over the ends of runs.
     ///
     /// # Errors
     /// When the store fails.
@@ -108,6 +108,14 @@ impl Journal {
     /// When the store fails.
     pub async fn record_keys(&self) -> Result<Vec<RecordKey>, JournalError> {
         read!(self, record_keys())
+    }
+
+    /// The newest end of a run.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn newest_head(&self) -> Result<Option<Head>, JournalError> {
+        read!(self, newest_head())
     }
 
     /// Ends of runs after the `after`th, oldest first, a page at a time.

@@ -1,7 +1,8 @@
 -- Signatures over the record, and the keys that made them.
 ALTER TABLE runs ADD COLUMN signed_seq BIGINT NOT NULL DEFAULT 0; -- newest entry under a signature
+ALTER TABLE runs ADD COLUMN signed_at BIGINT NOT NULL DEFAULT 0;  -- when that was signed
 ALTER TABLE runs ADD COLUMN held SMALLINT NOT NULL DEFAULT 0;       -- 1: nothing of it is erased
-CREATE INDEX runs_unsigned ON runs (updated_at) WHERE signed_seq < last_seq;
+CREATE INDEX runs_unsigned ON runs (signed_at) WHERE signed_seq < last_seq;
 
 CREATE TABLE checkpoints (
     chain     TEXT NOT NULL,       -- a run, or 'heads'

@@ -23,12 +23,11 @@ use crate::journal::standing::Told;
 
 pub(in crate::journal) use approvals::{approval, approvals, asked_since, open_grants};
 pub(in crate::journal) use read::{
-    active_run_about, first_fault, intake, intake_row, log, newest_run_about, record, run, runs, unfinished,
+    active_run_about, first_fault, intake, intake_row, log, newest_run_about, record, run, run_ids, runs, unfinished,
 };
+pub(in crate::journal) use seal::{checkpoints, heads, newest_head, record_keys, unsigned};
 pub(in crate::journal) use seen::{active_subjects, mark_of, runs_from_events, seen, seen_of};
 pub(in crate::journal) use sessions::session;
-
-pub(in crate::journal) use seal::{checkpoints, heads, record_keys, unsigned};
 
 /// What a command came to: the outer error aborts the transaction; the inner one is this command's
 /// own answer, and then it has changed nothing.

@@ -15,8 +15,9 @@ impl Transaction<'_> {
                        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
             let query = sqlx::query(sql).bind(&point.chain).bind(point.seq).bind(&point.hash);
             query.bind(point.ts_us).bind(&point.key).bind(&point.signature).execute(&mut *self.db).await?;
-            let sql = "UPDATE runs SET signed_seq = $2 WHERE id = $1 AND signed_seq < $2";
-            sqlx::query(sql).bind(&point.chain).bind(point.seq).execute(&mut *self.db).await?;
+            let sql = "UPDATE runs SET signed_seq = $2, signed_at = $3 WHERE id = $1 AND signed_seq < $2";
+            let query = sqlx::query(sql).bind(&point.chain).bind(point.seq).bind(point.ts_us);
+            query.execute(&mut *self.db).await?;
         }
         if let Some(point) = checkpoints.last() {
             let sql = "INSERT INTO record_keys (id, public_key, first_used, last_used) VALUES ($1, $2, $3, $3) \
@@ -35,8 +36,8 @@ pub(in crate::journal) async fn unsigned(
     limit: i64,
 ) -> Result<Vec<Unsigned>, sqlx::Error> {
     let sql = "SELECT id, last_seq, head FROM runs WHERE signed_seq < last_seq AND (last_seq - signed_seq >= $1 \
-               OR updated_at <= $2 OR status IN ('done', 'refused', 'failed', 'cancelled', 'parked')) \
-               ORDER BY updated_at LIMIT $3";
+               OR signed_at <= $2 OR status IN ('done', 'refused', 'failed', 'cancelled', 'parked')) \
+               ORDER BY signed_at LIMIT $3";
     let rows = sqlx::query(sql).bind(entries).bind(older_than).bind(limit).fetch_all(db).await?;
     let run =
         |row: &Row| Ok(Unsigned { chain: row.try_get(0)?, seq: row.try_get(1)?, hash: row.try_get(2)? });
@@ -83,15 +84,21 @@ pub(in crate::journal) async fn record_keys(db: &Pool) -> Result<Vec<RecordKey>,
 pub(in crate::journal) async fn heads(db: &Pool, after: i64, limit: i64) -> Result<Vec<Head>, sqlx::Error> {
     let sql = "SELECT n, run_id, seq, head, prev, hash FROM heads WHERE n > $1 ORDER BY n LIMIT $2";
     let rows = sqlx::query(sql).bind(after).bind(limit).fetch_all(db).await?;
-    let read = |row: &Row| {
-        Ok(Head {
-            n: row.try_get(0)?,
-            run: RunId(row.try_get(1)?),
-            seq: row.try_get(2)?,
-            head: row.try_get(3)?,
-            prev: row.try_get(4)?,
-            hash: row.try_get(5)?,
-        })
-    };
-    rows.iter().map(read).collect()
+    rows.iter().map(head_of).collect()
+}
+
+pub(in crate::journal) async fn newest_head(db: &Pool) -> Result<Option<Head>, sqlx::Error> {
+    let sql = "SELECT n, run_id, seq, head, prev, hash FROM heads ORDER BY n DESC LIMIT 1";
+    sqlx::query(sql).fetch_optional(db).await?.map(|row| head_of(&row)).transpose()
+}
+
+fn head_of(row: &Row) -> Result<Head, sqlx::Error> {
+    Ok(Head {
+        n: row.try_get(0)?,
+        run: RunId(row.try_get(1)?),
+        seq: row.try_get(2)?,
+        head: row.try_get(3)?,
+        prev: row.try_get(4)?,
+        hash: row.try_get(5)?,
+    })
 }
