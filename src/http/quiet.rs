@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::HeaderMap;
-use tokio::sync::watch;
 
 use super::{backoff, retry_after};
 use crate::clock::{self, Clock};
@@ -28,13 +27,12 @@ const USED_UP: Duration = Duration::from_secs(30);
 pub struct Quiet {
     system: &'static str,
     until: Mutex<Timestamp>,
-    told: watch::Sender<Timestamp>,
 }
 
 impl Quiet {
     /// Nothing is known of `system` yet.
     pub fn new(system: &'static str) -> Self {
-        Self { system, until: Mutex::new(Timestamp::MIN), told: watch::channel(Timestamp::MIN).0 }
+        Self { system, until: Mutex::new(Timestamp::MIN) }
     }
 
     /// Its name.
@@ -54,26 +52,20 @@ impl Quiet {
         self.keep(clock::add(now, pause.min(MAX_PAUSE)));
     }
 
-    /// Nobody calls before this instant, as another replica was told. Gives whether that is news.
-    pub fn keep(&self, until: Timestamp) -> bool {
+    /// Nobody calls before this instant, which is cut to [`MAX_PAUSE`] by whoever gives it.
+    pub fn keep(&self, until: Timestamp) {
         let mut known = self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_news = until > *known;
-        if is_news {
-            *known = until;
-            self.told.send_replace(until);
-        }
-        is_news
+        *known = until.max(*known);
     }
 
-    /// Tells each new end of a pause.
-    pub fn changes(&self) -> watch::Receiver<Timestamp> {
-        self.told.subscribe()
+    /// Until when nobody calls; long ago where nothing was asked for.
+    pub fn until(&self) -> Timestamp {
+        *self.until.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// How long nobody calls from now.
     pub fn left(&self, now: Timestamp) -> Duration {
-        let until = *self.until.lock().unwrap_or_else(PoisonError::into_inner);
-        Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO)
+        Duration::try_from(self.until().duration_since(now)).unwrap_or(Duration::ZERO)
     }
 
     /// Waits the pause out and gives how long that took.

@@ -11,7 +11,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::results::{judged, settle};
+use super::ending::settle;
+use super::results::judged;
 use super::{Fault, Interrupted, OfRun, Toolbox, facts, target};
 use crate::action::{Action, BranchName, CommitId};
 use crate::azure_devops::{Effect, Error, Lookup};

@@ -2,8 +2,6 @@
 
 use serde_json::json;
 
-use super::Interrupted;
-use crate::azure_devops::Error;
 use crate::digest::Digest;
 use crate::journal::Outcome;
 use crate::mask::Hit;
@@ -13,9 +11,6 @@ use crate::{meter, trace};
 
 /// Most bytes of a tool's result that the model is given.
 const MAX_RESULT_BYTES: usize = 48 * 1024;
-/// How long to leave a system alone that is down and does not say for how long.
-const OUTAGE_PAUSE: std::time::Duration = std::time::Duration::from_secs(2);
-
 /// A result that tells what went wrong and what to do.
 pub(super) fn failure(error: &str, remedy: &str) -> Outcome {
     Outcome {
@@ -130,16 +125,6 @@ pub(super) fn masked(hits: &[Hit]) {
             trace::attribute(trace::GUARDRAIL_MODIFIED, true),
         ]
     });
-}
-
-/// What an error of Azure DevOps means for the call: words for the model, or a wait.
-pub(super) fn settle(error: Error) -> Result<Outcome, Interrupted> {
-    let later = |after| Interrupted::Later { after, what: error.to_string(), remedy: error.remedy() };
-    match &error {
-        Error::Throttled { after, .. } => Err(later(after.unwrap_or(OUTAGE_PAUSE))),
-        Error::Unavailable { .. } | Error::Transport { .. } | Error::Identity(_) => Err(later(OUTAGE_PAUSE)),
-        _ => Ok(failure(&error.to_string(), &error.remedy())),
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,15 @@
 //! What an operator sees from outside: metrics as Prometheus reads them, and traces at a collector.
 
+mod collector;
+
 use std::collections::BTreeMap;
 
 use ado_coworker::meter::INSTRUMENTS;
 
-use crate::harness::World;
+use serde_json::json;
+
+use crate::harness::{World, eventually};
+use crate::house::read;
 
 /// A sample of Prometheus' text: name, labels, value.
 type Samples = BTreeMap<(String, BTreeMap<String, String>), f64>;
@@ -95,4 +100,84 @@ async fn metrics_tell_what_a_run_did_and_nothing_that_was_said() {
     for said in ["Zanzibar", run["id"].as_str().unwrap(), "agent/", "eyJ"] {
         assert!(!text.contains(said), "{said} is in the metrics");
     }
+}
+
+async fn metrics(world: &World) -> Samples {
+    let answer = world.http.get(format!("{}/metrics", world.page)).send().await.unwrap();
+    parse(&answer.text().await.unwrap())
+}
+
+/// The run as it waits for a service that asked for a pause.
+async fn laid_aside(world: &World, id: &str) {
+    eventually(&format!("run {id} to be laid aside"), async || {
+        (world.run(id).await["waiting_for"] == "rate_limit").then_some(())
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_service_that_asks_one_run_for_a_long_pause_is_left_alone_by_all() {
+    let world = World::start().await;
+    world
+        .fault(json!({"route": "POST workitems", "nth": 1, "kind": "throttle", "args": {"retry_after": 300}}))
+        .await;
+    let first = world.begin("Create an issue titled 'One'.").await;
+    laid_aside(&world, &first).await;
+    let asked = sum(&metrics(&world).await, "adoc_azure_duration_seconds_count", &[]);
+    // The fault is spent: what the second run meets is only what is known of the first.
+    let second = world.begin("Create an issue titled 'Two'.").await;
+    laid_aside(&world, &second).await;
+    let samples = metrics(&world).await;
+    assert_eq!(sum(&samples, "adoc_azure_duration_seconds_count", &[]), asked, "nothing was sent meanwhile");
+    assert_eq!(sum(&samples, "adoc_leases_held", &[]), 0.0, "both are rows, and nothing else");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_short_pause_is_waited_out_in_place_also_after_a_success() {
+    let world = World::start().await;
+    world
+        .fault(json!({"route": "*", "nth": 4, "kind": "retry_after_on_success", "args": {"retry_after": 1}}))
+        .await;
+    world.script(json!([{ "kind": "throttle", "retry_after": 1 }])).await;
+    let run = world.order("Create an issue titled 'One'.").await;
+    assert_eq!(run["status"], "done", "{run:#}");
+    let kinds: Vec<&str> =
+        run["steps"].as_array().unwrap().iter().filter_map(|step| step["kind"].as_str()).collect();
+    assert!(!kinds.contains(&"notice"), "it was not laid aside: {kinds:?}");
+    let samples = metrics(&world).await;
+    assert!(sum(&samples, "adoc_throttle_wait_seconds_count", &[("system", "azure_devops")]) >= 1.0);
+}
+
+/// Every name of a metric in the dashboard.
+fn in_dashboard(text: &str) -> Vec<String> {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == ':';
+    let words = text.split(|c| !is_name(c)).map(str::to_owned);
+    words.filter(|word| ["adoc_", "gen_ai_client_", "process_"].iter().any(|p| word.starts_with(p))).collect()
+}
+
+#[test]
+fn the_dashboard_shows_what_is_measured_and_all_of_it() {
+    let text = read("deploy/grafana/ado-coworker.json");
+    let dashboard: serde_json::Value = serde_json::from_str(&text).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().into_iter().flatten());
+    let used: Vec<String> =
+        targets.flat_map(|target| in_dashboard(target["expr"].as_str().unwrap())).collect();
+    assert!(used.len() > 20);
+    let family = |name: &str| {
+        let ends = ["_bucket", "_sum", "_count"];
+        ends.iter().find_map(|end| name.strip_suffix(end)).unwrap_or(name).to_owned()
+    };
+    for name in &used {
+        let known = INSTRUMENTS.iter().any(|i| i.exposed() == *name || i.exposed() == family(name));
+        assert!(known, "{name} is in the dashboard and is not measured");
+    }
+    for instrument in INSTRUMENTS {
+        let name = instrument.exposed();
+        assert!(
+            used.iter().any(|used| *used == name || family(used) == name),
+            "{name} is not in the dashboard"
+        );
+    }
+    assert_eq!(in_dashboard("sum(rate(adoc_made_up_total[5m]))"), ["adoc_made_up_total"]);
 }
