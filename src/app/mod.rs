@@ -6,6 +6,7 @@ mod demo;
 mod doctor;
 mod login;
 mod measure;
+mod patience;
 mod policies;
 mod run;
 mod setup;
@@ -29,7 +30,7 @@ use crate::audit::Notary;
 use crate::clock::Clock;
 use crate::config::{self, AgentUser, Config};
 use crate::doctor::Doctor;
-use crate::http::IN_PLACE;
+use crate::http::{IN_PLACE, Quiet};
 use crate::identity::people::People;
 use crate::identity::{self, Audience, Identity, IdentityError};
 use crate::journal::{self, Journal, Limits};
@@ -150,6 +151,8 @@ pub struct App {
     policy: Arc<InForce>,
     people: Option<Arc<People>>,
     azure: azure_devops::Client,
+    /// The pauses that the model, the sidecar and Azure DevOps asked for.
+    quiet: Vec<Arc<Quiet>>,
     notary: Option<Notary>,
     http: reqwest::Client,
     clock: Clock,
@@ -207,6 +210,7 @@ impl App {
             clock.clone(),
             IN_PLACE,
         );
+        let quiet = vec![azure.quiet(), model.quiet(), identity.quiet()];
         let served = RepositoryRef {
             project: config.azure_devops.project.clone(),
             repository: config.azure_devops.repository.clone(),
@@ -228,7 +232,7 @@ impl App {
         let worker = Worker::new(journal.clone(), Arc::new(agent));
         let sign_in = config.sign_in.as_ref();
         let people = sign_in.map(|own| People::new(own, own_names(&config), http.clone(), clock.clone()));
-        Ok(Self { journal, worker, config, identity, policy, people, azure, notary, http, clock })
+        Ok(Self { journal, worker, config, identity, policy, people, azure, quiet, notary, http, clock })
     }
 
     /// Asks Azure DevOps on a person's behalf, where the blueprint lets the agent identity do that.
@@ -316,6 +320,12 @@ impl App {
         }
         tasks.spawn(policies::watch(self.policy.clone(), self.config.clone(), stop.clone()));
         tasks.spawn(verify_identity(self.identity.clone(), stop.clone()));
+        tasks.spawn(patience::share(
+            self.journal.clone(),
+            self.quiet.clone(),
+            self.clock.clone(),
+            stop.clone(),
+        ));
         tasks.spawn(measure::measure(self.journal.clone(), self.clock.clone(), stop.clone()));
         let router = if self.config.duty.serves() { web::router(state) } else { web::health_router(state) };
         let served = tokio::select! {

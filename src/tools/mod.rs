@@ -54,7 +54,7 @@ use crate::mask::sanitise::Hosts;
 use crate::meter;
 use crate::model::{ToolSchema, ToolSchemas};
 use crate::policy::approval::Approval;
-use crate::policy::{InForce, Label, Policy, TaintSource, Verdict};
+use crate::policy::{InForce, Label, Policy, TaintSource};
 use crate::trace::{self, Span};
 
 pub use ending::Interrupted;
