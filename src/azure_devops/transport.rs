@@ -93,6 +93,8 @@ struct Request<'a> {
     limit: usize,
     safety: Safety,
     guard: Option<&'a Guard>,
+    /// Sent as the agent user, and not with a person's own token.
+    as_agent: bool,
 }
 
 impl Request<'_> {
@@ -150,7 +152,8 @@ impl Transport {
         question: Question<'_>,
         token: &SecretString,
     ) -> Result<T, Error> {
-        Ok(self.attempt(&self.prepared(question)?, token, json).await?.value)
+        let request = Request { as_agent: false, ..self.prepared(question)? };
+        Ok(self.attempt(&request, token, json).await?.value)
     }
 
     /// Asks, and gives the answer's bytes.
@@ -190,6 +193,7 @@ impl Transport {
             limit: ANSWER_BYTES,
             safety: Safety::Write,
             guard,
+            as_agent: true,
         };
         self.send(request, json).await
     }
@@ -207,6 +211,7 @@ impl Transport {
             limit: question.limit,
             safety: Safety::Read,
             guard: None,
+            as_agent: true,
         })
     }
 
@@ -236,8 +241,15 @@ impl Transport {
                 return Err(error);
             };
             tracing::debug!(method = ?request.method, path, attempt, ?wait, %error, "sending again");
-            self.clock.sleep(wait).await;
-            waited += wait;
+            // What the service asked for is waited out by all, at the head of this loop.
+            let is_asked = matches!(
+                error,
+                Error::Throttled { after: Some(_), .. } | Error::Unavailable { after: Some(_), .. }
+            );
+            if !is_asked {
+                self.clock.sleep(wait).await;
+                waited += wait;
+            }
         }
     }
 
@@ -281,7 +293,9 @@ impl Transport {
         let (status, headers) = (response.status(), response.headers().clone());
         let now = self.clock.now();
         // It comes on a 200 as well, and then means the next call (FACTS §5).
-        self.quiet.hear(&headers, now);
+        if request.as_agent {
+            self.quiet.hear(&headers, now);
+        }
         let activity_id = activity_id(&headers);
         self.told(request, &span, since, status.as_u16(), activity_id.clone());
         let failed = !status.is_success() || is_sign_in(status, &headers);
@@ -306,7 +320,7 @@ impl Transport {
         meter::azure_call(request.area(), status, since.elapsed());
         span.set(trace::STATUS, i64::from(status));
         span.set_some(trace::ACTIVITY, given.clone());
-        let token = self.identity.token_id(Audience::AzureDevOps);
+        let token = self.identity.token_id(Audience::AzureDevOps).filter(|_| request.as_agent);
         span.set_some(trace::TOKEN_ID, token.clone());
         trace::called(|| trace::Called {
             system: self.quiet.system().to_owned(),

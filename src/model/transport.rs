@@ -185,6 +185,9 @@ impl Carrier {
             let Some(wait) = self.call.wait(retry) else { return Err(error) };
             let attempt = self.call.attempts();
             tracing::warn!(attempt, wait_ms = wait.as_millis(), %error, "the model call failed, trying again");
+            if matches!(retry, Retry::After(Some(_))) {
+                meter::throttled(self.line.quiet.system(), wait);
+            }
             rejected = (retry == Retry::Renew).then_some(credential);
             self.line.clock.sleep(wait).await;
         }

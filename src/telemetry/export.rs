@@ -19,6 +19,8 @@ use crate::{meter, trace};
 
 /// Longest time for one export; what cannot be sent in it is lost, and nothing waits for it.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// Longest wait for the last export of spans, and of metrics, when the process ends.
+const LAST: Duration = Duration::from_secs(3);
 /// Between two exports of spans.
 const SPANS_EVERY: Duration = Duration::from_secs(2);
 /// Most spans that wait for export; more are lost.
@@ -88,7 +90,7 @@ fn begin(collector: &Url) -> anyhow::Result<Export> {
 /// on a thread that others need.
 pub fn end() {
     let Some(export) = EXPORT.get() else { return };
-    let ended = [export.spans.shutdown_with_timeout(TIMEOUT), export.metrics.shutdown_with_timeout(TIMEOUT)];
+    let ended = [export.spans.shutdown_with_timeout(LAST), export.metrics.shutdown_with_timeout(LAST)];
     for error in ended.into_iter().filter_map(Result::err) {
         tracing::warn!(%error, "the last spans or metrics did not reach the collector");
     }

@@ -283,7 +283,7 @@ impl Toolbox {
                 trace::attribute(trace::OPERATION, "execute_tool"),
                 trace::attribute(trace::TOOL, tool),
                 trace::attribute(trace::TOOL_TYPE, "function"),
-                trace::attribute(trace::TOOL_CALL, call.id.to_owned()),
+                trace::attribute(trace::TOOL_CALL, results::plain_id(call.id)),
                 trace::attribute(trace::STEP, i64::from(call.step)),
             ]
         });

@@ -110,6 +110,12 @@ pub(super) fn judged(action: &str, verdict: &Verdict, rules: &Digest) {
     });
 }
 
+/// A call's id for a span: the service makes it, but the model's words could stand in its place.
+pub(super) fn plain_id(id: &str) -> String {
+    let plain = id.chars().all(|c| c.is_ascii_alphanumeric() || "_-".contains(c));
+    if plain { id.to_owned() } else { "unusable".to_owned() }
+}
+
 /// Tells that secrets were hidden in a result.
 pub(super) fn masked(hits: &[Hit]) {
     if hits.is_empty() {
