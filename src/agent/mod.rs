@@ -38,6 +38,9 @@ pub use prompts::Facts as PromptFacts;
 use state::{Next, RunState};
 pub use triage::TriageError;
 
+/// Least time between two looks for a request to stop.
+const HEAR_EVERY: Duration = Duration::from_millis(50);
+
 /// Works runs of one co-worker.
 pub struct Agent {
     journal: Journal,
@@ -245,13 +248,6 @@ impl Agent {
         turn: u32,
         cancel: &CancellationToken,
     ) -> Result<bool, JournalError> {
-        // Words that came since the last entry belong into this request.
-        holder.read_on().await?;
-        let unseen = holder.take_unseen();
-        if !unseen.is_empty() {
-            holder.give_back(unseen);
-            return Ok(true);
-        }
         let read_to = state.before_request();
         let (journal, run) = (self.journal.clone(), holder.run().clone());
         let mut begun = false;
@@ -461,6 +457,9 @@ async fn hear_cancel(journal: Journal, run: RunId, cancel: CancellationToken) {
     loop {
         match notices.recv().await {
             Ok(Notice::Appended(_)) | Err(RecvError::Lagged(_)) => {
+                // A run in full swing tells of every commit of its own: one look for all of them.
+                tokio::time::sleep(HEAR_EVERY).await;
+                while notices.try_recv().is_ok() {}
                 let Ok(log) = journal.log(&run, read).await else { continue };
                 if log.iter().any(|logged| matches!(logged.entry, Entry::CancelRequested { .. })) {
                     cancel.cancel();

@@ -64,7 +64,9 @@ impl Play {
             usage: Usage::default(),
             model: "m".into(),
             request_id: None,
-            duration_ms: 0, outside: Vec::new() });
+            duration_ms: 0,
+            outside: Vec::new(),
+        });
     }
 
     fn tool(&mut self, step: u32, id: &str, name: &str, outcome: Outcome) {
@@ -151,7 +153,9 @@ fn words_that_come_while_the_model_thinks_are_for_its_next_turn() {
         usage,
         model,
         request_id: None,
-        duration_ms: 0, outside: Vec::new() });
+        duration_ms: 0,
+        outside: Vec::new(),
+    });
     assert_eq!(play.state.next(), Next::AskModel { turn: 2 });
     play.state.before_request();
     let mut again = RunState::default();

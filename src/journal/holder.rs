@@ -17,12 +17,14 @@ pub struct Holder {
     claim: Claim,
     known: i64,
     unseen: Vec<Logged>,
+    /// What is written first in the next commit.
+    first: Vec<Entry>,
 }
 
 impl Holder {
     /// The holder of `claim`, who has read the log up to `known`.
     pub fn new(journal: Journal, claim: Claim, known: i64) -> Self {
-        Self { journal, claim, known, unseen: Vec::new() }
+        Self { journal, claim, known, unseen: Vec::new(), first: Vec::new() }
     }
 
     /// The held run.
@@ -46,15 +48,26 @@ impl Holder {
         Arc::new(move || journal.holds(&claim))
     }
 
+    /// Puts an entry before those that are recorded next: it shares their commit, and is no more
+    /// durable than they are.
+    pub fn first(&mut self, entry: Entry) {
+        self.first.push(entry);
+    }
+
     /// Writes entries, synced when this returns. False: others had added words that the holder has
     /// not read, and an entry that lets go of the run was therefore not written.
     ///
     /// # Errors
     /// [`JournalError::Fenced`] when another worker holds the run by now.
     pub async fn record(&mut self, entries: Vec<Entry>) -> Result<bool, JournalError> {
+        let first = std::mem::take(&mut self.first);
+        let entries: Vec<Entry> = first.iter().cloned().chain(entries).collect();
         let wanted = entries.last().cloned();
         let log = self.journal.append(&self.claim, self.known, entries).await?;
         let written = wanted.is_none() || log.last().map(|logged| &logged.entry) == wanted.as_ref();
+        if !written {
+            self.first = first;
+        }
         self.known = log.last().map_or(self.known, |logged| logged.seq);
         self.unseen.extend(log);
         Ok(written)
@@ -68,11 +81,6 @@ impl Holder {
     /// What was logged since the last time, left where it is.
     pub fn unseen(&self) -> &[Logged] {
         &self.unseen
-    }
-
-    /// Puts entries back that were taken and not used.
-    pub fn give_back(&mut self, unseen: Vec<Logged>) {
-        self.unseen.splice(0..0, unseen);
     }
 
     /// Reads what others added since.

@@ -90,6 +90,9 @@ impl Journal {
         meter::appended(since.elapsed());
         let Answer::Appended { others: mut log, own } = answer else { return Err(JournalError::Closed) };
         if let Some(placed) = own {
+            if entries.last().is_some_and(Entry::leaves_the_run) {
+                self.held_until(claim, None);
+            }
             if let Some(Entry::Finished { status, .. }) = entries.last() {
                 meter::run_ended(status.as_str());
             }

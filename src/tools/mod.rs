@@ -291,7 +291,7 @@ impl Toolbox {
             span.decided(&approval.request.id, approval.changed_at.saturating_sub(approval.requested_at));
         }
         let since = Instant::now();
-        let (mut result, outside) = trace::collecting(span.over(self.work_on(holder, call))).await;
+        let (mut result, outside) = span.over(trace::collecting(self.work_on(holder, call))).await;
         let outcome = match &result {
             Ok(outcome) if outcome.ok => "ok",
             Ok(_) => "failed",
@@ -351,7 +351,8 @@ impl Toolbox {
         };
         let hidden = veil::hide(&session, tool.name, outcome, flags);
         if let Some(entry) = trust::changed(standing, step, sources, hidden.secret, &hidden.flags) {
-            holder.record(vec![entry]).await?;
+            // It shares the commit of the result that it is about.
+            holder.first(entry);
         }
         Ok(veil::wrapped(limited(hidden.outcome), &hidden.flags))
     }

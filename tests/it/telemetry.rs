@@ -136,7 +136,7 @@ async fn a_service_that_asks_one_run_for_a_long_pause_is_left_alone_by_all() {
 async fn a_short_pause_is_waited_out_in_place_also_after_a_success() {
     let world = World::start().await;
     world
-        .fault(json!({"route": "*", "nth": 4, "kind": "retry_after_on_success", "args": {"retry_after": 1}}))
+        .fault(json!({"route": "POST workitems", "nth": 1, "kind": "retry_after_on_success", "args": {"retry_after": 1}}))
         .await;
     world.script(json!([{ "kind": "throttle", "retry_after": 1 }])).await;
     let run = world.order("Create an issue titled 'One'.").await;
