@@ -18,6 +18,8 @@ use crate::trace::{self, Span};
 
 /// Longest time for one answer; a cold sidecar walks three exchanges with Entra.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
+/// AADSTS500133: an assertion is past its end (TOKENS.md).
+const ASSERTION_ENDED: u32 = 500_133;
 /// First wait between attempts.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// Longest wait between attempts.
@@ -108,7 +110,9 @@ impl Call<'_> {
             if let IdentityError::Entra(refusal) = &error {
                 span.set_some(trace::ENTRA_TRACE, refusal.trace_id.clone());
             }
-            if !error.is_transient() || crate::clock::add(self.clock.now(), wait) > deadline {
+            // The sidecar's own assertion ended on the way: it makes a new one. A person's stays ended.
+            let renewed = code == Some(ASSERTION_ENDED) && !matches!(wanted.principal, Principal::Person(_));
+            if !(error.is_transient() || renewed) || crate::clock::add(self.clock.now(), wait) > deadline {
                 tracing::warn!(audience = audience.profile(), correlation_id, attempt, code, %error, "no token");
                 return Err(error);
             }
