@@ -8,7 +8,7 @@ use ado_coworker::journal::Journal;
 use ado_coworker::policy::{self, InForce};
 use ado_coworker::web;
 use anyhow::Context as _;
-use axum::ServiceExt as _;
+use axum::ServiceExt;
 use axum::extract::Request;
 use axum::http::Uri;
 use secrecy::ExposeSecret as _;

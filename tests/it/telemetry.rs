@@ -11,6 +11,10 @@ use serde_json::json;
 use crate::harness::{World, eventually};
 use crate::house::read;
 
+/// An order whose words must be seen nowhere.
+const SENTENCE: &str =
+    "Create an issue titled 'Zanzibar timeout', push a fix to a new branch, and open a PR for it.";
+
 /// A sample of Prometheus' text: name, labels, value.
 type Samples = BTreeMap<(String, BTreeMap<String, String>), f64>;
 
@@ -139,7 +143,7 @@ async fn a_short_pause_is_waited_out_in_place_also_after_a_success() {
         .fault(json!({"route": "POST workitems", "nth": 1, "kind": "retry_after_on_success", "args": {"retry_after": 1}}))
         .await;
     world.script(json!([{ "kind": "throttle", "retry_after": 1 }])).await;
-    let run = world.order("Create an issue titled 'One'.").await;
+    let run = world.order(SENTENCE).await;
     assert_eq!(run["status"], "done", "{run:#}");
     let kinds: Vec<&str> =
         run["steps"].as_array().unwrap().iter().filter_map(|step| step["kind"].as_str()).collect();
