@@ -167,6 +167,16 @@ fn no_bearer(error: IdentityError) -> anyhow::Error {
 }
 
 impl App {
+    /// Whether an app can be built from `config`, as far as that is seen without opening anything.
+    ///
+    /// # Errors
+    /// When the policy is in doubt, or a secret is one that cannot be hidden.
+    fn check(config: &Config) -> anyhow::Result<()> {
+        policies::load(config)?;
+        Masker::new(own_secrets(config)).map(drop)?;
+        Ok(())
+    }
+
     /// Builds everything; asks nobody outside yet. `public_url` is how people reach this process.
     ///
     /// # Errors

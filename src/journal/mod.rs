@@ -22,6 +22,7 @@ mod feed;
 mod holder;
 mod intake;
 mod log;
+mod look;
 mod read;
 mod rows;
 mod seen;
@@ -55,6 +56,7 @@ pub use intake::{KEEP_EVENTS, SWEEP};
 pub use log::{
     Call, Entry, Link, Logged, Outcome, Person, Recorded, RunId, Source, Status, Usage, WaitingFor,
 };
+pub use look::{Found, look};
 pub use rows::{
     Claim, IntakeRow, IntakeStatus, JournalError, Judging, Limits, NewRun, Ordered, Received, RunRow,
 };

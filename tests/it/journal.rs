@@ -6,6 +6,7 @@ mod record;
 mod replicas;
 mod runs;
 mod seen;
+mod sessions;
 
 use std::time::Duration;
 

@@ -7,6 +7,7 @@ mod append;
 mod approvals;
 mod claim;
 mod intake;
+mod look;
 mod read;
 mod seen;
 mod sessions;
@@ -21,6 +22,7 @@ use crate::journal::command::{Answer, Command};
 use crate::journal::standing::Told;
 
 pub(in crate::journal) use approvals::{approval, approvals, asked_since, open_grants};
+pub(in crate::journal) use look::look;
 pub(in crate::journal) use read::{
     active_run_about, first_fault, intake, intake_row, log, newest_run_about, record, run, runs, unfinished,
 };
