@@ -99,7 +99,8 @@ async fn dispatch(
     }
     let limit = if matches!(place, Place::Git { .. }) { GIT_BYTES } else { REST_BYTES };
     // Who says beforehand that it is too much need not send it.
-    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok()?.parse().ok());
+    let length = parts.headers.get(header::CONTENT_LENGTH);
+    let length: Option<usize> = length.and_then(|length| length.to_str().ok()?.parse().ok());
     let body = match length {
         Some(length) if length > limit => None,
         _ => to_bytes(body, limit).await.ok(),
