@@ -281,7 +281,7 @@ class Stage:
         guid = GUID.match(recorded)
         makers = {
             "project": lambda: FABRIKAM if guid else "Fabrikam",
-            "projectId": lambda: self.project() if self.removes else FABRIKAM if guid else "Fabrikam",
+            "projectId": lambda: FABRIKAM if guid else "Fabrikam",
             "team": self.team,
             "operationId": self.operation,
             "queueId": lambda: 1,
@@ -319,7 +319,7 @@ class Stage:
                 body = {**body, "id": self.node(segments[4])["id"], "name": self.fresh()}
         elif last == "groups" and isinstance(body, dict):
             body["displayName"] = self.fresh()
-        elif isinstance(body, list) and body and body[0].get("path") == "/displayName":
+        elif isinstance(body, list) and body and isinstance(body[0], dict) and body[0].get("path") == "/displayName":
             body[0]["value"] = self.fresh()
         elif "folders" in segments:
             made = self.recording["request"]["method"] == "PUT"
@@ -455,6 +455,8 @@ def replay(organisation, table, recording):
         ours[5:] = ["\\" + (stage.node(segments[4])["name"] if changes else known)]
     if [s.lower() for s in segments[2:4]] == ["build", "folders"] and len(segments) > 4:
         ours[4:] = [stage.folder()]
+    if request["method"] == "DELETE" and [s.lower() for s in segments[:2]] == ["_apis", "projects"]:
+        ours[2:] = [stage.project()]
     body = request.get("body")
     if body not in (None, "") and not refused:
         body = stage.body(body, segments)

@@ -9,6 +9,21 @@ use crate::simulator::azure_devops::render::stamp;
 use crate::simulator::azure_devops::state::folders::Folder;
 use crate::simulator::azure_devops::state::{Outcome, Project, World};
 
+/// The project as folders name it: without its description.
+fn short(call: &Call<'_>, world: &World, project: &Project) -> Value {
+    let mut value = call.view(world).project(project);
+    if let Some(fields) = value.as_object_mut() {
+        fields.remove("description");
+    }
+    value
+}
+
+/// The path of the address: in it, as it was recorded, or in its query, as it is documented.
+fn path<'c>(call: &'c Call<'_>) -> Option<&'c str> {
+    let path = call.optional("path").or_else(|| call.query.get("path"));
+    path.filter(|path| !path.trim_matches(['\\', '/']).is_empty())
+}
+
 fn render(call: &Call<'_>, world: &World, project: &Project, folder: &Folder) -> Value {
     let view = call.view(world);
     let mut value = json!({"path": folder.path});
@@ -21,7 +36,7 @@ fn render(call: &Call<'_>, world: &World, project: &Project, folder: &Folder) ->
         value["lastChangedDate"] = json!(stamp(at));
         value["lastChangedBy"] = view.identity(by);
     }
-    value["project"] = view.project(project);
+    value["project"] = short(call, world, project);
     value
 }
 
@@ -29,13 +44,12 @@ fn render(call: &Call<'_>, world: &World, project: &Project, folder: &Folder) ->
 pub fn get(call: &Call<'_>) -> Outcome<Reply> {
     let world = call.organisation.lock();
     let project = call.project(&world)?;
-    let path = call.optional("path").filter(|path| !path.trim_matches(['\\', '/']).is_empty());
+    let path = path(call);
     let found = world.folders_below(project.id, path)?;
     let mut shown: Vec<Value> = Vec::new();
     if path.is_none() {
         let updated = stamp(project.updated);
-        shown
-            .push(json!({"path": "\\", "createdOn": updated, "project": call.view(&world).project(project)}));
+        shown.push(json!({"path": "\\", "createdOn": updated, "project": short(call, &world, project)}));
     }
     shown.extend(found.into_iter().map(|folder| render(call, &world, project, folder)));
     if call.query.get("queryOrder").is_some_and(|order| order.eq_ignore_ascii_case("folderDescending")) {
@@ -51,7 +65,7 @@ fn shown(call: &Call<'_>, world: &World, path: &str) -> Outcome<Reply> {
 }
 
 fn of(call: &Call<'_>, world: &World) -> Outcome<(Uuid, String)> {
-    Ok((call.project(world)?.id, call.text("path").to_owned()))
+    Ok((call.project(world)?.id, path(call).unwrap_or_default().to_owned()))
 }
 
 /// `PUT build/folders/{path}`.

@@ -84,7 +84,8 @@ pub fn create(call: &Call<'_>) -> Outcome<Reply> {
     let project = project.ok_or_else(|| no_subject(scope))?.id;
     let text = |key: &str| body[key].as_str().unwrap_or_default();
     let id = world.add_group(call.actor, project, text("displayName"), text("description"))?;
-    shown(call, &world, id, 201)
+    let url = format!("{}/_apis/Graph/Groups/{}", call.base, group_descriptor(id));
+    Ok(shown(call, &world, id, 201)?.header("location", url))
 }
 
 fn shown(call: &Call<'_>, world: &World, id: Uuid, status: u16) -> Outcome<Reply> {

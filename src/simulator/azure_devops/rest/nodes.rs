@@ -109,6 +109,9 @@ pub fn roots(call: &Call<'_>) -> Outcome<Reply> {
 
 /// `GET classificationnodes/{areas|iterations}/{path}`.
 pub fn get(call: &Call<'_>) -> Outcome<Reply> {
+    if call.optional("structureGroup").is_none() {
+        return roots(call);
+    }
     let world = call.organisation.lock();
     let (_, tree, at) = place(call, &world)?;
     Ok(Reply::ok(whole(call, call.project(&world)?, tree, at, depth(call))))
@@ -152,7 +155,12 @@ pub fn create(call: &Call<'_>) -> Outcome<Reply> {
             (201, world.add_node(call.actor, project, tree, parent, name, dates(&body)?)?)
         }
     };
-    Ok(Reply::json(status, &whole(call, call.project(&world)?, tree, at, 0)))
+    Ok(placed(status, &whole(call, call.project(&world)?, tree, at, 0)))
+}
+
+/// An answer that says where the node is now.
+fn placed(status: u16, node: &Value) -> Reply {
+    Reply::json(status, node).header("location", node["url"].as_str().unwrap_or_default().to_owned())
 }
 
 /// `PATCH classificationnodes/{group}/{path}`: name and dates.
@@ -161,7 +169,7 @@ pub fn update(call: &Call<'_>) -> Outcome<Reply> {
     let mut world = call.organisation.lock();
     let (project, tree, at) = place(call, &world)?;
     world.change_node(call.actor, project, tree, at, body["name"].as_str(), dates(&body)?)?;
-    Ok(Reply::ok(whole(call, call.project(&world)?, tree, at, 0)))
+    Ok(placed(200, &whole(call, call.project(&world)?, tree, at, 0)))
 }
 
 /// `DELETE classificationnodes/{group}/{path}?$reclassifyId=`: what was there goes to that node, or to

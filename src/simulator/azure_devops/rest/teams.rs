@@ -45,10 +45,20 @@ impl Place<'_> {
         })
     }
 
+    /// Address of the iteration at a position.
+    fn node(&self, at: usize) -> String {
+        let path = self.project.paths(Tree::Iterations).get(at).map(String::as_str).unwrap_or_default();
+        let inner = path.split_once('\\').map_or("", |(_, inner)| inner);
+        node_url(self.base, self.project, "Iterations", inner)
+    }
+
     fn settings(&self) -> Value {
         let mut links = self.links(&self.url);
         links["teamIterations"] = json!({"href": format!("{}/iterations", self.url)});
         links["teamFieldValues"] = json!({"href": format!("{}/teamfieldvalues", self.url)});
+        if let Some(at) = self.work().backlog {
+            links["classificationNode"] = json!({"href": self.node(at)});
+        }
         let backlog = match self.work().backlog {
             None => json!({"id": Uuid::nil()}),
             Some(at) => {
@@ -57,8 +67,7 @@ impl Place<'_> {
                 let inner = path.split_once('\\').map_or("", |(_, inner)| inner);
                 let (_, id) = self.project.node_ids(Tree::Iterations, at);
                 json!({
-                    "id": id, "name": path.rsplit('\\').next(), "path": inner,
-                    "url": node_url(self.base, self.project, "Iterations", inner),
+                    "id": id, "name": path.rsplit('\\').next(), "path": inner, "url": self.node(at),
                 })
             }
         };
@@ -102,9 +111,7 @@ impl Place<'_> {
         links["teamIterations"] = json!({"href": format!("{}/iterations", self.url)});
         links["capacity"] = json!({"href": format!("{own}/capacities")});
         links["workitems"] = json!({"href": format!("{own}/workitems")});
-        let path = shown["path"].as_str().unwrap_or_default();
-        let inner = path.split_once('\\').map_or("", |(_, inner)| inner);
-        links["classificationNode"] = json!({"href": node_url(self.base, self.project, "Iterations", inner)});
+        links["classificationNode"] = json!({"href": self.node(at)});
         links["teamDaysOff"] = json!({"href": format!("{own}/teamdaysoff")});
         shown["_links"] = links;
         shown
