@@ -185,7 +185,9 @@ impl Call<'_> {
 
     /// The repository of the address.
     pub fn repository<'w>(&self, world: &'w World) -> Outcome<&'w Repository> {
-        world.visible_repository(self.actor, self.optional("project"), self.text("repositoryId"))
+        // Templates call it so or so, and clients fill them in by name.
+        let named = self.optional("repositoryId").or_else(|| self.optional("repositoryNameOrId"));
+        world.visible_repository(self.actor, self.optional("project"), named.unwrap_or_default())
     }
 
     /// The body as JSON.

@@ -63,7 +63,8 @@ fn whole(call: &Call<'_>, project: &Project, tree: Tree, at: usize, depth: usize
 }
 
 fn tree_of(call: &Call<'_>) -> Outcome<Tree> {
-    match call.text("structureGroup").to_ascii_lowercase().as_str() {
+    // The official Node client leaves the zero out of the address: "areas" is number 0.
+    match call.optional("structureGroup").unwrap_or("areas").to_ascii_lowercase().as_str() {
         "areas" | "area" | "0" => Ok(Tree::Areas),
         "iterations" | "iteration" | "1" => Ok(Tree::Iterations),
         _ => Err(Refusal::invalid("structureGroup (areas or iterations)")),

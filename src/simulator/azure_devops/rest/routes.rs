@@ -210,16 +210,16 @@ static ROUTES: &[Route] = routes! {
     "6400dfb2-0bcb-462b-b992-5a57f8f1416c" "git" "commitsBatch" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}" 2 "1.0" "7.2" "7.1" { "POST" => commits::batch }
     "5bf884f5-3e07-42e9-afb8-1b872267bf16" "git" "changes" "{project}/_apis/{area}/repositories/{repositoryId}/commits/{commitId}/{resource}" 1 "1.0" "7.2" "7.1" { "GET" => commits::changes }
     "428dd4fb-fda5-4722-af02-9313b80305da" "git" "statuses" "{project}/_apis/{area}/repositories/{repositoryId}/commits/{commitId}/{resource}" 2 "2.1" "7.2" "7.1" { "GET" => commits::statuses, "POST" => commits::add_status }
-    "7cf2abb6-c964-4f7e-9872-f78c66e72e9c" "git" "mergeBases" "{project}/_apis/{area}/repositories/{repositoryId}/commits/{commitId}/{resource}" 1 "4.1" "7.2" "7.1" { "GET" => commits::merge_bases }
+    "7cf2abb6-c964-4f7e-9872-f78c66e72e9c" "git" "mergeBases" "{project}/_apis/{area}/repositories/{repositoryNameOrId}/commits/{commitId}/{resource}" 1 "4.1" "7.2" "7.1" { "GET" => commits::merge_bases }
     "615588d5-c0c7-4b88-88f8-e625306446e8" "git" "commitDiffs" "{project}/_apis/{area}/repositories/{repositoryId}/diffs/commits" 1 "1.0" "7.2" "7.1" { "GET" => commits::diff }
     "d5b216de-d8d5-4d32-ae76-51df755b16d3" "git" "branchStats" "{project}/_apis/{area}/repositories/{repositoryId}/stats/branches" 2 "1.0" "7.2" "7.1" { "GET" => repositories::stats }
     "40c1f5b7-2bb6-4c28-b844-0f47cd6bb610" "git" "branchStats" "{project}/_apis/{area}/repositories/{repositoryId}/stats/branches/{*name}" 1 "1.0" "7.2" "7.1" { "GET" => repositories::stats }
     "ea98d07b-3c87-4971-8ede-a613694ffb55" "git" "pushes" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}/{pushId}" 3 "1.0" "7.2" "7.1" { "GET" => repositories::pushes, "POST" => repositories::push }
     "168b4bb9-d936-4cd9-8a5f-66d6f6b23192" "git" "commits" "{project}/_apis/{area}/repositories/{repositoryId}/pushes/{pushId}/{resource}" 1 "1.0" "7.2" "7.1" { "GET" => tags::of_push }
     "5e8a8081-3851-4626-b677-9891cc04102e" "git" "annotatedTags" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}/{objectId}" 1 "3.1" "7.2" "7.1" { "GET" => tags::get, "POST" => tags::create }
-    "a663da97-81db-4eb3-8b83-287670f63073" "git" "recycleBinRepositories" "{project}/_apis/{area}/recycleBin/repositories" 1 "4.1" "7.2" "7.1" { "GET" => tags::no_repositories }
+    "a663da97-81db-4eb3-8b83-287670f63073" "git" "recycleBinRepositories" "{project}/_apis/{area}/recycleBin/repositories/{repositoryId}" 1 "4.1" "7.2" "7.1" { "GET" => tags::no_repositories }
     "2b6869c4-cb25-42b5-b7a3-0d3e6be0a11a" "git" "deletedRepositories" "{project}/_apis/{area}/{resource}" 1 "2.2" "7.2" "7.1" { "GET" => tags::no_repositories }
-    "158c0340-bf6f-489c-9625-d572a1480d57" "git" "forks" "{project}/_apis/{area}/repositories/{repositoryId}/forks/{collectionId}" 1 "4.0" "7.2" "7.1" { "GET" => repositories::forks }
+    "158c0340-bf6f-489c-9625-d572a1480d57" "git" "forks" "{project}/_apis/{area}/repositories/{repositoryNameOrId}/forks/{collectionId}" 1 "4.0" "7.2" "7.1" { "GET" => repositories::forks }
     "01a46dea-7d46-4d40-bc84-319e7c260d99" "git" "pullRequests" "{project}/_apis/{area}/{resource}/{pullRequestId}" 2 "3.0" "7.2" "7.1" { "GET" => pull_requests::get }
     "a5d28130-9cd2-40fa-9f08-902e7daa9efb" "git" "pullRequests" "{project}/_apis/{area}/{resource}" 2 "1.0" "7.2" "7.1" { "GET" => pull_requests::get }
     "9946fd70-0d40-406e-b686-b4744cbbcc37" "git" "pullRequests" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}/{pullRequestId}" 2 "1.0" "7.2" "7.1" { "GET" => pull_requests::get, "POST" => pull_requests::create, "PATCH" => pull_requests::update }
@@ -272,7 +272,7 @@ static ROUTES: &[Route] = routes! {
     "b51fd764-e5c2-4b9b-aaf7-3395cf4bdd94" "wit" "fields" "{project}/_apis/{area}/{resource}/{fieldNameOrRefName}" 3 "1.0" "7.2" "7.1" { "GET" => work_item_parts::fields }
     "f5d33bc9-5b49-4a3c-a9bd-f3cd46dd2165" "wit" "workItemRelationTypes" "_apis/{area}/{resource}/{relation}" 2 "1.0" "7.2" "7.1" { "GET" => work_item_parts::relation_types }
     "5a172953-1b41-49d3-840a-33f79c3ce89f" "wit" "classificationNodes" "{project}/_apis/{area}/{resource}/{structureGroup}/{*path}" 2 "1.0" "7.2" "7.1" { "GET" => nodes::get, "POST" => nodes::create, "PATCH" => nodes::update, "DELETE" => nodes::delete }
-    "a70579d1-f53a-48ee-a5be-7be8659023b9" "wit" "classificationNodes" "{project}/_apis/{area}/{resource}" 2 "1.0" "7.2" "7.1" { "GET" => nodes::roots }
+    "a70579d1-f53a-48ee-a5be-7be8659023b9" "wit" "classificationNodes" "{project}/_apis/{area}/{resource}" 2 "1.0" "7.2" "7.1" { "GET" => nodes::roots, "POST" => nodes::create, "PATCH" => nodes::update }
     "a67d190c-c41f-424b-814d-0e906f659301" "wit" "queries" "{project}/_apis/{area}/{resource}/{*query}" 2 "1.0" "7.2" "7.1" { "GET" => queries::get, "POST" => queries::create, "PATCH" => queries::update, "DELETE" => queries::delete }
     "e07b5fa4-1499-494d-a496-64b860fd64ff" "wit" "attachments" "{project}/_apis/{area}/{resource}/{id}" 4 "1.0" "7.2" "7.1" { "GET" => attachments::download, "POST" => attachments::upload }
     "a9a9aa7a-8c09-44d3-ad1b-46e855c1e3d3" "wit" "artifactUriQuery" "{project}/_apis/{area}/{resource}" 1 "3.2" "7.2" "7.1" { "POST" => work_items::of_artifacts }
@@ -290,7 +290,7 @@ static ROUTES: &[Route] = routes! {
     "5a21f5d2-5642-47e4-a0bd-1356e6731bee" "build" "workitems" "{project}/_apis/{area}/builds/{buildId}/{resource}" 2 "2.0" "7.2" "7.1" { "GET" => builds::work_items }
     "1db06c96-014e-44e1-ac91-90b2d4b3e984" "build" "artifacts" "{project}/_apis/{area}/builds/{buildId}/{resource}/{artifactName}" 5 "2.0" "7.2" "7.1" { "GET" => builds::nothing }
     "6e6114b2-8161-44c8-8f6c-c5505782427f" "build" "tags" "{project}/_apis/{area}/builds/{buildId}/{resource}/{*tag}" 3 "2.0" "7.2" "7.1" { "GET" => definitions::build_tags, "PUT" => definitions::add_build_tag, "POST" => definitions::add_build_tags, "DELETE" => definitions::remove_build_tag }
-    "d84ac5c6-edc7-43d5-adc9-1b34be5dea09" "build" "tags" "{project}/_apis/{area}/{resource}" 3 "2.0" "7.2" "7.1" { "GET" => definitions::all_tags }
+    "d84ac5c6-edc7-43d5-adc9-1b34be5dea09" "build" "tags" "{project}/_apis/{area}/{resource}/{*tag}" 3 "2.0" "7.2" "7.1" { "GET" => definitions::all_tags }
     "cadb3810-d47d-4a3c-a234-fe5f3be50138" "Test" "Runs" "{project}/_apis/test/{resource}/{runId}" 3 "1.0" "7.2" "7.1" { "GET" => builds::test_runs }
     "4637d869-3a76-4468-8057-0bb02aa385cf" "Test" "Results" "{project}/_apis/test/Runs/{runId}/{resource}/{testCaseResultId}" 6 "1.0" "7.2" "7.1" { "GET" => builds::test_results }
     "28e1305e-2afe-47bf-abaf-cbb0e6a91988" "Pipelines" "pipelines" "{project}/_apis/{area}/{pipelineId}" 1 "5.1" "7.2" "7.1" { "GET" => builds::pipelines }
