@@ -20,6 +20,7 @@ mod chain;
 mod command;
 mod feed;
 mod holder;
+mod house;
 mod intake;
 mod log;
 mod read;
@@ -52,12 +53,14 @@ pub use backup::backup;
 pub use chain::{SALT_BYTES, commitment, entry_hash, head_hash};
 pub use feed::Notice;
 pub use holder::Holder;
+pub use house::{Halt, Note};
 pub use intake::{KEEP_EVENTS, SWEEP};
 pub use log::{
-    Call, Entry, Link, Logged, Outcome, Person, Recorded, RunId, Source, Status, Usage, WaitingFor,
+    Call, Entry, Link, Logged, Outcome, Person, RunId, Source, Status, Usage, WaitingFor,
 };
 pub use rows::{
-    Claim, IntakeRow, IntakeStatus, JournalError, Judging, Limits, NewRun, Ordered, Received, RunRow,
+    Claim, Exchange, IntakeRow, IntakeStatus, JournalError, Judging, Limits, NewRun, Ordered, Received, Recorded,
+    RunRow,
 };
 pub use seal::{Checkpoint, HEADS, Head, RecordKey, Unsigned};
 pub use seen::{FOUND, FOUND_AT, LOOKED_AT, Seen};

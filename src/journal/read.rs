@@ -52,6 +52,23 @@ impl Journal {
         read!(self, log(run, after, PAGE))?.into_iter().collect()
     }
 
+    /// One entry of a run.
+    ///
+    /// # Errors
+    /// When the store fails or the entry does not read back.
+    pub async fn entry(&self, run: &RunId, seq: i64) -> Result<Option<Logged>, JournalError> {
+        let found: Vec<Logged> = read!(self, log(run, seq - 1, 1))?.into_iter().collect::<Result<_, _>>()?;
+        Ok(found.into_iter().find(|logged| logged.seq == seq))
+    }
+
+    /// One entry of a run as it is stored and hashed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn recorded(&self, run: &RunId, seq: i64) -> Result<Option<Recorded>, JournalError> {
+        Ok(read!(self, record(run, seq - 1, 1))?.into_iter().find(|recorded| recorded.seq == seq))
+    }
+
     /// The record of a run as stored and hashed, entries after `after`, at most [`PAGE`]. Unlike
     /// [`Journal::log`] it gives entries that no longer read back, too.
     ///

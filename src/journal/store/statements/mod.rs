@@ -6,6 +6,7 @@
 mod append;
 mod approvals;
 mod claim;
+mod house;
 mod intake;
 mod read;
 mod seal;
@@ -22,6 +23,7 @@ use crate::journal::command::{Answer, Command};
 use crate::journal::standing::Told;
 
 pub(in crate::journal) use approvals::{approval, approvals, asked_since, open_grants};
+pub(in crate::journal) use house::halted;
 pub(in crate::journal) use read::{
     active_run_about, first_fault, intake, intake_row, log, newest_run_about, record, run, run_ids, runs, unfinished,
 };
@@ -106,6 +108,8 @@ impl Transaction<'_> {
             Command::KeepSession { key, body, ends_at } => self.keep_session(key, body, *ends_at).await,
             Command::EndSession { key } => self.end_session(key).await,
             Command::Redeliver { id } => self.redeliver(id).await,
+            Command::Halt { by, reason, draft } => self.halt(by, reason, draft).await,
+            Command::Lift { draft } => self.lift(draft).await,
             Command::Sign { public_key, checkpoints } => self.sign(public_key, checkpoints).await,
         }
     }

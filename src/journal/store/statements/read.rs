@@ -75,12 +75,13 @@ pub(in crate::journal) async fn run(db: &Pool, id: &RunId) -> Result<Option<RunR
 }
 
 pub(in crate::journal) async fn runs(db: &Pool, limit: i64, before: i64) -> Result<Vec<RunRow>, sqlx::Error> {
-    let sql = select_run!("WHERE created_at < $1 ORDER BY created_at DESC LIMIT $2");
+    // The house's log was made before all time.
+    let sql = select_run!("WHERE created_at < $1 AND created_at > 0 ORDER BY created_at DESC LIMIT $2");
     sqlx::query(sql).bind(before).bind(limit).fetch_all(db).await?.iter().map(run_of).collect()
 }
 
 pub(in crate::journal) async fn run_ids(db: &Pool) -> Result<Vec<RunId>, sqlx::Error> {
-    let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM runs ORDER BY created_at, id").fetch_all(db).await?;
+    let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM runs WHERE last_seq > 0 ORDER BY created_at, id").fetch_all(db).await?;
     Ok(ids.into_iter().map(RunId).collect())
 }
 
