@@ -135,6 +135,14 @@ pub enum Interrupted {
         /// When it goes on by itself, microseconds since 1970.
         wake_at: Option<i64>,
     },
+    /// The agent has no identity to act with, and somebody must change something first.
+    #[error("{what}")]
+    NoIdentity {
+        /// What Entra or the sidecar said, for people.
+        what: String,
+        /// What a person can do.
+        remedy: String,
+    },
     /// The run is to stop.
     #[error("stopped")]
     Cancelled,
