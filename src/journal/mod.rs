@@ -18,6 +18,7 @@ mod approvals;
 mod backup;
 mod chain;
 mod command;
+mod erase;
 mod feed;
 mod holder;
 mod house;
@@ -51,6 +52,7 @@ use store::{Readers, postgres, sqlite};
 
 pub use backup::backup;
 pub use chain::{SALT_BYTES, commitment, entry_hash, head_hash};
+pub use erase::{Class, Erasable};
 pub use feed::Notice;
 pub use holder::Holder;
 pub use house::{Halt, Note};

@@ -52,6 +52,30 @@ impl Journal {
         read!(self, log(run, after, PAGE))?.into_iter().collect()
     }
 
+    /// Entries of all logs, the house's with them, in the order in which they were written: after one
+    /// instant and until another (microseconds since 1970). About `most` of them; those of one instant
+    /// come together.
+    ///
+    /// # Errors
+    /// When the store fails. An entry that does not read back is [`Entry::Unknown`](super::Entry).
+    pub async fn since(&self, after: i64, until: i64, most: i64) -> Result<Vec<(RunId, Logged)>, JournalError> {
+        let unknown = |error: JournalError| match error {
+            JournalError::Corrupt { seq, .. } => seq,
+            _ => 0,
+        };
+        let rows: Vec<(RunId, Result<Logged, JournalError>)> = read!(self, since(after, until, most))?;
+        let read = |(run, entry): (RunId, Result<Logged, JournalError>)| {
+            let entry = entry.unwrap_or_else(|error| Logged {
+                seq: unknown(error),
+                ts: until,
+                body: String::new(),
+                entry: super::Entry::Unknown,
+            });
+            (run, entry)
+        };
+        Ok(rows.into_iter().map(read).collect())
+    }
+
     /// One entry of a run.
     ///
     /// # Errors

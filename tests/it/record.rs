@@ -1,5 +1,8 @@
 //! The record: signed, exported, checked by us and by a script of its own, and every change found.
 
+mod kill;
+mod reconcile;
+mod retention;
 mod tampering;
 
 use std::path::{Path, PathBuf};

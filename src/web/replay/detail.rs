@@ -22,6 +22,7 @@ pub(super) struct Detail {
     pub(super) seq: i64,
     pub(super) kind: String,
     pub(super) lane: &'static str,
+    pub(super) lane_words: String,
     pub(super) moment: Moment,
     /// What the model was given or gave, as it was: masked.
     pub(super) seen: Option<Seen>,
@@ -99,6 +100,7 @@ impl Detail {
             seq: logged.seq,
             kind: kind(logged),
             lane: lane(entry),
+            lane_words: lane(entry).replace('_', " "),
             moment: Moment::of(logged.ts),
             seen: seen(entry),
             fields: fields(logged),

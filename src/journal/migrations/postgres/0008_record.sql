@@ -31,3 +31,6 @@ CREATE TABLE halt (
     one  INTEGER PRIMARY KEY CHECK (one = 1),
     body TEXT NOT NULL             -- who, when and why, JSON
 );
+
+-- What was written since an instant, over all logs.
+CREATE INDEX log_ts ON log (ts);

@@ -175,6 +175,25 @@ fn recorded(row: &Row) -> Result<Recorded, sqlx::Error> {
     })
 }
 
+/// Entries of all logs that were written after `after` and until `until`, and with the last of them all
+/// that were written at the same instant.
+pub(in crate::journal) async fn since(
+    db: &Pool,
+    after: i64,
+    until: i64,
+    limit: i64,
+) -> Result<Vec<(RunId, Result<Logged, JournalError>)>, sqlx::Error> {
+    let sql = "SELECT run_id, seq, ts, body FROM log WHERE ts > $1 AND ts <= COALESCE((SELECT ts FROM log \
+               WHERE ts > $1 AND ts <= $2 ORDER BY ts LIMIT 1 OFFSET $3), $2) ORDER BY ts, run_id, seq";
+    let rows = sqlx::query(sql).bind(after).bind(until).bind(limit).fetch_all(db).await?;
+    let read = |row: &Row| {
+        let run = RunId(row.try_get(0)?);
+        let entry = logged(&run, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+        Ok((run, entry))
+    };
+    rows.iter().map(read).collect()
+}
+
 async fn record_rows(
     db: &mut Connection,
     run: &RunId,

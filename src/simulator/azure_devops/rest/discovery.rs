@@ -24,6 +24,7 @@ const AREAS: &[(&str, &str)] = &[
     ("c2aa639c-3ccc-4740-b3b6-ce2a1e1d984e", "Test"),
     ("c83eaf52-edf3-4034-ae11-17d38f25404c", "testresults"),
     ("00025394-6065-48ca-87d9-7f5672854ef7", "Location Service"),
+    ("94ff054d-5ee1-413d-9341-3f4a7827de2e", "audit"),
     ("951917ac-a960-4999-8464-e3f0aa25b381", "SPS Location Service"),
 ];
 

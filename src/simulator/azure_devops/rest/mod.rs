@@ -17,6 +17,7 @@ use super::render::View;
 use super::state::{Actor, Organisation, Outcome, Project, Repository, World};
 use crate::simulator::tokens::Authority;
 
+mod audit;
 pub mod auth;
 mod builds;
 mod change_input;
