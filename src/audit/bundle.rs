@@ -334,7 +334,7 @@ fn read_tar(path: &Path) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
     let mut files = BTreeMap::new();
     for entry in archive.entries()? {
         let mut entry = entry?;
-        let name = entry.path()?.to_string_lossy().into_owned();
+        let name = entry.path()?.to_string_lossy().trim_start_matches("./").to_owned();
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes)?;
         files.insert(name, bytes);

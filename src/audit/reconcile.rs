@@ -22,6 +22,8 @@ struct Written {
     /// Number of the work item or pull request, as far as one is named.
     object: Option<String>,
     branch: Option<String>,
+    /// Work items that it links or mentions, and so changes.
+    items: Vec<String>,
 }
 
 /// What the record says that was written outside.
@@ -76,6 +78,7 @@ impl Known {
                     kind: action.kind(),
                     object: object(action),
                     branch: branch(action),
+                    items: items(action),
                 });
             }
             Entry::Performed { effect, .. } => {
@@ -117,12 +120,11 @@ impl Known {
                     write.kind.starts_with("thread.") && write.object.as_deref() == Some(pull_request)
                 })
             }
-            // A pull request and a push link their work items, and so change them.
             Did::ChangedWorkItem => self.at_that_time(deed, |write| match write.kind {
                 "work_item.create" | "work_item.update" | "work_item.comment" => {
                     write.object.as_deref() == Some(deed.object.as_str())
                 }
-                kind => kind.starts_with("pull_request.") || kind == "git.push",
+                _ => write.items.contains(&deed.object),
             }),
         }
     }
@@ -148,6 +150,23 @@ fn object(action: &Action) -> Option<String> {
         | Action::ReplyToThread { pull_request_id, .. }
         | Action::SetThreadStatus { pull_request_id, .. } => Some(pull_request_id.to_string()),
         _ => None,
+    }
+}
+
+fn items(action: &Action) -> Vec<String> {
+    let mentioned = |text: &str| -> Vec<String> {
+        let numbers = text.split('#').skip(1).map(|rest| {
+            rest.chars().take_while(char::is_ascii_digit).collect::<String>()
+        });
+        numbers.filter(|number| !number.is_empty()).collect()
+    };
+    match action {
+        Action::CreatePullRequest { work_item_ids, title, description, .. } => {
+            let linked = work_item_ids.iter().map(ToString::to_string);
+            linked.chain(mentioned(title)).chain(mentioned(description)).collect()
+        }
+        Action::Push { message, .. } => mentioned(message),
+        _ => Vec::new(),
     }
 }
 
