@@ -91,7 +91,7 @@ async fn found(recorded: &Recorded, n: usize, what: &str, seq: i64) {
     let report = check(&Bundle::read(&recorded.bundle).unwrap(), Trusted::default());
     let first = report.faults.first().unwrap_or_else(|| panic!("{n}: {what} is not found"));
     assert_eq!(first.seq, Some(seq), "{n}: {what}: {first:?}");
-    if n % BY_SCRIPT == 0 {
+    if n.is_multiple_of(BY_SCRIPT) {
         let (status, text) = by_script(&recorded.bundle, &[]).await;
         assert_eq!(status, 1, "{n}: {what}: {text}");
         assert!(text.lines().next().unwrap().contains(&format!(" at entry {seq}:")), "{n}: {what}: {text}");
