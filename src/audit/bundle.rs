@@ -205,9 +205,8 @@ impl Bundle {
     }
 
     fn from_files(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, BundleError> {
-        let get = |name: &str| {
-            files.get(name).ok_or_else(|| BundleError::Unreadable(format!("{name} is missing")))
-        };
+        let get =
+            |name: &str| files.get(name).ok_or_else(|| BundleError::Unreadable(format!("{name} is missing")));
         let unreadable =
             |name: &str, error: &dyn std::fmt::Display| BundleError::Unreadable(format!("{name}: {error}"));
         let manifest: Manifest = serde_json::from_slice(get("manifest.json")?)
@@ -237,7 +236,12 @@ impl Bundle {
 ///
 /// # Errors
 /// [`BundleError`].
-pub async fn export(journal: &Journal, run: &RunId, policy: &str, path: &Path) -> Result<Bundle, BundleError> {
+pub async fn export(
+    journal: &Journal,
+    run: &RunId,
+    policy: &str,
+    path: &Path,
+) -> Result<Bundle, BundleError> {
     let bundle = Bundle::of_run(journal, run).await?;
     let file = std::fs::OpenOptions::new().write(true).create_new(true).open(path)?;
     let mut tar = tar::Builder::new(file);

@@ -103,10 +103,9 @@ fn facts(entry: &Entry) -> (&'static str, Value) {
                     "digest": request.digest, "rules": request.verdict.rules }),
         ),
         Entry::ApprovalChanged { id, what } => ("approval_changed", approval(id, what)),
-        Entry::Carried { id, step, outcome, duration_ms } => (
-            "carried",
-            json!({ "approval": id, "step": step, "ok": outcome.ok, "duration_ms": duration_ms }),
-        ),
+        Entry::Carried { id, step, outcome, duration_ms } => {
+            ("carried", json!({ "approval": id, "step": step, "ok": outcome.ok, "duration_ms": duration_ms }))
+        }
         Entry::Trouble { .. } => ("trouble", Value::Null),
         Entry::Waiting { waiting_for, wake_at, .. } => {
             ("waiting", json!({ "waiting_for": waiting_for, "wake_at_us": wake_at }))

@@ -108,9 +108,10 @@ impl Known {
             Did::Audited => false,
             Did::Pushed => {
                 let (commit, branch) = deed.object.split_once(' ').unwrap_or((&deed.object, ""));
-                self.commits.contains(&commit.to_lowercase()) && self.at_that_time(deed, |write| {
-                    write.kind.starts_with("git.") && write.branch.as_deref() == Some(branch)
-                })
+                self.commits.contains(&commit.to_lowercase())
+                    && self.at_that_time(deed, |write| {
+                        write.kind.starts_with("git.") && write.branch.as_deref() == Some(branch)
+                    })
             }
             Did::OpenedPullRequest => made("pull_request", &deed.object),
             Did::QueuedBuild => made("build", &deed.object),
@@ -155,9 +156,10 @@ fn object(action: &Action) -> Option<String> {
 
 fn items(action: &Action) -> Vec<String> {
     let mentioned = |text: &str| -> Vec<String> {
-        let numbers = text.split('#').skip(1).map(|rest| {
-            rest.chars().take_while(char::is_ascii_digit).collect::<String>()
-        });
+        let numbers = text
+            .split('#')
+            .skip(1)
+            .map(|rest| rest.chars().take_while(char::is_ascii_digit).collect::<String>());
         numbers.filter(|number| !number.is_empty()).collect()
     };
     match action {

@@ -110,7 +110,9 @@ pub async fn forget(journal: &Journal, id: &str, dry_run: bool) -> Result<(usize
         journal.erase(what).await?;
         let erased = Counts::from([("runs".to_owned(), runs.len() as u64), ("all".to_owned(), count)]);
         // Not whom: that is what was to be forgotten.
-        journal.note(Note::RetentionApplied { reason: "a person is to be forgotten".to_owned(), erased }).await?;
+        journal
+            .note(Note::RetentionApplied { reason: "a person is to be forgotten".to_owned(), erased })
+            .await?;
     }
     Ok((runs.len(), count))
 }

@@ -128,7 +128,12 @@ impl Client {
     ///
     /// # Errors
     /// [`Error`].
-    pub async fn audited(&self, id: &str, account: Option<&str>, since: Timestamp) -> Result<Vec<Deed>, Error> {
+    pub async fn audited(
+        &self,
+        id: &str,
+        account: Option<&str>,
+        since: Timestamp,
+    ) -> Result<Vec<Deed>, Error> {
         let (mut deeds, mut token) = (Vec::new(), None::<String>);
         for _ in 0..limits::PAGES {
             let mut question = Question::of(&AUDIT_LOG, &[])
@@ -257,7 +262,10 @@ impl Client {
                             object: format!("{pull_request}/{}/{}", thread.id, comment.id),
                             at,
                             activity_id: None,
-                            what: format!("comment {} in thread {} of pull request {pull_request}", comment.id, thread.id),
+                            what: format!(
+                                "comment {} in thread {} of pull request {pull_request}",
+                                comment.id, thread.id
+                            ),
                         });
                     }
                 }

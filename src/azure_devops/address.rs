@@ -42,7 +42,12 @@ impl Address {
         main.set_fragment(None);
         let path = main.path().trim_end_matches('/').to_owned();
         main.set_path(&path);
-        Self { identities: beside(&main, "vssps"), search: beside(&main, "almsearch"), audit: beside(&main, "auditservice"), main }
+        Self {
+            identities: beside(&main, "vssps"),
+            search: beside(&main, "almsearch"),
+            audit: beside(&main, "auditservice"),
+            main,
+        }
     }
 
     /// The organisation's host.

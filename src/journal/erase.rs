@@ -110,7 +110,8 @@ impl Journal {
                 Some(Entry::Message { from, .. }) => from,
                 _ => continue,
             };
-            let is = |known: &Option<String>| known.as_ref().is_some_and(|known| known.eq_ignore_ascii_case(id));
+            let is =
+                |known: &Option<String>| known.as_ref().is_some_and(|known| known.eq_ignore_ascii_case(id));
             if (is(&person.oid) || is(&person.id) || is(&person.account)) && !runs.contains(&run) {
                 runs.push(run);
             }

@@ -80,7 +80,9 @@ fn end_of(view: &RunView, by: &Person, reason: &str) -> Vec<Entry> {
     entries.push(Entry::Finished {
         status: Status::Cancelled,
         answer: format!("Ended at once by {}.", by.name),
-        remedy: Some("What was under way may have been done: look in Azure DevOps. A message sends the run on.".into()),
+        remedy: Some(
+            "What was under way may have been done: look in Azure DevOps. A message sends the run on.".into(),
+        ),
     });
     entries
 }

@@ -58,7 +58,12 @@ impl Journal {
     ///
     /// # Errors
     /// When the store fails. An entry that does not read back is [`Entry::Unknown`](super::Entry).
-    pub async fn since(&self, after: i64, until: i64, most: i64) -> Result<Vec<(RunId, Logged)>, JournalError> {
+    pub async fn since(
+        &self,
+        after: i64,
+        until: i64,
+        most: i64,
+    ) -> Result<Vec<(RunId, Logged)>, JournalError> {
         let unknown = |error: JournalError| match error {
             JournalError::Corrupt { seq, .. } => seq,
             _ => 0,

@@ -5,11 +5,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::{Shared, replay};
 use super::input::{RunPath, Window};
 use super::problem::Problem;
 use super::viewer::Viewer;
 use super::when::rfc3339;
+use super::{Shared, replay};
 use crate::journal::{PAGE, Recorded, RunId};
 
 #[derive(Serialize)]

@@ -62,7 +62,10 @@ async fn asked(request: Request) -> Result<Asked, Problem> {
             Asked { reason: field.map(|(_, reason)| reason.into_owned()).unwrap_or_default() }
         }
         () => serde_json::from_slice(&bytes).map_err(|error| {
-            Problem::bad(format!("The body cannot be read: {error}."), "Send {\"reason\": \"…\"}, or nothing.")
+            Problem::bad(
+                format!("The body cannot be read: {error}."),
+                "Send {\"reason\": \"…\"}, or nothing.",
+            )
         })?,
     };
     let reason: String = asked.reason.trim().chars().take(MAX_REASON_CHARS).collect();
@@ -118,7 +121,11 @@ pub(super) async fn go_on(app: Shared, viewer: Viewer) -> Result<Json<Value>, Pr
 }
 
 /// `POST /kill`: the button on the pages.
-pub(super) async fn stop_all_form(app: Shared, viewer: Viewer, request: Request) -> Result<Response, Problem> {
+pub(super) async fn stop_all_form(
+    app: Shared,
+    viewer: Viewer,
+    request: Request,
+) -> Result<Response, Problem> {
     halt(&app, &viewer, request).await?;
     Ok(Redirect::to("/runs").into_response())
 }

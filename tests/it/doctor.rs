@@ -151,8 +151,13 @@ async fn all_is_well_in_the_simulated_world() {
     let list = ward.examined(&[("AZURE_OPENAI_API_KEY", "a-key")]).await;
     assert!(is_well(&list.0), "{:#?}", list.0);
     let odd: Vec<&str> = list.0.iter().filter(|c| c.status != Status::Ok).map(|c| c.id).collect();
-    let expected =
-        ["permission.first_write", "looking", "record_key", "secret.azure_openai_api_key", "secret.webhook_password"];
+    let expected = [
+        "permission.first_write",
+        "looking",
+        "record_key",
+        "secret.azure_openai_api_key",
+        "secret.webhook_password",
+    ];
     assert_eq!(odd, expected, "{:#?}", list.0);
     list.says("secret.azure_openai_api_key", Status::Warning, &["development", "aoai"]);
     list.says("secret.webhook_password", Status::Warning, &["not signed"]);

@@ -75,7 +75,9 @@ pub(super) async fn access(options: &Options) -> anyhow::Result<u8> {
     }
     println!("granted  used  last used             right");
     for right in &rights {
-        let last = right.last_used.map_or_else(|| "-".to_owned(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        let last = right
+            .last_used
+            .map_or_else(|| "-".to_owned(), |at| at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
         println!("{:8} {:>4}  {last:20}  {} ({})", right.granted, right.used, right.title, right.found);
     }
     match unused.is_empty() {
@@ -130,7 +132,11 @@ async fn grants(config: &Config, http: reqwest::Client, clock: Clock, used: &Usa
     let mut rights = Vec::new();
     let total = Used {
         times: used.iter().filter(|(id, _)| id.starts_with("permission.")).map(|(_, used)| used.times).sum(),
-        last: used.iter().filter(|(id, _)| id.starts_with("permission.")).filter_map(|(_, used)| used.last).max(),
+        last: used
+            .iter()
+            .filter(|(id, _)| id.starts_with("permission."))
+            .filter_map(|(_, used)| used.last)
+            .max(),
     };
     let scopes = match identity.bearer(Audience::AzureDevOps).await {
         Ok(_) => identity.claims().into_iter().find(|claim| claim.name == "scp").map(|claim| claim.value),
@@ -154,7 +160,8 @@ async fn grants(config: &Config, http: reqwest::Client, clock: Clock, used: &Usa
         id: "grant.model".to_owned(),
         title: "The model".to_owned(),
         granted: if by_token { "yes" } else { "unknown" },
-        found: if by_token { "by the agent user's token" } else { "by a key, which is not the agent user's" }.to_owned(),
+        found: if by_token { "by the agent user's token" } else { "by a key, which is not the agent user's" }
+            .to_owned(),
         used: model.times,
         last_used: model.last,
         unused: by_token && model.times == 0,

@@ -38,10 +38,8 @@ pub enum Command {
         told: Told,
     },
     /// Show the record of a run, entry by entry.
-    #[command(
-        after_help = "Example:\n  ado-coworker audit show 0193b1d6a7f27c0c9d5c1f0e2a3b4c5d\n  \
-                      ado-coworker audit show 0193b1d6a7f27c0c9d5c1f0e2a3b4c5d --json"
-    )]
+    #[command(after_help = "Example:\n  ado-coworker audit show 0193b1d6a7f27c0c9d5c1f0e2a3b4c5d\n  \
+                      ado-coworker audit show 0193b1d6a7f27c0c9d5c1f0e2a3b4c5d --json")]
     Show {
         /// The run.
         run: String,
@@ -151,7 +149,9 @@ pub(super) fn signing_key(config: &Config) -> anyhow::Result<Option<Key>> {
         // A key that is there and cannot be used is not passed over.
         Err(error) if path.exists() => Err(error),
         Err(error) => {
-            tracing::warn!("RECORD_KEY_FILE is not set, and no key can be made: the record is not signed: {error:#}");
+            tracing::warn!(
+                "RECORD_KEY_FILE is not set, and no key can be made: the record is not signed: {error:#}"
+            );
             Ok(None)
         }
     }

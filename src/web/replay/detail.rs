@@ -122,8 +122,10 @@ fn seen(entry: &Entry) -> Option<Seen> {
             ("What the model saw (masked)", pretty_text(&outcome.content))
         }
         Entry::Replied { text, calls, .. } => {
-            let calls: Vec<String> =
-                calls.iter().map(|call| format!("\n{} {}", call.name, pretty_text(&call.arguments))).collect();
+            let calls: Vec<String> = calls
+                .iter()
+                .map(|call| format!("\n{} {}", call.name, pretty_text(&call.arguments)))
+                .collect();
             ("What the model said", format!("{text}{}", calls.concat()).trim().to_owned())
         }
         Entry::ToolStarted { arguments, .. } => ("What the model asked for", pretty(arguments)),

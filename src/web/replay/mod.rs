@@ -131,7 +131,10 @@ pub(super) async fn entry(
     let (logged, recorded) =
         (app.state.journal.entry(&id, seq).await?, app.state.journal.recorded(&id, seq).await?);
     let (Some(logged), Some(recorded)) = (logged, recorded) else {
-        return Err(Problem::missing(format!("The record has no entry {seq}."), "Choose one from the timeline."));
+        return Err(Problem::missing(
+            format!("The record has no entry {seq}."),
+            "Choose one from the timeline.",
+        ));
     };
     let detail = Detail::of(&app, &viewer, &row, &logged, &recorded).await?;
     rendered(&One { detail })

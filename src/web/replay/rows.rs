@@ -99,9 +99,10 @@ pub(super) fn lane(entry: &Entry) -> &'static str {
 
 fn said(entry: &Entry) -> Said {
     match entry {
-        Entry::Created { requested_by, source, .. } => {
-            plain("human", format!("Ordered by {} ({})", requested_by.name, source.as_str().replace('_', " ")))
-        }
+        Entry::Created { requested_by, source, .. } => plain(
+            "human",
+            format!("Ordered by {} ({})", requested_by.name, source.as_str().replace('_', " ")),
+        ),
         Entry::Message { from, text } => plain("human", format!("{}: {text}", from.name)),
         Entry::CancelRequested { by } => plain("human", format!("{} asked to stop", by.name)),
         Entry::Killed { by, .. } => {
@@ -130,9 +131,10 @@ fn said(entry: &Entry) -> Said {
             approval(entry)
         }
         Entry::ToolStarted { tool, .. } => plain("azure_devops", format!("{tool} began")),
-        Entry::ToolFinished { tool, outcome, .. } => {
-            Said { outcome: done(outcome.ok), ..plain("azure_devops", format!("{tool}: {}", outcome.summary)) }
-        }
+        Entry::ToolFinished { tool, outcome, .. } => Said {
+            outcome: done(outcome.ok),
+            ..plain("azure_devops", format!("{tool}: {}", outcome.summary))
+        },
         Entry::Performed { effect, error, .. } => performed(effect.as_ref(), error.as_deref()),
         Entry::Exchanged { exchanges, .. } => {
             let failed = exchanges.iter().any(|one| one.status.is_none_or(|status| status >= 400));
@@ -145,9 +147,10 @@ fn said(entry: &Entry) -> Said {
         Entry::Trouble { what, .. } => Said { outcome: Some("failed"), ..plain("run", what.clone()) },
         Entry::Waiting { reason, .. } => plain("run", format!("Waits: {reason}")),
         Entry::Resumed {} => plain("run", "Goes on"),
-        Entry::Finished { status, answer, .. } => {
-            Said { outcome: done(*status == Status::Done), ..plain("run", format!("{}: {answer}", status.as_str())) }
-        }
+        Entry::Finished { status, answer, .. } => Said {
+            outcome: done(*status == Status::Done),
+            ..plain("run", format!("{}: {answer}", status.as_str()))
+        },
         Entry::House { .. } => plain("run", "Something of the house"),
         Entry::Erased => plain("run", "The body of this entry was erased; the chain still holds"),
         Entry::Unknown => plain("run", "An entry of another version of the program"),
@@ -193,9 +196,10 @@ fn approval(entry: &Entry) -> Said {
             });
             plain("approval", format!("Approval: {}", name.unwrap_or_default().replace('_', " ")))
         }
-        Entry::Carried { outcome, .. } => {
-            Said { outcome: done(outcome.ok), ..plain("approval", format!("Carried out: {}", outcome.summary)) }
-        }
+        Entry::Carried { outcome, .. } => Said {
+            outcome: done(outcome.ok),
+            ..plain("approval", format!("Carried out: {}", outcome.summary))
+        },
         _ => plain("approval", ""),
     }
 }

@@ -16,7 +16,8 @@ async fn deeds(world: &World) -> Vec<String> {
     let host = url::Url::parse(&world.organization).unwrap().origin().ascii_serialization();
     let ledger: Value =
         world.http.get(format!("{host}/_simulator/ledger")).send().await.unwrap().json().await.unwrap();
-    let all = ledger.as_array().or_else(|| ledger["value"].as_array()).or_else(|| ledger["entries"].as_array());
+    let all =
+        ledger.as_array().or_else(|| ledger["value"].as_array()).or_else(|| ledger["entries"].as_array());
     let all = all.unwrap_or_else(|| panic!("{ledger}"));
     let own = all.iter().filter(|entry| entry["account"] == AGENT);
     own.map(|entry| entry["kind"].as_str().unwrap().to_owned()).collect()
@@ -53,8 +54,13 @@ async fn everything_stops_at_once_for_all_replicas_and_across_a_restart_until_it
     let id = world.begin(JOB).await;
     under_way(&world, &id).await;
     // Through another process than the one that works.
-    let (status, told) = ask(&world, "POST", &other, "/api/kill", json!({ "reason": "what is it doing?" })).await;
-    assert_eq!((status, &told["stopped"], &told["by"]), (200, &true.into(), &"local person".into()), "{told}");
+    let (status, told) =
+        ask(&world, "POST", &other, "/api/kill", json!({ "reason": "what is it doing?" })).await;
+    assert_eq!(
+        (status, &told["stopped"], &told["by"]),
+        (200, &true.into(), &"local person".into()),
+        "{told}"
+    );
     assert_eq!(told["reason"], "what is it doing?");
     tokio::time::sleep(Duration::from_secs(2)).await;
     assert_eq!(world.run(&id).await["status"], "queued");
@@ -91,7 +97,11 @@ async fn a_run_that_is_killed_does_nothing_more() {
     let id = world.begin(JOB).await;
     under_way(&world, &id).await;
     let (status, told) = ask(&world, "POST", &world.page, &format!("/api/runs/{id}/kill"), Value::Null).await;
-    assert_eq!((status, &told["status"], &told["ended_now"]), (200, &"cancelled".into(), &true.into()), "{told}");
+    assert_eq!(
+        (status, &told["status"], &told["ended_now"]),
+        (200, &"cancelled".into(), &true.into()),
+        "{told}"
+    );
     stands_still(&world, &id).await;
     let (status, told) = ask(&world, "POST", &world.page, &format!("/api/runs/{id}/kill"), Value::Null).await;
     assert_eq!((status, &told["ended_now"]), (200, &false.into()), "{told}");

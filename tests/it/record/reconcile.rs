@@ -9,7 +9,10 @@ const JOB: &str =
 
 /// The agent user's bearer, as the co-worker itself would get it.
 async fn bearer(world: &World) -> String {
-    let url = format!("{}/AuthorizationHeaderUnauthenticated/ado", world.setting("SIDECAR_URL").trim_end_matches('/'));
+    let url = format!(
+        "{}/AuthorizationHeaderUnauthenticated/ado",
+        world.setting("SIDECAR_URL").trim_end_matches('/')
+    );
     let query = [
         ("AgentIdentity", world.setting("AGENT_IDENTITY_ID")),
         ("AgentUsername", world.setting("AGENT_USERNAME")),
@@ -47,14 +50,19 @@ async fn what_the_agents_token_did_outside_the_product_is_found() {
     // Somebody has the token and comments on a work item that no run touched.
     let path = "/Fabrikam/_apis/wit/workItems/1/comments?api-version=7.1-preview.4";
     let request = world.http.post(format!("{}{path}", world.organization));
-    let made = request.header("authorization", bearer(&world).await).json(&json!({ "text": "psst" })).send().await;
+    let made =
+        request.header("authorization", bearer(&world).await).json(&json!({ "text": "psst" })).send().await;
     let made = made.unwrap();
     assert!(made.status().is_success(), "{}", made.text().await.unwrap());
     let activity = made.headers().get("activityid").expect("an ActivityId").to_str().unwrap().to_owned();
     let (status, told) = reconciled(&world).await;
     let strange = told["unrecorded"].as_array().unwrap();
     assert_eq!((status, strange.len()), (1, 1), "{told}");
-    assert_eq!((&strange[0]["did"], &strange[0]["object"]), (&"changed_work_item".into(), &"1".into()), "{told}");
+    assert_eq!(
+        (&strange[0]["did"], &strange[0]["object"]),
+        (&"changed_work_item".into(), &"1".into()),
+        "{told}"
+    );
 
     // With the right to view the audit log it is found by its ActivityId, too, and nothing else is.
     let me: Value = identity(&world).await;
@@ -102,5 +110,8 @@ async fn rights_that_no_recorded_call_used_are_named() {
     assert!(unused.contains(&"permission.push") && unused.contains(&"permission.queue_builds"), "{told}");
     assert!(!unused.contains(&"permission.read_work_items") && !unused.contains(&"grant.model"), "{told}");
     let (_, text) = world.does(&["audit", "access"]).await;
-    assert!(text.contains("Granted and not used in the last 90 days:") && text.contains("May push"), "{text}");
+    assert!(
+        text.contains("Granted and not used in the last 90 days:") && text.contains("May push"),
+        "{text}"
+    );
 }

@@ -39,7 +39,11 @@ async fn ended(journal: &Journal, by: &Person) -> RunId {
 /// Entries of a run whose body is gone.
 async fn erased(journal: &Journal, run: &RunId) -> Vec<i64> {
     let record = journal.record(run, 0).await.unwrap();
-    record.iter().filter(|entry| entry.body.is_none() && entry.salt.is_none()).map(|entry| entry.seq).collect()
+    record
+        .iter()
+        .filter(|entry| entry.body.is_none() && entry.salt.is_none())
+        .map(|entry| entry.seq)
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -75,7 +79,9 @@ async fn what_has_its_time_behind_it_is_erased_and_the_chain_holds() {
     // That it was done, and how much, stands in the house's log and in the chain over the ends.
     let house = journal.whole_log(&RunId::house()).await.unwrap();
     let last = &house.last().unwrap().entry;
-    assert!(matches!(last, Entry::House { note: Note::RetentionApplied { erased, .. } } if *erased == foreseen));
+    assert!(
+        matches!(last, Entry::House { note: Note::RetentionApplied { erased, .. } } if *erased == foreseen)
+    );
     assert_eq!(journal.newest_head().await.unwrap().unwrap().run, RunId::house());
 
     // A person is forgotten: what they ordered, but for what is held.
@@ -142,7 +148,9 @@ async fn a_record_is_read_by_whom_it_concerns_and_who_looked_is_written_down() {
         found.map(|row| row["id"].as_str().unwrap().to_owned())
     })
     .await;
-    for path in [format!("/api/audit/{hers}"), format!("/runs/{hers}/replay"), format!("/runs/{hers}/replay/rows")] {
+    for path in
+        [format!("/api/audit/{hers}"), format!("/runs/{hers}/replay"), format!("/runs/{hers}/replay/rows")]
+    {
         assert_eq!(get(path.clone()).await.0, 403, "{path}");
     }
 
@@ -156,9 +164,10 @@ async fn a_record_is_read_by_whom_it_concerns_and_who_looked_is_written_down() {
     assert!(of_run.iter().any(|line| line["exchanges"][0]["activity_id"].is_string()), "{text}");
     let middle = lines[lines.len() / 2]["position"].to_string();
     let (_, rest) = audit(&database, &["stream", "--after", &middle]).await;
-    let positions: Vec<i64> = rest.lines().map(|line| {
-        serde_json::from_str::<Value>(line).unwrap()["position"].as_i64().unwrap()
-    }).collect();
+    let positions: Vec<i64> = rest
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).unwrap()["position"].as_i64().unwrap())
+        .collect();
     assert!(!positions.is_empty() && positions.is_sorted(), "{rest}");
     assert!(positions[0] > middle.parse().unwrap());
     demo.stop().await;

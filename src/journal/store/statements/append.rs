@@ -174,9 +174,8 @@ impl Transaction<'_> {
         self.told.runs.push((run.clone(), standing.last_seq, drafts.iter().any(complete)));
         // Who is let go of leaves room for another, and who is woken wants to be worked.
         self.told.work |= before != standing.status || (!by_holder && standing.status == Status::Queued);
-        let erased = |draft: &Draft| {
-            matches!(draft.entry, Entry::House { note: Note::RetentionApplied { .. } })
-        };
+        let erased =
+            |draft: &Draft| matches!(draft.entry, Entry::House { note: Note::RetentionApplied { .. } });
         if run.is_house() {
             // That something was erased stands in the chain over the ends of runs as well.
             return match drafts.iter().any(erased) {

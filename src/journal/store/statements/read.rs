@@ -81,7 +81,10 @@ pub(in crate::journal) async fn runs(db: &Pool, limit: i64, before: i64) -> Resu
 }
 
 pub(in crate::journal) async fn run_ids(db: &Pool) -> Result<Vec<RunId>, sqlx::Error> {
-    let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM runs WHERE last_seq > 0 ORDER BY created_at, id").fetch_all(db).await?;
+    let ids: Vec<String> =
+        sqlx::query_scalar("SELECT id FROM runs WHERE last_seq > 0 ORDER BY created_at, id")
+            .fetch_all(db)
+            .await?;
     Ok(ids.into_iter().map(RunId).collect())
 }
 

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::reply::Reply;
 use super::{
-    Call, audit, builds, commits, core, definitions, discovery, entitlements, hooks, identities, items, memberships,
-    policies, pull_request_parts, pull_requests, reactions, repositories, search, security, tags, teams,
-    threads, work_item_parts, work_items,
+    Call, audit, builds, commits, core, definitions, discovery, entitlements, hooks, identities, items,
+    memberships, policies, pull_request_parts, pull_requests, reactions, repositories, search, security,
+    tags, teams, threads, work_item_parts, work_items,
 };
 use crate::simulator::azure_devops::state::Outcome;
 

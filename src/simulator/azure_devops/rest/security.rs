@@ -66,12 +66,7 @@ const NAMESPACES: &[Namespace] = &[
             (8, "PublishEvents"),
         ],
     ),
-    (
-        AUDIT,
-        "AuditLog",
-        "/",
-        &[(1, "Read"), (2, "Write"), (4, "Manage_Streams"), (8, "Delete_Streams")],
-    ),
+    (AUDIT, "AuditLog", "/", &[(1, "Read"), (2, "Write"), (4, "Manage_Streams"), (8, "Delete_Streams")]),
     (
         BUILDS,
         "Build",
