@@ -24,9 +24,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
 use crate::fault_point;
-use crate::journal::{
-    Call, Claim, Entry, Holder, Journal, JournalError, Logged, Status, Usage, WaitingFor,
-};
+use crate::journal::{Call, Claim, Entry, Holder, Journal, JournalError, Logged, Status, Usage, WaitingFor};
 use crate::model::{Finish, Model, ModelError, Piece, Reply, ToolSchemas};
 use crate::policy::approval::{Approval, Change, State};
 use crate::tools::{self, Interrupted, Toolbox};

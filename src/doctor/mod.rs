@@ -135,8 +135,7 @@ const OUTSIDE: &[Line] = &[
     SERVICE_HOOKS,
 ];
 /// The checks after those.
-const LAST: &[Line] =
-    &[LOOKING, MODEL, DATABASE, RECORD_KEY, API_KEY, WEBHOOK_PASSWORD, DATABASE_PASSWORD];
+const LAST: &[Line] = &[LOOKING, MODEL, DATABASE, RECORD_KEY, API_KEY, WEBHOOK_PASSWORD, DATABASE_PASSWORD];
 
 /// The list while it grows.
 #[derive(Default)]

@@ -57,12 +57,10 @@ pub use feed::Notice;
 pub use holder::Holder;
 pub use house::{Halt, Note};
 pub use intake::{KEEP_EVENTS, SWEEP};
-pub use log::{
-    Call, Entry, Link, Logged, Outcome, Person, RunId, Source, Status, Usage, WaitingFor,
-};
+pub use log::{Call, Entry, Link, Logged, Outcome, Person, RunId, Source, Status, Usage, WaitingFor};
 pub use rows::{
-    Claim, Exchange, IntakeRow, IntakeStatus, JournalError, Judging, Limits, NewRun, Ordered, Received, Recorded,
-    RunRow,
+    Claim, Exchange, IntakeRow, IntakeStatus, JournalError, Judging, Limits, NewRun, Ordered, Received,
+    Recorded, RunRow,
 };
 pub use seal::{Checkpoint, HEADS, Head, RecordKey, Unsigned};
 pub use seen::{FOUND, FOUND_AT, LOOKED_AT, Seen};

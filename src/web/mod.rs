@@ -196,7 +196,11 @@ fn api_routes() -> Vec<Route> {
         route("/api/runs/{id}/messages", &["post"], post(api::message)),
         route("/api/runs/{id}/cancel", &["post"], post(api::cancel)),
         route("/api/runs/{id}/kill", &["post"], post(kill::one)),
-        route("/api/kill", &["get", "post", "delete"], get(kill::show).post(kill::stop_all).delete(kill::go_on)),
+        route(
+            "/api/kill",
+            &["get", "post", "delete"],
+            get(kill::show).post(kill::stop_all).delete(kill::go_on),
+        ),
         route("/api/approvals", &["get"], get(approvals::list)),
         route("/api/approvals/{id}", &["get"], get(approvals::show)),
         route("/api/approvals/{id}/decision", &["post"], post(approvals::decide)),
