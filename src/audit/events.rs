@@ -114,7 +114,7 @@ fn facts(entry: &Entry) -> (&'static str, Value) {
         Entry::CancelRequested { by } => ("cancel_requested", json!({ "actor": who(by) })),
         Entry::Killed { by, .. } => ("killed", json!({ "actor": who(by) })),
         Entry::Finished { status, .. } => ("finished", json!({ "status": status })),
-        Entry::House { note } => ("house", serde_json::to_value(note).unwrap_or_default()),
+        Entry::House { note } => ("house", json!({ "note": note })),
         Entry::Erased => ("erased", Value::Null),
         Entry::Unknown => ("unknown", Value::Null),
     }

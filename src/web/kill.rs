@@ -61,7 +61,7 @@ async fn asked(request: Request) -> Result<Asked, Problem> {
             let field = url::form_urlencoded::parse(&bytes).find(|(name, _)| name == "reason");
             Asked { reason: field.map(|(_, reason)| reason.into_owned()).unwrap_or_default() }
         }
-        () => serde_json::from_slice(&bytes).map_err(|error| {
+        () => serde_json::from_slice(&bytes).map(Option::unwrap_or_default).map_err(|error| {
             Problem::bad(
                 format!("The body cannot be read: {error}."),
                 "Send {\"reason\": \"…\"}, or nothing.",
@@ -165,4 +165,22 @@ pub(super) async fn one_form(
 ) -> Result<Response, Problem> {
     end(&app, &viewer, &id, request).await?;
     Ok(Redirect::to(&format!("/runs/{id}")).into_response())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn everything_is_stopped_by_administrators_and_by_who_sits_here() {
+        let mut viewer = Viewer::nobody();
+        for role in [Role::Instructor, Role::Approver, Role::Auditor, Role::BreakGlass] {
+            viewer.roles.insert(role);
+        }
+        assert!(!may_stop_all(&viewer));
+        assert_eq!(needs_admin(&viewer).unwrap_err().status, axum::http::StatusCode::FORBIDDEN);
+        viewer.roles.insert(Role::Admin);
+        assert!(may_stop_all(&viewer) && needs_admin(&viewer).is_ok());
+        assert!(may_stop_all(&Viewer::local("bob")));
+    }
 }

@@ -139,6 +139,7 @@ const steps = {
       }));
       route.fulfill({ json: { rows: made, more: after + PAGE < MANY, live: false } });
     });
+    await page.route("**/replay/entries/*", (route) => route.fulfill({ contentType: "text/html", body: "<p>an entry</p>" }));
     await page.goto(new URL(`/runs/${job.run}/replay`, job.page).href);
     await eventually("all are there", async () => (await page.locator("#count").innerText()) === "10,000 entries");
     assert.ok((await rows(page).count()) < 80, "only what can be seen is in the page");
@@ -157,6 +158,7 @@ const steps = {
     await eventually("the last row", async () => (await rows(page).last().innerText()).includes("10000"));
     assert.equal(await page.locator("#rows img").count(), 0, "recorded text stays text");
     await page.unroute("**/replay/rows*");
+    await page.unroute("**/replay/entries/*");
   },
 
   async "everything is stopped and goes on with two presses"(page) {

@@ -15,6 +15,8 @@ const READ: u32 = 1;
 /// Entries of one answer when the caller does not say, and at most.
 const BATCH: usize = 200;
 const BATCH_MAX: usize = 1_000;
+/// What the organisation does by itself, later: no request did it.
+const BY_ITSELF: [&str; 2] = ["build.completed", "pull_request.merge_attempted"];
 
 fn time(call: &Call<'_>, name: &str) -> Outcome<Option<Timestamp>> {
     let read = |text: &str| text.parse().map_err(|_| Refusal::invalid(name.to_owned()));
@@ -34,7 +36,8 @@ pub fn query(call: &Call<'_>) -> Outcome<Reply> {
     let mut entries: Vec<Value> = Vec::new();
     let mut next = None;
     for entry in world.ledger.iter().rev() {
-        if start.is_some_and(|start| entry.seq >= start) || !fits(entry.at) {
+        let by_itself = BY_ITSELF.contains(&entry.kind.as_str());
+        if by_itself || start.is_some_and(|start| entry.seq >= start) || !fits(entry.at) {
             continue;
         }
         if entries.len() == batch {
