@@ -224,7 +224,8 @@ part_browser() {
   have_browser || return 1
   # The profile of `cargo run` and `cargo test`: all three share one build.
   limited build cargo build --locked || return 1
-  limited browser node tests/browser/main_job.mjs
+  limited browser node tests/browser/main_job.mjs || return 1
+  limited browser node tests/browser/replay.mjs
 }
 
 main() {

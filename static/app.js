@@ -8,7 +8,7 @@ const RETRY_MS = [500, 1000, 2000, 5000];
 const NEAR_END_PX = 160;
 const ENTRY_TYPES = ["created", "message", "prepared", "replied", "tool_started", "decided", "intended",
   "approval_requested", "approval_changed", "carried",
-  "performed", "tool_finished", "trouble", "waiting", "resumed", "cancel_requested", "finished", "unknown"];
+  "performed", "exchanged", "tool_finished", "trouble", "waiting", "resumed", "cancel_requested", "killed", "finished", "unknown"];
 
 const byId = (id) => document.getElementById(id);
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));

@@ -6,6 +6,8 @@
 //! ([`state`]) does no input or output.
 //! Must never know: HTTP, SQL, who is watching.
 
+mod exchanges;
+mod hear;
 mod held;
 mod look;
 mod prompts;
@@ -18,14 +20,11 @@ mod words;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use crate::clock::{self, Clock};
 use crate::fault_point;
-use crate::journal::{
-    Call, Claim, Entry, Holder, Journal, JournalError, Logged, Notice, RunId, Status, Usage, WaitingFor,
-};
+use crate::journal::{Call, Claim, Entry, Holder, Journal, JournalError, Logged, Status, Usage, WaitingFor};
 use crate::model::{Finish, Model, ModelError, Piece, Reply, ToolSchemas};
 use crate::policy::approval::{Approval, Change, State};
 use crate::tools::{self, Interrupted, Toolbox};
@@ -99,14 +98,21 @@ impl Agent {
         let mut holder = Holder::new(self.journal.clone(), claim, 0);
         let mut state = RunState::default();
         holder.read_on().await?;
-        let cancel = stop.child_token();
-        let listener = tokio::spawn(hear_cancel(self.journal.clone(), holder.run().clone(), cancel.clone()));
+        let (cancel, lost) = (stop.child_token(), CancellationToken::new());
+        let heard = hear::Heard { cancel: cancel.clone(), lost: lost.clone() };
+        let listener = tokio::spawn(hear::listen(self.journal.clone(), holder.run().clone(), heard));
         let left = loop {
             for logged in holder.take_unseen() {
                 state.apply(&logged);
             }
             if stop.is_cancelled() {
                 break Ok(Left::Stopped);
+            }
+            // Before every call of a model or a tool: whoever stopped everything stopped this, too.
+            match self.journal.halted().await {
+                Ok(None) if !lost.is_cancelled() => {}
+                Ok(_) => break Ok(Left::Lost),
+                Err(error) => break Err(error),
             }
             match self.step(&mut holder, &mut state, &cancel).await {
                 Ok(true) => {}
@@ -223,7 +229,7 @@ impl Agent {
                 standing: &state.standing,
             },
         };
-        match self.toolbox.run(holder, request).await {
+        match exchanges::run(&self.toolbox, holder, request).await {
             Ok(outcome) => {
                 let duration_ms = millis(since.elapsed());
                 let entry = match state_after(&held.approval, holder.unseen()) {
@@ -364,7 +370,7 @@ impl Agent {
                 standing: &state.standing,
             },
         };
-        match self.toolbox.run(holder, request).await {
+        match exchanges::run(&self.toolbox, holder, request).await {
             Ok(outcome) => {
                 let duration_ms = millis(since.elapsed());
                 let entry =
@@ -476,24 +482,4 @@ fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(|c| c.to_uppercase().collect::<String>()).unwrap_or_default();
     format!("{first}{}.", chars.as_str())
-}
-
-/// Trips `cancel` when somebody asks this run to stop.
-async fn hear_cancel(journal: Journal, run: RunId, cancel: CancellationToken) {
-    let (_, mut notices) = journal.watch(&run);
-    let mut read = journal.run(&run).await.ok().flatten().map_or(0, |row| row.last_seq);
-    loop {
-        match notices.recv().await {
-            Ok(Notice::Appended(_)) | Err(RecvError::Lagged(_)) => {
-                let Ok(log) = journal.log(&run, read).await else { continue };
-                if log.iter().any(|logged| matches!(logged.entry, Entry::CancelRequested { .. })) {
-                    cancel.cancel();
-                    return;
-                }
-                read = log.last().map_or(read, |logged| logged.seq);
-            }
-            Ok(Notice::Delta { .. }) => {}
-            Err(RecvError::Closed) => return,
-        }
-    }
 }

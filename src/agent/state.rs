@@ -222,6 +222,9 @@ impl RunState {
             | Entry::TaintChanged { .. }
             | Entry::Trouble { .. }
             | Entry::Waiting { .. }
+            | Entry::Exchanged { .. }
+            | Entry::Killed { .. }
+            | Entry::House { .. }
             | Entry::Resumed {} => {}
         }
     }

@@ -24,7 +24,7 @@ use url::Url;
 
 use crate::action::RepositoryRef;
 use crate::agent::{Agent, PromptFacts};
-use crate::audit::Notary;
+use crate::audit::{Notary, retention};
 use crate::clock::Clock;
 use crate::config::{self, AgentUser, Config};
 use crate::doctor::Doctor;
@@ -304,6 +304,7 @@ impl App {
             tasks.spawn(self.worker.clone().work(stop.clone()));
             tasks.spawn(self.worker.clone().watch(self.config.triggers, stop.clone()));
         }
+        tasks.spawn(retention::work(self.journal.clone(), self.clock.clone(), stop.clone()));
         if let Some(notary) = self.notary.clone() {
             tasks.spawn(notary.work(stop.clone()));
         }

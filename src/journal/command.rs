@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::chain::Draft;
 use super::{
-    Checkpoint, Claim, IntakeStatus, Judging, Limits, Logged, NewRun, Received, RunId, Seen,
+    Checkpoint, Claim, Erasable, IntakeStatus, Judging, Limits, Logged, NewRun, Person, Received, RunId, Seen,
 };
 use crate::event::OutsideEvent;
 
@@ -46,6 +46,14 @@ pub(super) enum Command {
     EndSession { key: String },
     /// Puts an event back to be judged again.
     Redeliver { id: String },
+    /// Erases bodies.
+    Erase { what: Erasable, most: i64 },
+    /// Keeps the bodies of a run from erasure, or no longer.
+    Hold { run: RunId, held: bool },
+    /// Stops everything.
+    Halt { by: Person, reason: String, draft: Draft },
+    /// Lets everything go on.
+    Lift { draft: Draft },
     /// Writes down signatures over the record.
     Sign { public_key: String, checkpoints: Vec<Checkpoint> },
 }

@@ -17,12 +17,14 @@ pub struct Holder {
     claim: Claim,
     known: i64,
     unseen: Vec<Logged>,
+    /// What is written together with the next entries.
+    deferred: Vec<Entry>,
 }
 
 impl Holder {
     /// The holder of `claim`, who has read the log up to `known`.
     pub fn new(journal: Journal, claim: Claim, known: i64) -> Self {
-        Self { journal, claim, known, unseen: Vec::new() }
+        Self { journal, claim, known, unseen: Vec::new(), deferred: Vec::new() }
     }
 
     /// The held run.
@@ -53,11 +55,17 @@ impl Holder {
     /// [`JournalError::Fenced`] when another worker holds the run by now.
     pub async fn record(&mut self, entries: Vec<Entry>) -> Result<bool, JournalError> {
         let wanted = entries.last().cloned();
+        let entries: Vec<Entry> = std::mem::take(&mut self.deferred).into_iter().chain(entries).collect();
         let log = self.journal.append(&self.claim, self.known, entries).await?;
         let written = wanted.is_none() || log.last().map(|logged| &logged.entry) == wanted.as_ref();
         self.known = log.last().map_or(self.known, |logged| logged.seq);
         self.unseen.extend(log);
         Ok(written)
+    }
+
+    /// Writes an entry together with those that come next: one that may be lost with the process.
+    pub fn defer(&mut self, entry: Entry) {
+        self.deferred.push(entry);
     }
 
     /// Takes what was logged since the last time, by anybody.

@@ -186,6 +186,11 @@ impl RunView {
                 let text = format!("{} asked to stop.", by.name);
                 self.steps.push(Step::new(logged, StepKind::Notice, &text));
             }
+            Entry::Killed { by, reason } => {
+                let why = if reason.is_empty() { String::new() } else { format!(" {reason}") };
+                let text = format!("{} ended it at once.{why}", by.name);
+                self.steps.push(Step::new(logged, StepKind::Notice, &text));
+            }
             Entry::Finished { status, answer, remedy } => {
                 self.finish(logged, *status, answer, remedy.as_deref())
             }
@@ -197,7 +202,9 @@ impl RunView {
             Entry::Created { .. }
             | Entry::Prepared { .. }
             | Entry::Performed { .. }
-            | Entry::TaintChanged { .. } => {}
+            | Entry::TaintChanged { .. }
+            | Entry::Exchanged { .. }
+            | Entry::House { .. } => {}
         }
     }
 

@@ -157,8 +157,8 @@ impl<'a> Gate<'a> {
         self.toolbox.public_url.as_str().trim_end_matches('/').to_owned()
     }
 
-    fn alive(&self) -> Result<(), Fault> {
-        match self.cancel.is_cancelled() {
+    async fn alive(&self) -> Result<(), Fault> {
+        match self.cancel.is_cancelled() || self.journal().halted().await?.is_some() {
             true => Err(Interrupted::Cancelled.into()),
             false => Ok(()),
         }
@@ -177,7 +177,7 @@ impl<'a> Gate<'a> {
 
     /// Asks leave to read, for example `git.read`.
     pub(super) async fn read(&mut self, action: &str) -> Result<(), Fault> {
-        self.alive()?;
+        self.alive().await?;
         let calls_per_minute = self.of_run.standing.calls_in_minute(self.now());
         let facts = Facts { calls_per_minute, taint: self.of_run.standing.label, ..self.facts(action) };
         let verdict = self.toolbox.policy.get().decide(&facts);
@@ -231,7 +231,7 @@ impl<'a> Gate<'a> {
 
     /// Performs `action`, when the judge allows it on these facts, or people have.
     pub(super) async fn write(&mut self, action: Action, facts: Facts) -> Result<Effect, Fault> {
-        self.alive()?;
+        self.alive().await?;
         self.writes += 1;
         let write = self.writes;
         let (action, facts) = self.as_approved(action, facts);

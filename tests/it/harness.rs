@@ -239,6 +239,20 @@ impl World {
         Self::serve(&settings).await
     }
 
+    /// Does a command with the co-worker's settings; its exit status and what it printed.
+    pub async fn does(&self, arguments: &[&str]) -> (i32, String) {
+        let mut command = command(arguments);
+        command.envs(self.settings.iter().cloned()).stderr(Stdio::piped());
+        let output = command.output().await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap(), text(&output.stdout) + &text(&output.stderr))
+    }
+
+    /// One of the co-worker's settings.
+    pub fn setting(&self, name: &str) -> &str {
+        &self.settings.iter().rev().find(|(own, _)| *own == name).unwrap().1
+    }
+
     /// Kills the co-worker without warning and starts it again on the same data.
     pub async fn kill_and_restart(&mut self) {
         self.server.child.kill().await.unwrap();

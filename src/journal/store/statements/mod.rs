@@ -6,6 +6,8 @@
 mod append;
 mod approvals;
 mod claim;
+mod erase;
+mod house;
 mod intake;
 mod look;
 mod read;
@@ -24,8 +26,11 @@ use crate::journal::standing::Told;
 
 pub(in crate::journal) use approvals::{approval, approvals, asked_since, open_grants};
 pub(in crate::journal) use look::look;
+pub(in crate::journal) use erase::{erasable, naming};
+pub(in crate::journal) use house::halted;
 pub(in crate::journal) use read::{
-    active_run_about, first_fault, intake, intake_row, log, newest_run_about, record, run, run_ids, runs, unfinished,
+    active_run_about, first_fault, intake, intake_row, log, newest_run_about, record, run, run_ids, runs,
+    since, unfinished,
 };
 pub(in crate::journal) use seal::{checkpoints, heads, newest_head, record_keys, unsigned};
 pub(in crate::journal) use seen::{active_subjects, mark_of, runs_from_events, seen, seen_of};
@@ -108,6 +113,10 @@ impl Transaction<'_> {
             Command::KeepSession { key, body, ends_at } => self.keep_session(key, body, *ends_at).await,
             Command::EndSession { key } => self.end_session(key).await,
             Command::Redeliver { id } => self.redeliver(id).await,
+            Command::Erase { what, most } => self.erase(what, *most).await,
+            Command::Hold { run, held } => self.keep(run, *held).await,
+            Command::Halt { by, reason, draft } => self.halt(by, reason, draft).await,
+            Command::Lift { draft } => self.lift(draft).await,
             Command::Sign { public_key, checkpoints } => self.sign(public_key, checkpoints).await,
         }
     }
