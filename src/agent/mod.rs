@@ -6,6 +6,7 @@
 //! ([`state`]) does no input or output.
 //! Must never know: HTTP, SQL, who is watching.
 
+mod aside;
 mod held;
 mod look;
 mod prompts;
@@ -21,24 +22,20 @@ use serde_json::Value;
 use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{self, Clock};
+use crate::clock::Clock;
 use crate::fault_point;
 use crate::journal::{
-    Call, Claim, Entry, Holder, Journal, JournalError, Logged, Notice, RunId, Status, Usage, WaitingFor,
+    Call, Claim, Entry, Holder, Journal, JournalError, Logged, Notice, RunId, Status, Usage,
 };
 use crate::model::{Finish, Model, ModelError, Piece, Reply, ToolSchemas};
+use crate::policy::Ahead;
 use crate::policy::approval::{Approval, Change, State};
-use crate::tools::{self, Interrupted, Toolbox};
+use crate::tools::{self, Toolbox};
 
 use held::Held;
 pub use prompts::Facts as PromptFacts;
 use state::{Next, RunState};
 pub use triage::TriageError;
-
-/// Pause after the first failure of an outside system; doubled with each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-/// Longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 
 /// How long after an approval's end a run looks at it, in microseconds: the store's clock may stand
 /// a little behind.
@@ -143,8 +140,15 @@ impl Agent {
                 holder.record(vec![entry]).await?;
                 Ok(true)
             }
-            Next::AskModel { turn } => self.ask_model(holder, state, turn, cancel).await,
+            Next::AskModel { turn } => match self.spent_out(holder, Ahead::Turn).await? {
+                Some(over) => self.out_of_budget(holder, &over).await,
+                None => self.ask_model(holder, state, turn, cancel).await,
+            },
             Next::RunTool { step, call, started, earlier } => {
+                // One that was begun is counted already.
+                if !started && let Some(over) = self.spent_out(holder, Ahead::Step).await? {
+                    return self.out_of_budget(holder, &over).await;
+                }
                 self.run_tool(holder, state, Step { step, call, started, earlier }, cancel).await
             }
             Next::Carry { held } => self.carry(holder, state, *held, cancel).await,
@@ -310,25 +314,6 @@ impl Agent {
         }
     }
 
-    /// Lays the run aside until an outside system may be well again.
-    async fn pause(
-        &self,
-        holder: &mut Holder,
-        state: &RunState,
-        what: String,
-        remedy: String,
-        after: Option<Duration>,
-    ) -> Result<bool, JournalError> {
-        let pause = FIRST_PAUSE.saturating_mul(1 << state.outages.min(6)).min(LONGEST_PAUSE);
-        let pause = after.map_or(pause, |after| after.max(pause));
-        let wake_at = clock::add(self.clock.now(), pause).as_microsecond();
-        let reason = format!("{} It is tried again in {} s.", sentence(&what), pause.as_secs().max(1));
-        tracing::warn!(run = %holder.run(), %what, pause_s = pause.as_secs(), "laid aside");
-        let trouble = Entry::Trouble { what: reason.clone(), remedy: Some(remedy) };
-        let waiting = Entry::Waiting { waiting_for: WaitingFor::RateLimit, reason, wake_at: Some(wake_at) };
-        Ok(!holder.record(vec![trouble, waiting]).await?)
-    }
-
     async fn run_tool(
         &self,
         holder: &mut Holder,
@@ -373,38 +358,6 @@ impl Agent {
                 Ok(true)
             }
             Err(interrupted) => self.interrupted(holder, state, interrupted).await,
-        }
-    }
-
-    /// A call has no result now: waits, stops, or leaves the run to a person.
-    async fn interrupted(
-        &self,
-        holder: &mut Holder,
-        state: &RunState,
-        interrupted: Interrupted,
-    ) -> Result<bool, JournalError> {
-        match interrupted {
-            Interrupted::Later { after, what, remedy } => {
-                self.pause(holder, state, what, remedy, Some(after)).await
-            }
-            Interrupted::Cancelled => {
-                holder.read_on().await?;
-                Ok(true)
-            }
-            Interrupted::AskedTooMuch { reason, wake_at } => {
-                let entry = Entry::Waiting { waiting_for: WaitingFor::Approval, reason, wake_at };
-                Ok(!holder.record(vec![entry]).await?)
-            }
-            Interrupted::Unclear(what) => {
-                let remedy = "Look in Azure DevOps whether it is there, then send the run on with a message.";
-                let entry = Entry::Finished {
-                    status: Status::Parked,
-                    answer: sentence(&what),
-                    remedy: Some(remedy.into()),
-                };
-                Ok(!holder.record(vec![entry]).await?)
-            }
-            Interrupted::Journal(error) => Err(error),
         }
     }
 }

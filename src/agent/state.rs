@@ -8,16 +8,10 @@ use serde_json::{Value, json};
 
 use super::held::{Approvals, Held};
 use crate::event::Trigger;
-use crate::journal::{Call, Entry, Logged, Person, Status, Usage, WaitingFor};
+use crate::journal::{Call, Entry, Logged, Person, Status, WaitingFor};
 use crate::model::{Conversation, ConversationError, Message, ToolCall};
 use crate::tools::{ASK_PERSON, EarlierWrite, Standing};
 
-/// Most model turns of one run.
-pub const MAX_TURNS: u32 = 60;
-/// Most tool calls of one run.
-pub const MAX_STEPS: u32 = 120;
-/// Most tokens of one run, read and written.
-pub const MAX_TOKENS: u64 = 2_000_000;
 /// Replies in a row that hold nothing to act on before the run ends.
 pub const MAX_EMPTY_REPLIES: u32 = 3;
 /// The same call with the same failing result this often in a row ends the run.
@@ -116,7 +110,6 @@ pub struct RunState {
     ended: bool,
     turn: u32,
     step: u32,
-    usage: Usage,
     empty_replies: u32,
     same_failures: u32,
     last_failure: Option<(String, String, String)>,
@@ -146,7 +139,6 @@ impl Default for RunState {
             ended: false,
             turn: 0,
             step: 0,
-            usage: Usage::default(),
             empty_replies: 0,
             same_failures: 0,
             last_failure: None,
@@ -175,9 +167,9 @@ impl RunState {
                 self.say(&Message::System { text: system.clone() });
                 self.prepared = true;
             }
-            Entry::Replied { turn, read_to, text, calls, usage, .. } => {
+            Entry::Replied { turn, read_to, text, calls, .. } => {
                 self.hand_over(*read_to);
-                self.replied(*turn, text, calls, *usage);
+                self.replied(*turn, text, calls);
             }
             Entry::ToolStarted { step, call_id, .. } => {
                 self.step = *step;
@@ -293,11 +285,9 @@ impl RunState {
         }
     }
 
-    fn replied(&mut self, turn: u32, text: &str, calls: &[Call], usage: Usage) {
+    fn replied(&mut self, turn: u32, text: &str, calls: &[Call]) {
         self.turn = turn;
         self.outages = 0;
-        self.usage.input += usage.input;
-        self.usage.output += usage.output;
         if calls.is_empty() && text.trim().is_empty() {
             self.empty_replies += 1;
             let text = "Your last reply was empty or cut off. Call a tool, or answer in words.".to_owned();
@@ -444,13 +434,6 @@ impl RunState {
             return fail(
                 "The same tool call failed the same way three times in a row.",
                 "See the last tool call; give more detail in a message to go on.",
-            );
-        }
-        let tokens = self.usage.input + self.usage.output;
-        if self.turn >= MAX_TURNS || self.step >= MAX_STEPS || tokens >= MAX_TOKENS {
-            return fail(
-                "The budget of one run is spent (60 turns, 120 tool calls, 2,000,000 tokens).",
-                "Split the work into smaller pieces.",
             );
         }
         None

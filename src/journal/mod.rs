@@ -27,6 +27,7 @@ mod rows;
 mod seen;
 mod sessions;
 mod sole;
+mod spent;
 mod standing;
 mod store;
 mod view;

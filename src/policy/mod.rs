@@ -8,6 +8,7 @@
 
 mod actions;
 pub mod approval;
+mod budget;
 mod check;
 mod conditions;
 mod error;
@@ -31,6 +32,7 @@ use crate::digest::Digest;
 use crate::mask::sanitise::Hosts;
 
 pub use actions::{KNOWN as KNOWN_ACTIONS, is_read};
+pub use budget::{Ahead, Budgets, Meter, Over, Quantity, Scope, Spent, SpentBy, Tokens};
 pub use error::PolicyError;
 pub use explain::{Explanation, RuleShown, RuleTrace};
 pub use facts::{Facts, Instructor, Label, Level, MAX_TAINT_SOURCES, TaintSource, Trigger, Verdict};
@@ -108,6 +110,7 @@ pub struct Policy {
     hash: Digest,
     egress: Vec<String>,
     hosts: Hosts,
+    budgets: Budgets,
 }
 
 impl Policy {
@@ -215,6 +218,11 @@ impl Policy {
     /// Hash of the rule file.
     pub fn hash(&self) -> &Digest {
         &self.hash
+    }
+
+    /// How much runs may use.
+    pub fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
     /// Hosts that outgoing text may point to, as the file lists them.

@@ -14,7 +14,7 @@ use crate::policy::{Facts, Label, TaintSource, Verdict};
 /// An hour, in microseconds.
 const HOUR: i64 = 3_600_000_000;
 /// Writes of a step from this number on are notices of the program's own.
-const NOTICES: u32 = 1_000;
+pub(super) const NOTICES: u32 = 1_000;
 /// Deleted files from which a card says so.
 const MANY_DELETIONS: u32 = 5;
 /// Longest rationale that is kept, in characters.

@@ -13,13 +13,13 @@ use tokio_util::sync::CancellationToken;
 
 use super::{Fault, Interrupted, OfRun, Toolbox, facts, failure, target};
 use crate::action::{Action, BranchName, CommitId};
-use crate::azure_devops::{Effect, Error, Lookup};
+use crate::azure_devops::{Effect, Error};
 use crate::fault_point;
 use crate::journal::{Entry, Holder, Journal, JournalError, Logged, Outcome};
 use crate::mask::Session;
 use crate::mask::sanitise::Flag;
 use crate::policy::approval::{Approval, Change, Edits, Shown, State};
-use crate::policy::{Facts, Outcome as Judged, Permit, Verdict};
+use crate::policy::{Ahead, Facts, Outcome as Judged, Permit, Verdict};
 
 /// How long to leave a system alone that is down and does not say for how long.
 const OUTAGE_PAUSE: std::time::Duration = std::time::Duration::from_secs(2);
@@ -215,7 +215,11 @@ impl<'a> Gate<'a> {
         let (action, facts) = self.as_approved(action.clone(), facts);
         let (action, facts) = facts::complete(self, action, facts).await?;
         let is_known = action.digest().is_ok_and(|digest| self.is_of_earlier(&digest));
-        if is_known || self.carries_out(&action).await? {
+        if is_known {
+            return Ok(());
+        }
+        self.afford(action.kind(), self.writes + 2).await?;
+        if self.carries_out(&action).await? {
             return Ok(());
         }
         let verdict = self.toolbox.policy.get().decide(&facts).on(&facts);
@@ -224,6 +228,19 @@ impl<'a> Gate<'a> {
             Judged::Deny => self.refuse(action.kind(), verdict).await,
             Judged::Ask if self.granted(&action, &facts).await?.is_some() => Ok(()),
             Judged::Ask => Err(self.ask(action, facts, verdict, self.writes + 2).await),
+        }
+    }
+
+    /// Refuses a write that a budget has no room for. Notices of the program's own are counted, and go
+    /// out: people must hear of what waits for them.
+    pub(super) async fn afford(&self, kind: &str, write: u32) -> Result<(), Fault> {
+        if write >= super::asking::NOTICES {
+            return Ok(());
+        }
+        let spent = self.journal().spent(self.holder.run(), self.now()).await?;
+        match self.toolbox.policy.get().budgets().over(&spent, Ahead::Write(kind)) {
+            Some(over) => Err(Interrupted::OverBudget(over).into()),
+            None => Ok(()),
         }
     }
 
@@ -361,6 +378,7 @@ impl<'a> Gate<'a> {
         first: Option<Entry>,
     ) -> Result<Effect, Fault> {
         let step = self.step;
+        self.afford(permit.action().kind(), write).await?;
         let intent = Entry::Intended {
             step,
             write,
@@ -407,71 +425,11 @@ impl<'a> Gate<'a> {
 
     /// What the end of a write means for the approval that is carried out; none where the write is
     /// another one.
-    fn ends(&mut self, action: &Action, what: Change) -> Option<Entry> {
+    pub(super) fn ends(&mut self, action: &Action, what: Change) -> Option<Entry> {
         let approval = self.carries.as_ref()?;
         let under_way = matches!(approval.state, State::Executing | State::Unknown);
         let its_own = action.digest().is_ok_and(|digest| digest == approval.digest);
         (under_way && its_own).then(|| self.moves(what))?
-    }
-
-    /// The effect of a write that an earlier attempt wrote down: from the record, else from the
-    /// target. None: it did not happen and can be done now.
-    async fn settled(&mut self, earlier: &EarlierWrite, kind: &str) -> Result<Option<Effect>, Fault> {
-        let before = earlier.action.kind();
-        if before != kind {
-            let text = format!("An earlier attempt at this step did {before} where {kind} comes now.");
-            return Err(Interrupted::Unclear(text).into());
-        }
-        if let Some(effect) = earlier.effect.clone().and_then(|effect| serde_json::from_value(effect).ok()) {
-            return Ok(Some(effect));
-        }
-        if fault_point::is_off("probe") {
-            return Ok(None);
-        }
-        let (step, write) = (self.step, earlier.write);
-        let (effect, error, ends) = match self.look_up(&earlier.action, earlier.intended).await? {
-            Lookup::Happened(effect) => (Some(effect), None, Change::Executed),
-            Lookup::DidNotHappen => {
-                (None, Some("The process ended before it was sent.".to_owned()), Change::NotDone)
-            }
-            Lookup::Unclear(why) => {
-                let why = unclear(&earlier.action, &why);
-                let entry = self.ends(&earlier.action, Change::Unknown { why: why.clone() });
-                self.holder.record(entry.into_iter().collect()).await?;
-                return Err(Interrupted::Unclear(why).into());
-            }
-        };
-        let value = effect.as_ref().and_then(|effect| serde_json::to_value(effect).ok());
-        let mut entries = vec![Entry::Performed { step, write, effect: value, error }];
-        entries.extend(self.ends(&earlier.action, ends));
-        self.holder.record(entries).await?;
-        Ok(effect)
-    }
-
-    async fn look_up(&self, action: &Action, intended: Timestamp) -> Result<Lookup, Fault> {
-        let me = self.toolbox.me().await?;
-        Ok(self.toolbox.azure.lookup(action, intended, me).await?)
-    }
-
-    /// No answer came to a write that may have happened: the target is asked.
-    async fn after_silence(
-        &mut self,
-        action: &Action,
-        intended: Timestamp,
-        error: Error,
-    ) -> Result<Effect, Fault> {
-        match self.look_up(action, intended).await? {
-            Lookup::Happened(effect) => Ok(effect),
-            // The service may still be at it: the intent stays open, and the target is asked again
-            // before the write is repeated.
-            Lookup::DidNotHappen => Err(Fault::Azure(error)),
-            Lookup::Unclear(why) => {
-                let why = unclear(action, &why);
-                let entry = self.ends(action, Change::Unknown { why: why.clone() });
-                self.holder.record(entry.into_iter().collect()).await?;
-                Err(Interrupted::Unclear(why).into())
-            }
-        }
     }
 }
 
@@ -483,10 +441,6 @@ fn frozen_new_branch(approval: &Approval) -> Option<(BranchName, CommitId)> {
         }
         _ => None,
     }
-}
-
-fn unclear(action: &Action, why: &str) -> String {
-    format!("It cannot be told whether {} happened: {why}", action.kind())
 }
 
 /// What an error of Azure DevOps means for the call: words for the model, or a wait.

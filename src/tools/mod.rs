@@ -20,11 +20,14 @@ mod outgoing;
 mod people;
 mod pull_requests;
 mod quotes;
+mod recover;
 mod repository;
 mod schema;
 mod search;
 mod standing;
 mod target;
+#[cfg(test)]
+mod tests;
 mod text;
 mod threads;
 mod trust;
@@ -50,7 +53,7 @@ use crate::mask::Masker;
 use crate::mask::sanitise::Hosts;
 use crate::model::{ToolSchema, ToolSchemas};
 use crate::policy::approval::Approval;
-use crate::policy::{InForce, Label, Policy, TaintSource, Verdict};
+use crate::policy::{InForce, Label, Over, Policy, TaintSource, Verdict};
 
 pub use gate::EarlierWrite;
 use gate::Gate;
@@ -135,6 +138,9 @@ pub enum Interrupted {
         /// When it goes on by itself, microseconds since 1970.
         wake_at: Option<i64>,
     },
+    /// A budget leaves no room for a write.
+    #[error("{0}")]
+    OverBudget(Over),
     /// The run is to stop.
     #[error("stopped")]
     Cancelled,
@@ -462,39 +468,4 @@ fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, Fault> {
     serde_json::from_value(arguments).map_err(|error| {
         words(format!("The arguments do not fit: {error}."), "Call the tool again as its schema says.")
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_schema_is_strict_and_the_whole_is_small() {
-        for tool in TOOLS {
-            schema::check_strict(&(tool.parameters)()).unwrap_or_else(|e| panic!("{}: {e}", tool.name));
-        }
-        let text: usize = TOOLS
-            .iter()
-            .map(|t| t.name.len() + t.description.len() + (t.parameters)().to_string().len())
-            .sum();
-        // CONTRACTS: under 3,000 tokens; about four characters each.
-        assert!(text < 12_000, "the tools take {text} characters");
-        Toolbox::schemas().unwrap();
-    }
-
-    #[test]
-    fn what_the_model_sees_of_the_tools_has_not_changed_unnoticed() {
-        let tools: Vec<Value> = TOOLS
-            .iter()
-            .map(|t| json!({"name": t.name, "description": t.description, "parameters": (t.parameters)()}))
-            .collect();
-        insta::assert_json_snapshot!(tools);
-    }
-
-    #[test]
-    fn a_long_result_is_cut_in_the_middle_and_says_so() {
-        let outcome = Outcome { content: "é".repeat(MAX_RESULT_BYTES), ..Outcome::default() };
-        let content = limited(outcome).content;
-        assert!(content.len() < 2 * MAX_RESULT_BYTES && content.contains("left out"));
-    }
 }

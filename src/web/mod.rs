@@ -10,6 +10,7 @@ mod api;
 mod approvals;
 mod assets;
 mod audit;
+mod budget;
 mod card;
 mod diff;
 mod doctor;

@@ -9,7 +9,7 @@ use super::card::Card;
 use super::steps::{LinkShown, StepShown, one_line, web_address};
 use super::viewer::Viewer;
 use super::when::{Moment, duration, grouped, rfc3339};
-use super::{App, markdown};
+use super::{App, budget, markdown};
 use crate::journal::{Entry, IntakeRow, Logged, RunRow, RunView, Source, Status, Step, StepKind, WaitingFor};
 use crate::policy::approval::Approval;
 
@@ -165,6 +165,8 @@ pub(super) struct RunShown {
     pub(super) tokens: String,
     pub(super) tokens_exact: String,
     pub(super) model: String,
+    /// How far budgets are used up.
+    pub(super) budget: Option<budget::Shown>,
 }
 
 impl RunShown {
@@ -206,6 +208,7 @@ impl RunShown {
                 grouped(usage.output)
             ),
             model: view.model.unwrap_or_default(),
+            budget: None,
         }
     }
 }

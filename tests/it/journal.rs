@@ -6,6 +6,7 @@ mod record;
 mod replicas;
 mod runs;
 mod seen;
+mod spent;
 
 use std::time::Duration;
 

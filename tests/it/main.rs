@@ -8,6 +8,7 @@
 
 mod approvals;
 mod bad_input;
+mod budgets;
 mod chaos;
 mod clients;
 mod conformance;

@@ -10,6 +10,7 @@ mod intake;
 mod read;
 mod seen;
 mod sessions;
+mod spent;
 
 use sqlx::Connection as _;
 
@@ -26,6 +27,7 @@ pub(in crate::journal) use read::{
 };
 pub(in crate::journal) use seen::{active_subjects, mark_of, runs_from_events, seen, seen_of};
 pub(in crate::journal) use sessions::session;
+pub(in crate::journal) use spent::spent;
 
 /// What a command came to: the outer error aborts the transaction; the inner one is this command's
 /// own answer, and then it has changed nothing.
