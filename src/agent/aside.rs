@@ -5,13 +5,15 @@ use std::time::Duration;
 
 use jiff::tz::TimeZone;
 use jiff::{ToSpan as _, Zoned};
+use tokio_util::sync::CancellationToken;
 
+use super::held::Held;
 use super::state::RunState;
 use super::{Agent, sentence};
 use crate::clock;
 use crate::journal::{Entry, Holder, JournalError, Status, WaitingFor};
 use crate::policy::{Ahead, Over, Scope};
-use crate::tools::Interrupted;
+use crate::tools::{self, Interrupted};
 
 /// Pause after the first failure of an outside system; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
@@ -68,6 +70,37 @@ impl Agent {
                 Ok(!holder.record(vec![entry]).await?)
             }
             Interrupted::Journal(error) => Err(error),
+        }
+    }
+
+    /// Tells of a broken glass, and asks for its review.
+    pub(super) async fn review(
+        &self,
+        holder: &mut Holder,
+        state: &RunState,
+        held: &Held,
+        cancel: &CancellationToken,
+    ) -> Result<bool, JournalError> {
+        let Some(order) = state.order.as_ref() else { return Ok(false) };
+        let call = tools::Call {
+            step: held.approval.request.step,
+            name: &held.call.name,
+            arguments: &held.call.arguments,
+            requested_by: &order.requested_by,
+            earlier: held.writes.clone(),
+            cancel,
+            of_run: tools::OfRun {
+                requested_by: &order.requested_by,
+                carries: None,
+                approvals: Vec::new(),
+                said: "",
+                place: state.place(),
+                standing: &state.standing,
+            },
+        };
+        match self.toolbox.ask_for_review(holder, call, &held.approval).await {
+            Ok(()) => Ok(true),
+            Err(interrupted) => self.interrupted(holder, state, interrupted).await,
         }
     }
 

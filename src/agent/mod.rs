@@ -151,6 +151,7 @@ impl Agent {
                 }
                 self.run_tool(holder, state, Step { step, call, started, earlier }, cancel).await
             }
+            Next::Review { held } => self.review(holder, state, &held, cancel).await,
             Next::Carry { held } => self.carry(holder, state, *held, cancel).await,
             Next::Wait { waiting_for, reason } => {
                 let entry = Entry::Waiting { waiting_for, reason, wake_at: self.wake_at(state) };
@@ -261,21 +262,27 @@ impl Agent {
         }
         let read_to = state.before_request();
         let (journal, run) = (self.journal.clone(), holder.run().clone());
-        let mut begun = false;
+        let (mut begun, mut spoken) = (false, self.toolbox.spoken(&run));
         let mut on_piece = |piece: Piece<'_>| match piece {
             Piece::Text(text) => {
                 fault_point::pass("model.piece");
-                journal.words(&run, turn, !begun, text);
-                begun = true;
+                let words = spoken.push(text);
+                if !words.is_empty() {
+                    journal.words(&run, turn, !begun, &words);
+                    begun = true;
+                }
             }
-            Piece::Restart => journal.words(&run, turn, true, ""),
+            Piece::Restart => {
+                spoken.restart();
+                journal.words(&run, turn, true, "");
+            }
         };
         let since = Instant::now();
         fault_point::pass("model.before_reply");
         match self.model.reply(&state.conversation, &self.schemas, &mut on_piece, cancel).await {
             Ok(reply) => {
                 fault_point::pass("model.after_reply");
-                holder.record(vec![replied(turn, read_to, reply, since.elapsed())]).await?;
+                holder.record(vec![replied(turn, read_to, spoken.whole(reply), since.elapsed())]).await?;
                 Ok(true)
             }
             Err(error) => {

@@ -10,7 +10,7 @@ use super::held::{Approvals, Held};
 use crate::event::Trigger;
 use crate::journal::{Call, Entry, Logged, Person, Status, WaitingFor};
 use crate::model::{Conversation, ConversationError, Message, ToolCall};
-use crate::tools::{ASK_PERSON, EarlierWrite, Standing};
+use crate::tools::{ASK_PERSON, EarlierWrite, FIRST_NOTICE, Standing};
 
 /// Replies in a row that hold nothing to act on before the run ends.
 pub const MAX_EMPTY_REPLIES: u32 = 3;
@@ -39,6 +39,11 @@ pub enum Next {
         started: bool,
         /// Writes of this step that the log knows.
         earlier: Vec<EarlierWrite>,
+    },
+    /// Tell of a broken glass and ask for its review.
+    Review {
+        /// The approval and its call.
+        held: Box<Held>,
     },
     /// Make the call behind an approval again: this is how an approved action is carried out.
     Carry {
@@ -203,6 +208,10 @@ impl RunState {
                     self.notice(logged.seq, notice);
                 }
             }
+            Entry::ReviewAsked { id, .. } => {
+                self.outages = 0;
+                self.approvals.reviewed(id);
+            }
             Entry::ToolFinished { call_id, tool, outcome, .. } => {
                 self.tool_finished(call_id, tool, outcome.ok, &outcome.content);
             }
@@ -237,7 +246,8 @@ impl RunState {
             None => writes.retain(|earlier| earlier.write != write),
         });
         let part = |name: &str| effect?.get(name)?.as_str();
-        if let (Some(kind @ ("pull_request" | "work_item")), Some(id)) = (part("kind"), part("id"))
+        if write < FIRST_NOTICE
+            && let (Some(kind @ ("pull_request" | "work_item")), Some(id)) = (part("kind"), part("id"))
             && let Ok(id) = id.parse()
         {
             self.newest = Some((kind.to_owned(), id));
@@ -355,6 +365,10 @@ impl RunState {
     pub fn next(&self) -> Next {
         if self.ended {
             return Next::Nothing;
+        }
+        // Before everything else, also before a stop: the glass stays broken.
+        if let Some(held) = self.approvals.to_review().filter(|_| self.outages <= MAX_OUTAGES) {
+            return Next::Review { held: Box::new(held.clone()) };
         }
         if let Some(end) = self.end() {
             return end;

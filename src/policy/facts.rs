@@ -218,7 +218,7 @@ pub struct Verdict {
     pub message: String,
     /// Hash of the rule file that decided.
     pub policy: Digest,
-    /// Names this decision: run, step and number.
+    /// Names this decision: 32 hexadecimal digits.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// Digest of the facts.

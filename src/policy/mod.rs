@@ -30,6 +30,7 @@ use serde::{Deserialize, Serialize};
 use crate::action::Action;
 use crate::digest::Digest;
 use crate::mask::sanitise::Hosts;
+use crate::weaken::{Defence, off};
 
 pub use actions::{KNOWN as KNOWN_ACTIONS, is_read};
 pub use budget::{Ahead, Budgets, Meter, Over, Quantity, Scope, Spent, SpentBy, Tokens};
@@ -176,7 +177,7 @@ impl Policy {
     ) -> Result<(Permit, Verdict), Verdict> {
         let verdict = self.decide(facts).on(facts);
         let digest = action.digest().ok().filter(|_| facts.action == action.kind());
-        let digest = digest.filter(|digest| digest == proof.digest());
+        let digest = digest.filter(|digest| digest == proof.digest() || off(Defence::ApprovalDigest));
         match (verdict.outcome, digest) {
             (Outcome::Allow | Outcome::Ask, Some(digest)) => Ok((Permit { action, digest }, verdict)),
             (Outcome::Deny, _) => Err(verdict),

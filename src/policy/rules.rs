@@ -60,6 +60,7 @@ struct Form {
     approvers: Option<Approvers>,
     ttl: Option<String>,
     grant: Option<Grant>,
+    require_reason: Option<bool>,
     branch: Option<Vec<String>>,
     branch_not: Option<Vec<String>>,
     any_path: Option<Vec<String>>,
@@ -333,10 +334,13 @@ fn glob(rule: &str, pattern: &str, fold: bool) -> Result<Glob, PolicyError> {
 
 fn terms_of(form: &Form) -> Result<Option<Terms>, PolicyError> {
     let value = |reason: String| PolicyError::Value { rule: form.id.clone(), reason };
-    let given = form.approvers.is_some() || form.ttl.is_some() || form.grant.is_some();
+    let given = form.approvers.is_some()
+        || form.ttl.is_some()
+        || form.grant.is_some()
+        || form.require_reason.is_some();
     if form.effect != Outcome::Ask {
         return match given {
-            true => Err(value("'approvers', 'ttl' and 'grant' belong to rules with effect \"ask\"".into())),
+            true => Err(value("'approvers', 'ttl', 'grant' and 'require_reason' belong to rules with effect \"ask\"".into())),
             false => Ok(None),
         };
     }
@@ -362,5 +366,6 @@ fn terms_of(form: &Form) -> Result<Option<Terms>, PolicyError> {
         terms.ttl_s = ttl.as_secs();
     }
     terms.grant = form.grant.unwrap_or_default();
+    terms.require_reason = form.require_reason.unwrap_or_default();
     Ok(Some(terms))
 }

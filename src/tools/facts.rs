@@ -21,7 +21,11 @@ pub(super) async fn complete(
     let hosts = toolbox.hosts()?;
     let (action, cleaned) = outgoing::clean(action, &hosts);
     veil::check_action(gate.session(), &action)?;
-    let mut facts = of_action(&action, gate.placed(&action, facts));
+    let obeyed = match &action {
+        Action::Push { .. } => toolbox.obeyed().await?,
+        _ => Vec::new(),
+    };
+    let mut facts = of_action(&action, &obeyed, gate.placed(&action, facts));
     facts.new_hosts.extend(cleaned.new_hosts);
     // What this very call did before: the run's standing is from before the call.
     let just_now = Standing::of(gate.unseen());
@@ -38,11 +42,11 @@ pub(super) async fn complete(
 }
 
 /// What the action itself says.
-fn of_action(action: &Action, facts: Facts) -> Facts {
+fn of_action(action: &Action, obeyed: &[String], facts: Facts) -> Facts {
     let mut facts = facts;
     match action {
         Action::Push { branch, changes, .. } => {
-            let found = classes::of(changes, &[]);
+            let found = classes::of(changes, obeyed);
             facts.branch = Some(branch.as_str().to_owned());
             facts.files = u32::try_from(found.paths.len()).unwrap_or(u32::MAX);
             facts.paths = found.paths;

@@ -14,8 +14,10 @@ mod code;
 mod edit;
 mod facts;
 mod gate;
+mod glass;
 mod named;
 mod notify;
+mod obeyed;
 mod outgoing;
 mod people;
 mod pull_requests;
@@ -24,6 +26,7 @@ mod recover;
 mod repository;
 mod schema;
 mod search;
+mod spoken;
 mod standing;
 mod target;
 #[cfg(test)]
@@ -55,10 +58,12 @@ use crate::model::{ToolSchema, ToolSchemas};
 use crate::policy::approval::Approval;
 use crate::policy::{InForce, Label, Over, Policy, TaintSource, Verdict};
 
+pub use asking::NOTICES as FIRST_NOTICE;
 pub use gate::EarlierWrite;
 use gate::Gate;
 pub use notify::Notifier;
 pub use repository::{RepositorySettings, RepositoryWords};
+pub use spoken::Spoken;
 pub use standing::{MAX_SAME_CALLS, Standing};
 use veil::Veil;
 
@@ -80,6 +85,7 @@ pub struct Toolbox {
     notifier: Option<Notifier>,
     me: OnceCell<Me>,
     repository: OnceCell<Repository>,
+    obeyed: obeyed::Cache,
     people: Mutex<HashMap<String, azure_devops::Person>>,
 }
 
@@ -248,6 +254,7 @@ impl Toolbox {
             notifier: None,
             me: OnceCell::new(),
             repository: OnceCell::new(),
+            obeyed: obeyed::Cache::default(),
             people: Mutex::default(),
         }
     }

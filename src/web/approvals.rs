@@ -16,7 +16,7 @@ use super::pages::page as rendered;
 use super::problem::Problem;
 use super::shown::Shell;
 use super::viewer::Viewer;
-use super::{App, Shared};
+use super::{App, Shared, leave};
 use crate::digest::Digest;
 use crate::journal::{Entry, RunId};
 use crate::policy::Grant;
@@ -51,6 +51,8 @@ pub(super) struct Wanted {
 struct Inbox {
     shell: Shell,
     open: Vec<Card>,
+    /// Leave for more than one action.
+    grants: Vec<leave::Shown>,
     settled: Vec<Card>,
 }
 
@@ -98,7 +100,7 @@ pub(super) async fn show(
     Ok(Json(card::json(&app.state, &viewer, &run, &approval)))
 }
 
-async fn find(app: &App, id: &str) -> Result<(RunId, Approval), Problem> {
+pub(super) async fn find(app: &App, id: &str) -> Result<(RunId, Approval), Problem> {
     app.state.journal.approval(id).await?.ok_or_else(|| Problem::no_approval(id))
 }
 
@@ -147,7 +149,10 @@ pub(super) async fn inbox(app: Shared, viewer: Viewer) -> Result<Response, Probl
     let found = app.state.journal.approvals(None).await?;
     let cards = found.iter().map(|(run, approval)| Card::new(&app.state, &viewer, run, approval));
     let (open, settled): (Vec<Card>, Vec<Card>) = cards.partition(|card| card.open);
-    rendered(&Inbox { shell: Shell::new(&app, &viewer, "approvals", "Approvals"), open, settled })
+    let now = app.state.clock.now().as_microsecond();
+    let granted = app.state.journal.open_grants(now).await?;
+    let grants = granted.iter().filter_map(|approval| leave::Shown::of(&viewer, approval, now)).collect();
+    rendered(&Inbox { shell: Shell::new(&app, &viewer, "approvals", "Approvals"), open, grants, settled })
 }
 
 /// `GET /approvals/{id}`.
@@ -155,7 +160,13 @@ pub(super) async fn page(app: Shared, viewer: Viewer, Path(id): Path<String>) ->
     one(&app, &viewer, &id, None).await
 }
 
-async fn one(app: &App, viewer: &Viewer, id: &str, trouble: Option<Problem>) -> Result<Response, Problem> {
+/// The page of one approval, with what went wrong.
+pub(super) async fn one(
+    app: &App,
+    viewer: &Viewer,
+    id: &str,
+    trouble: Option<Problem>,
+) -> Result<Response, Problem> {
     let (run, approval) = find(app, id).await?;
     let card = Card::new(&app.state, viewer, &run, &approval);
     let title = format!("Approval {}", card.code);

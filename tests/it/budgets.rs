@@ -32,7 +32,10 @@ async fn raise(world: &World, folder: &tempfile::TempDir) {
     let run = world.begin("What is in the README?").await;
     eventually("the new rules", async || {
         let told = world.run(&run).await["budget"].clone();
-        meter(&told, "run", "turns").filter(|turns| turns["limit"] == 60)
+        let is = |scope: &str, limit: u32| {
+            meter(&told, scope, "turns").is_some_and(|turns| turns["limit"] == json!(limit))
+        };
+        (is("run", 60) && is("day", 50_000)).then_some(())
     })
     .await;
 }

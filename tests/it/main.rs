@@ -6,6 +6,7 @@
     reason = "tests are named by what they say, and fail by panicking"
 )]
 
+mod approval_limits;
 mod approvals;
 mod bad_input;
 mod budgets;
