@@ -478,6 +478,10 @@ pub(super) fn settle(error: Error) -> Result<Outcome, Interrupted> {
     let later = |after| Interrupted::Later { after, what: error.to_string(), remedy: error.remedy() };
     match &error {
         Error::Throttled { after, .. } => Err(later(after.unwrap_or(OUTAGE_PAUSE))),
+        // Waiting does not heal an identity that Entra refuses for good.
+        Error::Identity(identity) if !identity.is_transient() => {
+            Err(Interrupted::NoIdentity { what: error.to_string(), remedy: error.remedy() })
+        }
         Error::Unavailable { .. } | Error::Transport { .. } | Error::Identity(_) => Err(later(OUTAGE_PAUSE)),
         _ => Ok(failure(&error.to_string(), &error.remedy())),
     }

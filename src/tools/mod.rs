@@ -147,6 +147,14 @@ pub enum Interrupted {
     /// A budget leaves no room for a write.
     #[error("{0}")]
     OverBudget(Over),
+    /// The agent has no identity to act with, and somebody must change something first.
+    #[error("{what}")]
+    NoIdentity {
+        /// What Entra or the sidecar said, for people.
+        what: String,
+        /// What a person can do.
+        remedy: String,
+    },
     /// The run is to stop.
     #[error("stopped")]
     Cancelled,
