@@ -12,6 +12,7 @@ use super::state::RunState;
 use super::{Agent, sentence};
 use crate::clock;
 use crate::journal::{Entry, Holder, JournalError, Status, WaitingFor};
+use crate::policy::approval::{Approval, Change};
 use crate::policy::{Ahead, Over, Scope};
 use crate::tools::{self, Interrupted};
 
@@ -19,6 +20,23 @@ use crate::tools::{self, Interrupted};
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// Longest such pause.
 const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+
+/// The entries with which a run ends: what waits for people ends with it.
+pub(super) fn ending(
+    state: &RunState,
+    status: Status,
+    answer: String,
+    remedy: Option<String>,
+) -> Vec<Entry> {
+    let why = format!("The run ended: {}.", status.as_str());
+    let cancelled = |approval: &Approval| Entry::ApprovalChanged {
+        id: approval.request.id.clone(),
+        what: Change::Cancelled { why: why.clone() },
+    };
+    let mut entries: Vec<Entry> = state.approvals.unsettled().map(cancelled).collect();
+    entries.push(Entry::Finished { status, answer, remedy });
+    entries
+}
 
 impl Agent {
     /// Lays the run aside until an outside system may be well again.
@@ -64,7 +82,7 @@ impl Agent {
                 let remedy = Some(format!("{remedy} Then send the run on with a message."));
                 Ok(!holder.record(vec![Entry::Finished { status, answer, remedy }]).await?)
             }
-            Interrupted::OverBudget(over) => self.out_of_budget(holder, &over).await,
+            Interrupted::OverBudget(over) => self.out_of_budget(holder, state, &over).await,
             Interrupted::Unclear(what) => {
                 let remedy = "Look in Azure DevOps whether it is there, then send the run on with a message.";
                 let entry = Entry::Finished {
@@ -122,15 +140,19 @@ impl Agent {
 
     /// Ends the run whose own budget is spent; lays it aside until the next day or month where it is
     /// one that it shares.
-    pub(super) async fn out_of_budget(&self, holder: &mut Holder, over: &Over) -> Result<bool, JournalError> {
+    pub(super) async fn out_of_budget(
+        &self,
+        holder: &mut Holder,
+        state: &RunState,
+        over: &Over,
+    ) -> Result<bool, JournalError> {
         let Some(until) = self.next_period(over.scope()) else {
             let remedy = format!(
                 "Split the work into smaller pieces. {} After that a message sends this run on.",
                 over.remedy()
             );
-            let entry =
-                Entry::Finished { status: Status::Failed, answer: over.to_string(), remedy: Some(remedy) };
-            return Ok(!holder.record(vec![entry]).await?);
+            let entries = ending(state, Status::Failed, over.to_string(), Some(remedy));
+            return Ok(!holder.record(entries).await?);
         };
         tracing::warn!(run = %holder.run(), %over, "laid aside");
         let when = until.strftime("%Y-%m-%d %H:%M UTC");

@@ -141,13 +141,13 @@ impl Agent {
                 Ok(true)
             }
             Next::AskModel { turn } => match self.spent_out(holder, Ahead::Turn).await? {
-                Some(over) => self.out_of_budget(holder, &over).await,
+                Some(over) => self.out_of_budget(holder, state, &over).await,
                 None => self.ask_model(holder, state, turn, cancel).await,
             },
             Next::RunTool { step, call, started, earlier } => {
                 // One that was begun is counted already.
                 if !started && let Some(over) = self.spent_out(holder, Ahead::Step).await? {
-                    return self.out_of_budget(holder, &over).await;
+                    return self.out_of_budget(holder, state, &over).await;
                 }
                 self.run_tool(holder, state, Step { step, call, started, earlier }, cancel).await
             }
@@ -158,14 +158,7 @@ impl Agent {
                 Ok(!holder.record(vec![entry]).await?)
             }
             Next::Finish { status, answer, remedy } => {
-                let why = format!("The run ended: {}.", status.as_str());
-                let ended = |approval: &Approval| Entry::ApprovalChanged {
-                    id: approval.request.id.clone(),
-                    what: Change::Cancelled { why: why.clone() },
-                };
-                let mut entries: Vec<Entry> = state.approvals.unsettled().map(ended).collect();
-                entries.push(Entry::Finished { status, answer, remedy });
-                Ok(!holder.record(entries).await?)
+                Ok(!holder.record(aside::ending(state, status, answer, remedy)).await?)
             }
         }
     }

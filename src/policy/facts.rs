@@ -102,7 +102,7 @@ pub struct Instructor {
     pub id: Option<String>,
     /// Account or name.
     pub name: String,
-    /// Groups, by object id or role name; empty where they could not be resolved.
+    /// Groups, by object id and by name; empty where they could not be resolved, or no rule asks.
     pub groups: Vec<String>,
     /// What they may do.
     pub level: Level,

@@ -221,6 +221,12 @@ impl Policy {
         &self.hash
     }
 
+    /// Whether a rule looks at the groups of who gave the order: then they are worth asking for.
+    pub fn asks_for_groups(&self) -> bool {
+        let asks = |condition: &conditions::Condition| matches!(condition, conditions::Condition::Group(_));
+        self.matcher.rules.iter().any(|rule| rule.conditions.iter().any(asks))
+    }
+
     /// How much runs may use.
     pub fn budgets(&self) -> &Budgets {
         &self.budgets

@@ -30,6 +30,9 @@ pub(super) async fn complete(
     // What this very call did before: the run's standing is from before the call.
     let just_now = Standing::of(gate.unseen());
     of_run(standing, &just_now, gate.now(), &mut facts);
+    if let Some(person) = standing.requested_by().filter(|_| toolbox.policy().asks_for_groups()) {
+        facts.instructor.groups = toolbox.instructor_groups(person).await;
+    }
     facts.quotes = standing.quotes.quoted_in(&outgoing::words(&action));
     facts.run_object |= just_now.made_its_object(&action) || run_object(toolbox, standing, &action).await?;
     facts.reviewers_added = reviewers(toolbox, standing, &action).await?;

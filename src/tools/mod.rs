@@ -15,6 +15,7 @@ mod edit;
 mod facts;
 mod gate;
 mod glass;
+mod membership;
 mod named;
 mod notify;
 mod obeyed;
@@ -86,6 +87,7 @@ pub struct Toolbox {
     me: OnceCell<Me>,
     repository: OnceCell<Repository>,
     obeyed: obeyed::Cache,
+    memberships: membership::Cache,
     people: Mutex<HashMap<String, azure_devops::Person>>,
 }
 
@@ -263,6 +265,7 @@ impl Toolbox {
             me: OnceCell::new(),
             repository: OnceCell::new(),
             obeyed: obeyed::Cache::default(),
+            memberships: membership::Cache::default(),
             people: Mutex::default(),
         }
     }

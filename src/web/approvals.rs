@@ -18,9 +18,9 @@ use super::shown::Shell;
 use super::viewer::Viewer;
 use super::{App, Shared, leave};
 use crate::digest::Digest;
-use crate::journal::{Entry, RunId};
+use crate::journal::{Entry, JournalError, RunId};
 use crate::policy::Grant;
-use crate::policy::approval::{Answer, Approval, Change, Decision, Edits, GrantAsked, State};
+use crate::policy::approval::{Answer, Approval, Change, Decision, Edits, GrantAsked, Refusal, State};
 
 /// Body of `POST /api/approvals/{id}/decision`.
 #[derive(Deserialize)]
@@ -126,7 +126,7 @@ async fn decided_on(
 ) -> Result<(RunId, Approval), Problem> {
     let (run, approval) = find(app, id).await?;
     // Who may decide is who is in the group now, not who was when signing in (GOVERNANCE §4.1).
-    let viewer = viewer.clone().of_now(app).await?;
+    let (viewer, is_new) = viewer.clone().of_now(app).await?.settled(app).await?;
     let decision = Decision {
         by: card::approver(&viewer, &approval),
         answer: decided.decision,
@@ -140,7 +140,13 @@ async fn decided_on(
             .filter(|ticket| !ticket.is_empty()),
     };
     let entry = Entry::ApprovalChanged { id: id.to_owned(), what: Change::Decided(Box::new(decision)) };
-    app.state.journal.add_from_outside(&run, entry).await?;
+    match app.state.journal.add_from_outside(&run, entry).await {
+        Err(JournalError::Approval(Refusal::NotEligible(why))) if is_new => {
+            let why = format!("{why} Groups that you were put into within the last 24 hours do not count yet.");
+            Err(JournalError::Approval(Refusal::NotEligible(why)).into())
+        }
+        other => other.map(|_| ()).map_err(Problem::from),
+    }?;
     find(app, id).await
 }
 

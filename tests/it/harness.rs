@@ -60,11 +60,6 @@ impl Demo {
         Self { child, _lines: lines, page, organization, data: data.to_owned(), http }
     }
 
-    /// Kills it without warning.
-    pub async fn kill(mut self) {
-        self.child.kill().await.unwrap();
-    }
-
     /// Ends it as an operator would, and waits.
     pub async fn stop(mut self) {
         let pid = self.child.id().expect("it runs").to_string();

@@ -26,7 +26,7 @@ pub(in crate::journal) use read::{
     active_run_about, first_fault, intake, intake_row, log, newest_run_about, record, run, runs, unfinished,
 };
 pub(in crate::journal) use seen::{active_subjects, mark_of, runs_from_events, seen, seen_of};
-pub(in crate::journal) use sessions::session;
+pub(in crate::journal) use sessions::{joined_since, session};
 pub(in crate::journal) use spent::spent;
 
 /// What a command came to: the outer error aborts the transaction; the inner one is this command's
@@ -103,7 +103,9 @@ impl Transaction<'_> {
             Command::Mark { name, value, keep } => self.mark(name, *value, *keep).await,
             Command::TakeTurn { name, every } => self.take_turn(name, *every).await,
             Command::Sweep { older_than, most } => self.sweep(*older_than, *most).await,
-            Command::KeepSession { key, body, ends_at } => self.keep_session(key, body, *ends_at).await,
+            Command::KeepSession { key, body, ends_at, oid, groups } => {
+                self.keep_session(key, body, *ends_at, (oid.as_str(), groups.as_deref())).await
+            }
             Command::EndSession { key } => self.end_session(key).await,
             Command::Redeliver { id } => self.redeliver(id).await,
         }
