@@ -22,12 +22,7 @@ const FIRST_PAUSE: Duration = Duration::from_secs(2);
 const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 
 /// The entries with which a run ends: what waits for people ends with it.
-pub(super) fn ending(
-    state: &RunState,
-    status: Status,
-    answer: String,
-    remedy: Option<String>,
-) -> Vec<Entry> {
+pub(super) fn ending(state: &RunState, status: Status, answer: String, remedy: Option<String>) -> Vec<Entry> {
     let why = format!("The run ended: {}.", status.as_str());
     let cancelled = |approval: &Approval| Entry::ApprovalChanged {
         id: approval.request.id.clone(),

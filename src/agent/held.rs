@@ -105,7 +105,10 @@ impl Approvals {
 
     /// A review of this one was asked for.
     pub fn reviewed(&mut self, id: &str) {
-        self.held.iter_mut().filter(|held| held.approval.request.id == id).for_each(|held| held.reviewed = true);
+        self.held
+            .iter_mut()
+            .filter(|held| held.approval.request.id == id)
+            .for_each(|held| held.reviewed = true);
     }
 
     /// The next one for which the glass was broken and no review was asked for yet.

@@ -177,8 +177,12 @@ impl RunView {
                 let asked = self.approvals.iter().find(|known| known.request.id == *id);
                 let code = asked.map(Approval::code).unwrap_or_default();
                 let text = match why_not {
-                    None => format!("The glass was broken for {code}: a work item asks for the review within 24 hours."),
-                    Some(why) => format!("The glass was broken for {code}, and no work item could ask for the review: {why}"),
+                    None => format!(
+                        "The glass was broken for {code}: a work item asks for the review within 24 hours."
+                    ),
+                    Some(why) => format!(
+                        "The glass was broken for {code}, and no work item could ask for the review: {why}"
+                    ),
                 };
                 let mut step = Step::new(logged, StepKind::Notice, &text);
                 step.status = if why_not.is_some() { StepStatus::Failed } else { StepStatus::Ok };

@@ -340,7 +340,9 @@ fn terms_of(form: &Form) -> Result<Option<Terms>, PolicyError> {
         || form.require_reason.is_some();
     if form.effect != Outcome::Ask {
         return match given {
-            true => Err(value("'approvers', 'ttl', 'grant' and 'require_reason' belong to rules with effect \"ask\"".into())),
+            true => Err(value(
+                "'approvers', 'ttl', 'grant' and 'require_reason' belong to rules with effect \"ask\"".into(),
+            )),
             false => Ok(None),
         };
     }

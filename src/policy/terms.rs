@@ -73,7 +73,12 @@ pub struct Terms {
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { approvers: Approvers::default(), ttl_s: DEFAULT_TTL.as_secs(), grant: Grant::Once, require_reason: false }
+        Self {
+            approvers: Approvers::default(),
+            ttl_s: DEFAULT_TTL.as_secs(),
+            grant: Grant::Once,
+            require_reason: false,
+        }
     }
 }
 

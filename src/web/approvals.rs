@@ -142,7 +142,8 @@ async fn decided_on(
     let entry = Entry::ApprovalChanged { id: id.to_owned(), what: Change::Decided(Box::new(decision)) };
     match app.state.journal.add_from_outside(&run, entry).await {
         Err(JournalError::Approval(Refusal::NotEligible(why))) if is_new => {
-            let why = format!("{why} Groups that you were put into within the last 24 hours do not count yet.");
+            let why =
+                format!("{why} Groups that you were put into within the last 24 hours do not count yet.");
             Err(JournalError::Approval(Refusal::NotEligible(why)).into())
         }
         other => other.map(|_| ()).map_err(Problem::from),

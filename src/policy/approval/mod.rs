@@ -160,9 +160,8 @@ impl Approval {
 
     /// The ticket, where the glass was broken.
     pub fn break_glass(&self) -> Option<&Decision> {
-        let broke = |decision: &&Decision| {
-            decision.answer == Answer::Approve && decision.break_glass.is_some()
-        };
+        let broke =
+            |decision: &&Decision| decision.answer == Answer::Approve && decision.break_glass.is_some();
         self.decisions.iter().map(|(_, decision)| decision).find(broke)
     }
 

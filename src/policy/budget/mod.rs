@@ -319,11 +319,7 @@ impl Budgets {
             }
             _ => false,
         };
-        Scope::ALL
-            .into_iter()
-            .flat_map(|scope| self.meters(scope, spent.of(scope)))
-            .find(is_over)
-            .map(Over)
+        Scope::ALL.into_iter().flat_map(|scope| self.meters(scope, spent.of(scope))).find(is_over).map(Over)
     }
 
     fn names(&self, scope: Scope, pattern: &str, action: &str) -> bool {
