@@ -12,19 +12,17 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Fault, Interrupted, OfRun, Toolbox, facts, failure, target, veil};
+use super::ending::settle;
+use super::{Fault, Interrupted, OfRun, Toolbox, facts, target, veil};
 use crate::action::{Action, BranchName, CommitId};
-use crate::azure_devops::{Effect, Error};
+use crate::azure_devops::Effect;
 use crate::fault_point;
-use crate::journal::{Entry, Holder, Journal, JournalError, Logged, Outcome};
+use crate::journal::{Entry, Holder, Journal, JournalError, Logged};
 use crate::mask::Session;
 use crate::mask::sanitise::Flag;
 use crate::policy::approval::{Approval, Change, Edits, Shown, State};
 use crate::policy::{Ahead, Facts, Outcome as Judged, Permit, Policy, Verdict};
 use crate::weaken::{Defence, off};
-
-/// How long to leave a system alone that is down and does not say for how long.
-const OUTAGE_PAUSE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// A write of the current step that an earlier attempt wrote down.
 #[derive(Clone, Debug, PartialEq)]
@@ -470,19 +468,5 @@ fn frozen_new_branch(approval: &Approval) -> Option<(BranchName, CommitId)> {
             Some((branch.clone(), old_commit.clone()))
         }
         _ => None,
-    }
-}
-
-/// What an error of Azure DevOps means for the call: words for the model, or a wait.
-pub(super) fn settle(error: Error) -> Result<Outcome, Interrupted> {
-    let later = |after| Interrupted::Later { after, what: error.to_string(), remedy: error.remedy() };
-    match &error {
-        Error::Throttled { after, .. } => Err(later(after.unwrap_or(OUTAGE_PAUSE))),
-        // Waiting does not heal an identity that Entra refuses for good.
-        Error::Identity(identity) if !identity.is_transient() => {
-            Err(Interrupted::NoIdentity { what: error.to_string(), remedy: error.remedy() })
-        }
-        Error::Unavailable { .. } | Error::Transport { .. } | Error::Identity(_) => Err(later(OUTAGE_PAUSE)),
-        _ => Ok(failure(&error.to_string(), &error.remedy())),
     }
 }

@@ -4,7 +4,8 @@
 use std::time::Duration;
 
 use super::asking::NOTICES;
-use super::gate::{self, Gate};
+use super::ending::settle;
+use super::gate::Gate;
 use super::{Call, Fault, Interrupted, Toolbox, veil};
 use crate::action::Action;
 use crate::azure_devops::Effect;
@@ -41,7 +42,7 @@ impl Toolbox {
             Ok(effect) => (effect.web_url, None),
             Err(Fault::Interrupted(Interrupted::Unclear(why))) => (None, Some(why)),
             Err(Fault::Interrupted(interrupted)) => return Err(interrupted),
-            Err(Fault::Azure(error)) => (None, Some(gate::settle(error)?.summary)),
+            Err(Fault::Azure(error)) => (None, Some(settle(error)?.summary)),
             Err(fault) => (None, Some(fault.to_string())),
         };
         if let Some(why) = &why_not {

@@ -29,6 +29,7 @@ mod people;
 mod policy;
 mod postgres;
 mod random_operations;
+mod record;
 mod recorder;
 mod setup;
 mod simulation;
