@@ -251,6 +251,10 @@ impl RunView {
             };
             self.steps.push(Step::new(logged, StepKind::Notice, did.trim_end()));
         }
+        if let Change::GrantEnded { by: Some(who), .. } = what {
+            let text = format!("{} ended the leave of {code} for more of its kind.", who.name);
+            self.steps.push(Step::new(logged, StepKind::Notice, &text));
+        }
         let ended = state.is_final() && state != State::Executed;
         if let Some(step) = self.asking_step(id).filter(|_| ended) {
             step.changed = logged.seq;

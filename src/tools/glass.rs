@@ -56,15 +56,14 @@ impl Toolbox {
 
 impl Gate<'_> {
     async fn review(&mut self, approval: &Approval) -> Result<Effect, Fault> {
+        // With each attempt: rather told twice after a crash than not at all.
+        if let Some(notifier) = &self.toolbox().notifier {
+            notifier.glass_broken(approval, &self.public_url());
+        }
         let write = REVIEW_ITEM + approval.request.write;
         let made = match self.earlier(write) {
             Some(earlier) => self.settled(&earlier, "work_item.create").await?,
-            None => {
-                if let Some(notifier) = &self.toolbox().notifier {
-                    notifier.glass_broken(approval, &self.public_url());
-                }
-                None
-            }
+            None => None,
         };
         let effect = match made {
             Some(effect) => effect,

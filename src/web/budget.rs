@@ -64,7 +64,7 @@ pub(super) fn json(meters: &[Meter]) -> Value {
 }
 
 impl Shown {
-    /// What the page of a run shows; none where there are no limits.
+    /// What the page of a run shows; none before anything was used.
     pub(super) fn of(meters: &[Meter]) -> Option<Self> {
         let nearest = |scope: Option<Scope>| {
             let of = meters.iter().filter(|meter| scope.is_none_or(|scope| meter.scope == scope));
@@ -74,7 +74,9 @@ impl Shown {
         let own = meters.iter().filter(|meter| meter.scope == Scope::Run && meter.spent > 0);
         let wider = Scope::ALL.into_iter().filter(|scope| *scope != Scope::Run);
         let wider = wider.filter_map(|scope| nearest(Some(scope))).filter(|meter| meter.spent > 0);
-        Some(Self { nearest: Bar::of(nearest(None)?), bars: own.chain(wider).map(Bar::of).collect() })
+        let bars: Vec<Bar> = own.chain(wider).map(Bar::of).collect();
+        let nearest = nearest(None).filter(|_| !bars.is_empty())?;
+        Some(Self { nearest: Bar::of(nearest), bars })
     }
 }
 

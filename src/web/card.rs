@@ -193,8 +193,6 @@ impl May {
     fn of(state: &State, viewer: &Viewer, approval: &Approval, now: i64) -> Self {
         let open = approval.state_at(now).is_open();
         let by = approver(viewer, approval);
-        let glass = viewer.groups.iter().any(|group| group == BREAK_GLASS)
-            || viewer.roles.iter().any(|role| role.as_str() == BREAK_GLASS);
         let refusal = approval.request.not_for(&by, now);
         let signs_in = open && viewer.local && state.has_sign_in();
         let back = format!("/approvals/{}", approval.request.id);
@@ -202,7 +200,7 @@ impl May {
             decide: open && refusal.is_none(),
             kind: approval.request.terms().grant >= Grant::Session,
             revoke: leave::is_open(approval, now) && leave::may(viewer, approval).is_ok(),
-            glass: open && glass && refusal.is_some() && !viewer.local,
+            glass: open && refusal.is_some() && approval.request.glass_not_for(&by, now).is_none(),
             why_not: refusal.filter(|_| open).map(|refusal| refusal.to_string()).unwrap_or_default(),
             sign_in: signs_in.then(|| match state.config.always_local {
                 // The demo has people to sign in as.

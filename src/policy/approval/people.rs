@@ -139,6 +139,15 @@ impl Request {
 
     /// Why this person may not decide; none where they may.
     pub fn not_for(&self, approver: &Approver, at: i64) -> Option<Refusal> {
+        self.why_not(approver, at, None)
+    }
+
+    /// Why this person may not break the glass; none where they may.
+    pub fn glass_not_for(&self, approver: &Approver, at: i64) -> Option<Refusal> {
+        self.why_not(approver, at, Some(String::new()))
+    }
+
+    fn why_not(&self, approver: &Approver, at: i64, break_glass: Option<String>) -> Option<Refusal> {
         let decision = Decision {
             by: approver.clone(),
             answer: super::Answer::Approve,
@@ -146,7 +155,7 @@ impl Request {
             reason: String::new(),
             edits: None,
             grant: None,
-            break_glass: None,
+            break_glass,
         };
         may_decide(self, &decision, at).err()
     }
