@@ -357,6 +357,15 @@ pub enum Entry {
         /// How long it took, in milliseconds.
         duration_ms: u64,
     },
+    /// Somebody broke the glass for an approval, and a review of that was asked for.
+    ReviewAsked {
+        /// Which approval.
+        id: String,
+        /// The page of the work item.
+        work_item: Option<String>,
+        /// Why there is none.
+        why_not: Option<String>,
+    },
     /// An allowed action is about to be performed. Synced before it is sent.
     Intended {
         /// Step.

@@ -31,6 +31,7 @@ mod seal;
 mod seen;
 mod sessions;
 mod sole;
+mod spent;
 mod standing;
 mod store;
 mod view;

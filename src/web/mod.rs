@@ -10,6 +10,7 @@ mod api;
 mod approvals;
 mod assets;
 mod audit;
+mod budget;
 mod card;
 mod diff;
 mod doctor;
@@ -19,6 +20,7 @@ mod hooks;
 mod identity;
 mod input;
 mod kill;
+mod leave;
 mod markdown;
 mod pages;
 mod policy;
@@ -204,6 +206,7 @@ fn api_routes() -> Vec<Route> {
         route("/api/approvals", &["get"], get(approvals::list)),
         route("/api/approvals/{id}", &["get"], get(approvals::show)),
         route("/api/approvals/{id}/decision", &["post"], post(approvals::decide)),
+        route("/api/approvals/{id}/revoke", &["post"], post(leave::revoke)),
         route("/api/events", &["get"], get(events::list)),
         route("/api/events/{id}/redeliver", &["post"], post(events::redeliver)),
         route("/api/doctor", &["get"], get(doctor::list)),
@@ -234,6 +237,7 @@ fn page_routes() -> Router<Arc<App>> {
         .route("/approvals", get(approvals::inbox))
         .route("/approvals/{id}", get(approvals::page))
         .route("/approvals/{id}/decision", post(approvals::answer))
+        .route("/approvals/{id}/revoke", post(leave::take_back))
         .route("/events", get(pages::events))
         .route("/events/{id}", get(pages::event))
         .route("/events/{id}/redeliver", post(pages::redeliver))

@@ -6,8 +6,10 @@
     reason = "tests are named by what they say, and fail by panicking"
 )]
 
+mod approval_limits;
 mod approvals;
 mod bad_input;
+mod budgets;
 mod chaos;
 mod clients;
 mod conformance;

@@ -14,6 +14,7 @@ mod read;
 mod seal;
 mod seen;
 mod sessions;
+mod spent;
 
 use sqlx::Connection as _;
 
@@ -34,7 +35,8 @@ pub(in crate::journal) use read::{
 };
 pub(in crate::journal) use seal::{checkpoints, heads, newest_head, record_keys, unsigned};
 pub(in crate::journal) use seen::{active_subjects, mark_of, runs_from_events, seen, seen_of};
-pub(in crate::journal) use sessions::session;
+pub(in crate::journal) use sessions::{joined_since, session};
+pub(in crate::journal) use spent::spent;
 
 /// What a command came to: the outer error aborts the transaction; the inner one is this command's
 /// own answer, and then it has changed nothing.
@@ -110,7 +112,9 @@ impl Transaction<'_> {
             Command::Mark { name, value, keep } => self.mark(name, *value, *keep).await,
             Command::TakeTurn { name, every } => self.take_turn(name, *every).await,
             Command::Sweep { older_than, most } => self.sweep(*older_than, *most).await,
-            Command::KeepSession { key, body, ends_at } => self.keep_session(key, body, *ends_at).await,
+            Command::KeepSession { key, body, ends_at, oid, groups } => {
+                self.keep_session(key, body, *ends_at, (oid.as_str(), groups.as_deref())).await
+            }
             Command::EndSession { key } => self.end_session(key).await,
             Command::Redeliver { id } => self.redeliver(id).await,
             Command::Erase { what, most } => self.erase(what, *most).await,
