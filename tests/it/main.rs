@@ -36,4 +36,5 @@ mod recorder;
 mod setup;
 mod simulation;
 mod steering;
+mod telemetry;
 mod tools;
