@@ -8,6 +8,7 @@
 //! redirect, so that no bearer can be led elsewhere.
 //! Must never know: models, prompts, runs, the journal, rules.
 
+mod activity;
 mod address;
 mod bodies;
 mod builds;
@@ -43,6 +44,7 @@ use crate::identity::Identity;
 use serde::de::DeserializeOwned;
 use transport::{Answer, Question, Transport};
 
+pub use activity::{Deed, Did};
 pub use builds::{Build, BuildResult, BuildStatus, Definition, FailedStep, FailedTest, LogTail, TestSummary};
 pub use effect::{Effect, EffectKind};
 pub use error::{Error, Failure};

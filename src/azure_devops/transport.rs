@@ -324,11 +324,13 @@ impl Transport {
         span.set_some(trace::TOKEN_ID, token.clone());
         trace::called(|| trace::Called {
             system: self.quiet.system().to_owned(),
-            what: request.what(),
-            status,
+            method: reqwest::Method::from(request.method).to_string(),
+            route: request.template.to_owned(),
+            status: (status > 0).then_some(status),
             sent: span.guid(),
-            given,
+            activity_id: given,
             token,
+            duration_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
         });
     }
 

@@ -7,7 +7,7 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_openai::error::OpenAIError;
 use async_openai::middleware::HttpRequestFactory;
@@ -232,9 +232,10 @@ impl Carrier {
             state.attempts += 1;
             state.cut = None;
         }
+        let since = Instant::now();
         let answer = tokio::select! {
             answer = self.line.http.execute(request) => answer.map_err(|error| {
-                self.told(&span, 0, None);
+                self.told(&span, since, 0, None);
                 error::of_transport(error)
             })?,
             () = self.line.clock.sleep(FIRST_BYTE_TIMEOUT) => {
@@ -244,7 +245,7 @@ impl Carrier {
         };
         let (status, headers) = (answer.status(), answer.headers().clone());
         let (given, now) = (error::request_id(&headers), self.line.clock.now());
-        self.told(&span, status.as_u16(), given.clone());
+        self.told(&span, since, status.as_u16(), given.clone());
         self.call.state().request_id = given;
         self.line.quiet.hear(&headers, now);
         if !status.is_success() {
@@ -282,7 +283,7 @@ impl Carrier {
     }
 
     /// Tells of an answered attempt: by the ids that both sides know.
-    fn told(&self, span: &Span, status: u16, given: Option<String>) {
+    fn told(&self, span: &Span, since: Instant, status: u16, given: Option<String>) {
         span.set(trace::STATUS, i64::from(status));
         span.set(trace::CLIENT_REQUEST, span.guid());
         span.set_some(trace::MODEL_REQUEST, given.clone());
@@ -296,11 +297,13 @@ impl Carrier {
         span.set_some(trace::TOKEN_ID, token.clone());
         trace::called(|| trace::Called {
             system: self.line.quiet.system().to_owned(),
-            what: "POST chat/completions".to_owned(),
-            status,
+            method: "POST".to_owned(),
+            route: "chat/completions".to_owned(),
+            status: (status > 0).then_some(status),
             sent: span.guid(),
-            given,
+            activity_id: given,
             token,
+            duration_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
         });
     }
 

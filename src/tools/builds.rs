@@ -281,7 +281,6 @@ async fn queue(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> 
         target_url: Some(url.clone()),
         links: vec![Link { kind: "build".into(), title, url }],
         diff: None,
-        outside: Vec::new(),
     })
 }
 

@@ -459,6 +459,5 @@ fn pushed(to: &Destination, title: &str, sent: &Sent, changes: &[FileChange], di
         .filter_map(|(kind, title, url)| Some(Link { kind: kind.into(), title, url: url.clone()? }))
         .collect(),
         diff: (!diff.is_empty()).then_some(diff),
-        outside: Vec::new(),
     }
 }

@@ -15,18 +15,25 @@ mod edit;
 mod ending;
 mod facts;
 mod gate;
+mod glass;
+mod membership;
 mod named;
 mod notify;
+mod obeyed;
 mod outgoing;
 mod people;
 mod pull_requests;
 mod quotes;
+mod recover;
 mod repository;
 mod results;
 mod schema;
 mod search;
+mod spoken;
 mod standing;
 mod target;
+#[cfg(test)]
+mod tests;
 mod text;
 mod threads;
 mod trust;
@@ -48,7 +55,7 @@ use url::Url;
 use crate::action::RepositoryRef;
 use crate::azure_devops::{self, Client, Me, Repository};
 use crate::clock::Clock;
-use crate::journal::{Holder, Outcome, Person};
+use crate::journal::{Entry, Holder, Outcome, Person};
 use crate::mask::Masker;
 use crate::mask::sanitise::Hosts;
 use crate::meter;
@@ -57,12 +64,14 @@ use crate::policy::approval::Approval;
 use crate::policy::{InForce, Label, Policy, TaintSource};
 use crate::trace::{self, Span};
 
+pub use asking::NOTICES as FIRST_NOTICE;
 pub use ending::Interrupted;
 use ending::{Fault, words};
 pub use gate::EarlierWrite;
 use gate::Gate;
 pub use notify::Notifier;
 pub use repository::{RepositorySettings, RepositoryWords};
+pub use spoken::Spoken;
 use results::{failure, limited, refused, waits};
 pub use standing::{MAX_SAME_CALLS, Standing};
 use veil::Veil;
@@ -83,6 +92,8 @@ pub struct Toolbox {
     notifier: Option<Notifier>,
     me: OnceCell<Me>,
     repository: OnceCell<Repository>,
+    obeyed: obeyed::Cache,
+    memberships: membership::Cache,
     people: Mutex<HashMap<String, azure_devops::Person>>,
 }
 
@@ -185,6 +196,8 @@ impl Toolbox {
             notifier: None,
             me: OnceCell::new(),
             repository: OnceCell::new(),
+            obeyed: obeyed::Cache::default(),
+            memberships: membership::Cache::default(),
             people: Mutex::default(),
         }
     }
@@ -291,7 +304,8 @@ impl Toolbox {
             span.decided(&approval.request.id, approval.changed_at.saturating_sub(approval.requested_at));
         }
         let since = Instant::now();
-        let (mut result, outside) = span.over(trace::collecting(self.work_on(holder, call))).await;
+        let step = call.step;
+        let (result, outside) = span.over(trace::collecting(self.work_on(holder, call))).await;
         let outcome = match &result {
             Ok(outcome) if outcome.ok => "ok",
             Ok(_) => "failed",
@@ -302,8 +316,8 @@ impl Toolbox {
         if outcome != "ok" {
             span.failed(outcome);
         }
-        if let Ok(outcome) = &mut result {
-            outcome.outside = outside;
+        if !outside.is_empty() {
+            holder.defer(Entry::Exchanged { step, exchanges: outside });
         }
         result
     }
@@ -352,7 +366,7 @@ impl Toolbox {
         let hidden = veil::hide(&session, tool.name, outcome, flags);
         if let Some(entry) = trust::changed(standing, step, sources, hidden.secret, &hidden.flags) {
             // It shares the commit of the result that it is about.
-            holder.first(entry);
+            holder.defer(entry);
         }
         Ok(veil::wrapped(limited(hidden.outcome), &hidden.flags))
     }
@@ -363,34 +377,4 @@ fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, Fault> {
     serde_json::from_value(arguments).map_err(|error| {
         words(format!("The arguments do not fit: {error}."), "Call the tool again as its schema says.")
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use serde_json::json;
-
-    use super::*;
-
-    #[test]
-    fn every_schema_is_strict_and_the_whole_is_small() {
-        for tool in TOOLS {
-            schema::check_strict(&(tool.parameters)()).unwrap_or_else(|e| panic!("{}: {e}", tool.name));
-        }
-        let text: usize = TOOLS
-            .iter()
-            .map(|t| t.name.len() + t.description.len() + (t.parameters)().to_string().len())
-            .sum();
-        // CONTRACTS: under 3,000 tokens; about four characters each.
-        assert!(text < 12_000, "the tools take {text} characters");
-        Toolbox::schemas().unwrap();
-    }
-
-    #[test]
-    fn what_the_model_sees_of_the_tools_has_not_changed_unnoticed() {
-        let tools: Vec<Value> = TOOLS
-            .iter()
-            .map(|t| json!({"name": t.name, "description": t.description, "parameters": (t.parameters)()}))
-            .collect();
-        insta::assert_json_snapshot!(tools);
-    }
 }

@@ -199,7 +199,6 @@ async fn create(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
         target_url: effect.web_url,
         links: vec![Link { kind: "pull_request".into(), title, url }],
         diff: None,
-        outside: Vec::new(),
     })
 }
 

@@ -10,7 +10,7 @@ use crate::policy::{self, Verdict};
 use crate::{meter, trace};
 
 /// Most bytes of a tool's result that the model is given.
-const MAX_RESULT_BYTES: usize = 48 * 1024;
+pub(super) const MAX_RESULT_BYTES: usize = 48 * 1024;
 /// A result that tells what went wrong and what to do.
 pub(super) fn failure(error: &str, remedy: &str) -> Outcome {
     Outcome {
@@ -88,7 +88,7 @@ fn ceil(text: &str, mut at: usize) -> usize {
 }
 
 /// Tells of a decision of the rules with this hash: counts it, and leaves a span.
-pub(super) fn judged(action: &str, verdict: &Verdict, rules: &Digest) {
+pub(super) fn counted(action: &str, verdict: &Verdict, rules: &Digest) {
     let rule = verdict.rules.first().map_or("none", String::as_str);
     meter::policy_decision(verdict.outcome.as_str(), rule);
     trace::point("run_guardrail policy", || {

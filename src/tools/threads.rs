@@ -177,7 +177,6 @@ async fn reply(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> 
         target_url: Some(url.clone()),
         links: vec![Link { kind: "thread".into(), title: format!("Thread {thread_id}"), url }],
         diff: None,
-        outside: Vec::new(),
     })
 }
 
@@ -282,7 +281,6 @@ async fn create(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
         target_url: Some(url.clone()),
         links: vec![Link { kind: "thread".into(), title: format!("Thread {thread_id}"), url }],
         diff: None,
-        outside: Vec::new(),
     })
 }
 

@@ -83,7 +83,6 @@ async fn update(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
         target_url: Some(found.web_url.clone()),
         links: vec![Link { kind: "pull_request".into(), title, url: found.web_url }],
         diff: None,
-        outside: Vec::new(),
     })
 }
 

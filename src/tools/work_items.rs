@@ -280,7 +280,6 @@ fn written(effect: &Effect, kind: &str, title: &str, done: &str, notes: Vec<Stri
         target_url: effect.web_url.clone(),
         links: vec![Link { kind: "work_item".into(), title: format!("{kind} {id}: {title}"), url }],
         diff: None,
-        outside: Vec::new(),
     }
 }
 

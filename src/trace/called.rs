@@ -15,18 +15,29 @@ pub const MAX_CALLS: usize = 64;
 pub struct Called {
     /// `azure_devops` or `model`.
     pub system: String,
-    /// Method and path, without what was put into it.
-    pub what: String,
-    /// HTTP status; 0 where no answer came.
-    pub status: u16,
+    /// Method.
+    pub method: String,
+    /// Template of the path, without what was put into it.
+    pub route: String,
+    /// HTTP status; none where no answer came.
+    pub status: Option<u16>,
     /// The id that was sent along.
     pub sent: String,
-    /// The system's own id of the request: ActivityId, or the model's request id.
+    /// The system's own id of the request: Azure DevOps' ActivityId, or the model's request id.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub given: Option<String>,
+    pub activity_id: Option<String>,
     /// Entra's id of the token that was brought (`uti`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
+    /// How long it took until the answer began, in milliseconds.
+    pub duration_ms: u64,
+}
+
+impl Called {
+    /// Whether it was answered, and not refused.
+    pub fn is_ok(&self) -> bool {
+        self.status.is_some_and(|status| status < 400)
+    }
 }
 
 /// The requests of the work under way, in its context.
@@ -58,8 +69,16 @@ mod tests {
     use super::*;
 
     fn one(sent: &str) -> Called {
-        let (system, what) = ("model".to_owned(), "POST chat/completions".to_owned());
-        Called { system, what, status: 200, sent: sent.to_owned(), given: None, token: None }
+        Called {
+            system: "model".into(),
+            method: "POST".into(),
+            route: "chat/completions".into(),
+            status: Some(200),
+            sent: sent.to_owned(),
+            activity_id: None,
+            token: None,
+            duration_ms: 1,
+        }
     }
 
     #[tokio::test]

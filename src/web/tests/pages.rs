@@ -227,7 +227,6 @@ fn what_tools_and_models_say_stays_text() {
         target_url: Some("javascript:alert(1)".into()),
         links: vec![Link { kind: nasty.into(), title: nasty.into(), url: "data:text/html,x".into() }],
         diff: Some(format!("--- a/{nasty}\n+++ b/{nasty}\n@@ -0,0 +1 @@\n+{nasty}\n")),
-        outside: Vec::new(),
     };
     let entries = vec![
         message(nasty, nasty),

@@ -176,10 +176,11 @@ async fn check_hops(world: &World, id: &str, spans: &[Span]) {
     let entries = record["entries"].as_array().unwrap();
     let outside = |kind: &str| -> Vec<&Value> {
         let of_kind = entries.iter().filter(|entry| entry["entry"]["type"] == kind);
-        of_kind.flat_map(|entry| entry["entry"]["outside"].as_array().into_iter().flatten()).collect()
+        let list = if kind == "exchanged" { "exchanges" } else { "outside" };
+        of_kind.flat_map(|entry| entry["entry"][list].as_array().into_iter().flatten()).collect()
     };
-    let told = outside("tool_finished");
-    let told = told.iter().find(|call| call["given"] == activity).expect("the record has the request");
+    let told = outside("exchanged");
+    let told = told.iter().find(|call| call["activity_id"] == activity).expect("the record has the request");
     assert_eq!((&told["sent"], &told["system"]), (&json!(e2eid), &json!("azure_devops")));
     assert_eq!(told["token"], push["adoc.token.id"]);
     let model = attributes(named(spans, "POST chat/completions")[0]);
