@@ -23,6 +23,7 @@ mod terms;
 mod tests;
 
 use std::fmt;
+use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
@@ -140,12 +141,20 @@ impl Policy {
         }
     }
 
+    /// Decides on `facts`, and says with the verdict what they were and how long it took.
+    pub fn judge(&self, facts: &Facts) -> Verdict {
+        let began = Instant::now();
+        let verdict = self.decide(facts);
+        let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        Verdict { micros, ..verdict }.on(facts)
+    }
+
     /// Decides on `action` and, when it is allowed, gives the permit for it.
     ///
     /// # Errors
     /// The verdict, when it is not `allow`.
     pub fn permit(&self, action: Action, facts: &Facts) -> Result<(Permit, Verdict), Verdict> {
-        let verdict = self.decide(facts).on(facts);
+        let verdict = self.judge(facts);
         // An action and facts that name different things is a fault of ours: doubt is a denial.
         let digest = action.digest().ok().filter(|_| facts.action == action.kind());
         match (verdict.outcome, digest) {
@@ -171,7 +180,7 @@ impl Policy {
         facts: &Facts,
         proof: &approval::Proof,
     ) -> Result<(Permit, Verdict), Verdict> {
-        let verdict = self.decide(facts).on(facts);
+        let verdict = self.judge(facts);
         let digest = action.digest().ok().filter(|_| facts.action == action.kind());
         let digest = digest.filter(|digest| digest == proof.digest());
         match (verdict.outcome, digest) {
@@ -192,7 +201,7 @@ impl Policy {
     /// # Errors
     /// The verdict, when it is not one of those, or denied.
     pub fn permit_notice(&self, action: Action, facts: &Facts) -> Result<(Permit, Verdict), Verdict> {
-        let verdict = self.decide(facts).on(facts);
+        let verdict = self.judge(facts);
         let denied = verdict.outcome == Outcome::Deny && !verdict.rules.is_empty();
         let listed =
             NOTICES.contains(&action.kind()) && facts.action == action.kind() && facts.project_served;

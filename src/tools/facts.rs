@@ -1,6 +1,8 @@
 //! Computes the facts that the judge decides on, from the action itself, from the run's log and
 //! from what the service says; and cleans the words of the action before they are judged.
 
+use std::sync::Arc;
+
 use super::gate::Gate;
 use super::standing::Standing;
 use super::{Fault, Toolbox, classes, outgoing, veil};
@@ -21,7 +23,11 @@ pub(super) async fn complete(
     let hosts = toolbox.hosts()?;
     let (action, cleaned) = outgoing::clean(action, &hosts);
     veil::check_action(gate.session(), &action)?;
-    let mut facts = of_action(&action, gate.placed(&action, facts));
+    let obeyed = match &action {
+        Action::Push { .. } => toolbox.build_files().await?,
+        _ => Arc::default(),
+    };
+    let mut facts = of_action(&action, gate.placed(&action, facts), &obeyed);
     facts.new_hosts.extend(cleaned.new_hosts);
     // What this very call did before: the run's standing is from before the call.
     let just_now = Standing::of(gate.unseen());
@@ -37,12 +43,12 @@ pub(super) async fn complete(
     Ok((action, facts))
 }
 
-/// What the action itself says.
-fn of_action(action: &Action, facts: Facts) -> Facts {
+/// What the action itself says. `obeyed` are the files that build definitions name.
+fn of_action(action: &Action, facts: Facts, obeyed: &[String]) -> Facts {
     let mut facts = facts;
     match action {
         Action::Push { branch, changes, .. } => {
-            let found = classes::of(changes, &[]);
+            let found = classes::of(changes, obeyed);
             facts.branch = Some(branch.as_str().to_owned());
             facts.files = u32::try_from(found.paths.len()).unwrap_or(u32::MAX);
             facts.paths = found.paths;

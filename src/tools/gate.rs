@@ -218,7 +218,7 @@ impl<'a> Gate<'a> {
         if is_known || self.carries_out(&action).await? {
             return Ok(());
         }
-        let verdict = self.toolbox.policy.get().decide(&facts).on(&facts);
+        let verdict = self.toolbox.policy.get().judge(&facts);
         match verdict.outcome {
             Judged::Allow => Ok(()),
             Judged::Deny => self.refuse(action.kind(), verdict).await,

@@ -78,6 +78,7 @@ pub struct Toolbox {
     me: OnceCell<Me>,
     repository: OnceCell<Repository>,
     people: Mutex<HashMap<String, azure_devops::Person>>,
+    build_files: Mutex<Option<repository::BuildFiles>>,
 }
 
 /// The call that is worked on.
@@ -243,6 +244,7 @@ impl Toolbox {
             me: OnceCell::new(),
             repository: OnceCell::new(),
             people: Mutex::default(),
+            build_files: Mutex::default(),
         }
     }
 
@@ -430,8 +432,8 @@ fn refused(verdict: &Verdict) -> Outcome {
 fn limited(mut outcome: Outcome) -> Outcome {
     if outcome.content.len() > MAX_RESULT_BYTES {
         let half = MAX_RESULT_BYTES / 2;
-        let head = &outcome.content[..floor(&outcome.content, half)];
-        let tail = &outcome.content[ceil(&outcome.content, outcome.content.len() - half)..];
+        let head = &outcome.content[..text::floor(&outcome.content, half)];
+        let tail = &outcome.content[text::ceil(&outcome.content, outcome.content.len() - half)..];
         let cut = outcome.content.len() - head.len() - tail.len();
         outcome.content = json!({
             "cut": format!("{cut} bytes in the middle were left out. Ask for a smaller part."),
@@ -441,20 +443,6 @@ fn limited(mut outcome: Outcome) -> Outcome {
         .to_string();
     }
     outcome
-}
-
-fn floor(text: &str, mut at: usize) -> usize {
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
-
-fn ceil(text: &str, mut at: usize) -> usize {
-    while !text.is_char_boundary(at) {
-        at += 1;
-    }
-    at
 }
 
 /// Reads the arguments of a tool.

@@ -28,6 +28,7 @@ mod policy;
 mod postgres;
 mod random_operations;
 mod recorder;
+mod scenario;
 mod setup;
 mod simulation;
 mod steering;
