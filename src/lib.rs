@@ -8,6 +8,7 @@
 pub mod action;
 pub mod agent;
 pub mod app;
+pub mod audit;
 pub mod azure_devops;
 pub mod clock;
 pub mod config;

@@ -121,7 +121,8 @@ impl Worker {
     async fn judge(&self, judging: &Judging) -> Result<(), JournalError> {
         match self.agent.triage(judging).await {
             Ok(()) => Ok(()),
-            Err(TriageError::Later(error)) if error.may_pass() => {
+            // An event is not lost because somebody must repair the agent's identity first.
+            Err(TriageError::Later(error)) if error.may_pass() || error.is_identity() => {
                 tracing::warn!(%error, "an event cannot be judged now");
                 self.journal.postpone(judging, JUDGE_AGAIN).await.map(|_| ())
             }

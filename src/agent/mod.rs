@@ -395,6 +395,11 @@ impl Agent {
                 let entry = Entry::Waiting { waiting_for: WaitingFor::Approval, reason, wake_at };
                 Ok(!holder.record(vec![entry]).await?)
             }
+            Interrupted::NoIdentity { what, remedy } => {
+                let (status, answer) = (Status::Parked, sentence(&what));
+                let remedy = Some(format!("{remedy} Then send the run on with a message."));
+                Ok(!holder.record(vec![Entry::Finished { status, answer, remedy }]).await?)
+            }
             Interrupted::Unclear(what) => {
                 let remedy = "Look in Azure DevOps whether it is there, then send the run on with a message.";
                 let entry = Entry::Finished {

@@ -78,6 +78,13 @@ pub enum Command {
         after_help = "Example:\n  ado-coworker policy check my-policy.toml\n  ado-coworker policy explain --facts '{\"action\":\"git.push\",\"branch\":\"main\"}'"
     )]
     Policy(Policy),
+    /// Look at the record: list, show, check, export.
+    #[command(
+        subcommand,
+        after_help = "The journal is the one that DATABASE_URL names.\n\nExample:\n  ado-coworker audit list\n  \
+                      ado-coworker audit verify\n  DATABASE_URL=sqlite:data/demo/ado-coworker.db ado-coworker audit verify"
+    )]
+    Audit(super::audit::Command),
     /// Say whether a serving process is well; for containers.
     #[command(after_help = "Example:\n  ado-coworker healthcheck")]
     Healthcheck,

@@ -1,5 +1,6 @@
 //! Builds the rooms from the settings, starts them, stops them.
 
+mod audit;
 pub mod cli;
 mod demo;
 mod doctor;
@@ -23,6 +24,7 @@ use url::Url;
 
 use crate::action::RepositoryRef;
 use crate::agent::{Agent, PromptFacts};
+use crate::audit::Notary;
 use crate::clock::Clock;
 use crate::config::{self, AgentUser, Config};
 use crate::doctor::Doctor;
@@ -63,6 +65,7 @@ pub async fn run_command(command: cli::Command) -> anyhow::Result<u8> {
         cli::Command::Logout => login::logout(),
         cli::Command::Whoami(told) => login::whoami(&told).await,
         cli::Command::Policy(command) => policies::policy(&command).await,
+        cli::Command::Audit(command) => audit::audit(command).await,
         cli::Command::Healthcheck => healthcheck().await,
     }
 }
@@ -142,6 +145,7 @@ pub struct App {
     policy: Arc<InForce>,
     people: Option<Arc<People>>,
     azure: azure_devops::Client,
+    notary: Option<Notary>,
     http: reqwest::Client,
     clock: Clock,
 }
@@ -176,10 +180,12 @@ impl App {
         let http = config::http_client()?;
         let policy = Arc::new(InForce::new(policies::load(&config)?));
         let masker = Arc::new(Masker::new(own_secrets(&config))?);
+        let key = audit::signing_key(&config)?;
         telemetry::hide_with(hider(masker.clone()));
         let journal = Journal::open(config.database_url.expose_secret(), clock.clone()).await?;
         let limits = Limits { model: config.model.deployment.clone(), ..Limits::default() };
         let journal = journal.limited(limits).cleaning(cleaner(masker.clone()));
+        let notary = key.map(|key| Notary::new(journal.clone(), key, clock.clone()));
         let identity = Identity::new(&config.identity, http.clone(), clock.clone());
         let bearer = Arc::new(ModelBearer(identity.clone()));
         let model = Model::new(&config.model, bearer, http.clone(), clock.clone());
@@ -205,7 +211,7 @@ impl App {
         let worker = Worker::new(journal.clone(), Arc::new(agent));
         let sign_in = config.sign_in.as_ref();
         let people = sign_in.map(|own| People::new(own, own_names(&config), http.clone(), clock.clone()));
-        Ok(Self { journal, worker, config, identity, policy, people, azure, http, clock })
+        Ok(Self { journal, worker, config, identity, policy, people, azure, notary, http, clock })
     }
 
     /// Asks Azure DevOps on a person's behalf, where the blueprint lets the agent identity do that.
@@ -287,6 +293,9 @@ impl App {
             state.ready.up("worker");
             tasks.spawn(self.worker.clone().work(stop.clone()));
             tasks.spawn(self.worker.clone().watch(self.config.triggers, stop.clone()));
+        }
+        if let Some(notary) = self.notary.clone() {
+            tasks.spawn(notary.work(stop.clone()));
         }
         tasks.spawn(policies::watch(self.policy.clone(), self.config.clone(), stop.clone()));
         tasks.spawn(verify_identity(self.identity.clone(), stop.clone()));

@@ -50,6 +50,11 @@ async fn here(options: &cli::Run, stop: CancellationToken) -> anyhow::Result<u8>
         tokio::time::sleep(LOOK).await;
     };
     progress.abort();
+    if let Some(notary) = &app.notary
+        && let Err(error) = notary.sign_what_is_new().await
+    {
+        tracing::warn!(%error, "the record of this run is not signed; a serving process signs it later");
+    }
     let view = RunView::of(&app.journal.whole_log(&id).await?);
     if options.json {
         let links: Vec<Value> = view.links.iter().map(|link| json!(link)).collect();

@@ -212,10 +212,16 @@ impl Error {
 
     /// Whether the same request may succeed later without anybody changing anything.
     pub fn may_pass(&self) -> bool {
-        matches!(
-            self,
-            Self::Throttled { .. } | Self::Unavailable { .. } | Self::Transport { .. } | Self::Identity(_)
-        )
+        match self {
+            Self::Throttled { .. } | Self::Unavailable { .. } | Self::Transport { .. } => true,
+            Self::Identity(error) => error.is_transient(),
+            _ => false,
+        }
+    }
+
+    /// Whether there is no token to ask with.
+    pub fn is_identity(&self) -> bool {
+        matches!(self, Self::Identity(_))
     }
 
     /// Whether a write that ended so may have happened all the same: look it up before repeating it.

@@ -121,6 +121,7 @@ impl Check<'_> {
             profile: profile?,
             database_url: SecretString::from(database_url),
             policy_file,
+            record_key_file: self.settings.get("RECORD_KEY_FILE").map(PathBuf::from),
             notify_url,
             foreign: self.settings.foreign.clone(),
         })

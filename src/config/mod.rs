@@ -51,6 +51,8 @@ pub struct Config {
     pub database_url: SecretString,
     /// Rule file; none means the rules that ship.
     pub policy_file: Option<PathBuf>,
+    /// The key that signs the record; none means one that is made beside the database.
+    pub record_key_file: Option<PathBuf>,
     /// Where chat tools are told of approvals; its path may hold a secret.
     pub notify_url: Option<SecretString>,
     /// What else is in the environment and does not belong there.
@@ -193,6 +195,7 @@ pub const NAMES: &[&str] = &[
     "TRIGGERS",
     "ROLE",
     "POLICY_FILE",
+    "RECORD_KEY_FILE",
     "NOTIFY_URL",
     "SIGN_IN_CLIENT_ID",
     "ROLE_GROUPS",

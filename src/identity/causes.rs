@@ -114,7 +114,7 @@ pub const CAUSES: &[Cause] = &[
         "Use a managed identity of the same tenant.",
     ),
     lasting(700229, "A user's token was used as the blueprint's credential.", "Use an application's token."),
-    lasting(
+    passing(
         700024,
         "The sidecar's assertion is outside its validity.",
         "Check the clocks, and that the projected token file is renewed.",

@@ -222,6 +222,8 @@ impl IdentityError {
             Self::Unreachable { .. } => true,
             Self::Sidecar { status, .. } => *status >= 500,
             Self::Entra(refusal) => cause(refusal.code).is_some_and(|cause| cause.transient),
+            // Past its life or not begun yet: the next one may be in force.
+            Self::WrongToken { claim, .. } => !["audience", "tenant"].contains(claim),
             _ => false,
         }
     }

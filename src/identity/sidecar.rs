@@ -16,6 +16,8 @@ use crate::http::{backoff, plain, read_body, reason};
 
 /// Longest time for one answer; a cold sidecar walks three exchanges with Entra.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
+/// AADSTS500133: an assertion is past its end (TOKENS.md).
+const ASSERTION_ENDED: u32 = 500_133;
 /// First wait between attempts.
 const FIRST_WAIT: Duration = Duration::from_millis(200);
 /// Longest wait between attempts.
@@ -92,7 +94,9 @@ impl Call<'_> {
             }
             let wait = backoff(attempt, FIRST_WAIT, LONGEST_WAIT);
             let code = error.aadsts();
-            if !error.is_transient() || crate::clock::add(self.clock.now(), wait) > deadline {
+            // The sidecar's own assertion ended on the way: it makes a new one. A person's stays ended.
+            let renewed = code == Some(ASSERTION_ENDED) && !matches!(wanted.principal, Principal::Person(_));
+            if !(error.is_transient() || renewed) || crate::clock::add(self.clock.now(), wait) > deadline {
                 tracing::warn!(audience = audience.profile(), correlation_id, attempt, code, %error, "no token");
                 return Err(error);
             }

@@ -55,6 +55,6 @@ pub fn entry_hash(run: &RunId, seq: i64, ts: i64, commitment: &str, prev: &str) 
 }
 
 /// The hash of the `n`th end of a run in the chain over all of them.
-pub(super) fn head_hash(n: i64, run: &RunId, seq: i64, head: &str, prev: &str) -> Digest {
+pub fn head_hash(n: i64, run: &RunId, seq: i64, head: &str, prev: &str) -> Digest {
     Digest::chain(HEADS_DOMAIN, prev, format!("{n}\n{run}\n{seq}\n{head}").as_bytes())
 }

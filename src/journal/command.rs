@@ -4,7 +4,9 @@ use std::collections::HashSet;
 use std::time::Duration;
 
 use super::chain::Draft;
-use super::{Claim, IntakeStatus, Judging, Limits, Logged, NewRun, Received, RunId, Seen};
+use super::{
+    Checkpoint, Claim, IntakeStatus, Judging, Limits, Logged, NewRun, Received, RunId, Seen,
+};
 use crate::event::OutsideEvent;
 
 /// Something to be written. Whatever time it needs, the writer takes from the store's clock.
@@ -44,6 +46,8 @@ pub(super) enum Command {
     EndSession { key: String },
     /// Puts an event back to be judged again.
     Redeliver { id: String },
+    /// Writes down signatures over the record.
+    Sign { public_key: String, checkpoints: Vec<Checkpoint> },
 }
 
 /// What came in.

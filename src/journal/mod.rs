@@ -24,6 +24,7 @@ mod intake;
 mod log;
 mod read;
 mod rows;
+mod seal;
 mod seen;
 mod sessions;
 mod sole;
@@ -48,7 +49,7 @@ use command::{Answer, Command};
 use store::{Readers, postgres, sqlite};
 
 pub use backup::backup;
-pub use chain::{SALT_BYTES, commitment, entry_hash};
+pub use chain::{SALT_BYTES, commitment, entry_hash, head_hash};
 pub use feed::Notice;
 pub use holder::Holder;
 pub use intake::{KEEP_EVENTS, SWEEP};
@@ -58,9 +59,11 @@ pub use log::{
 pub use rows::{
     Claim, IntakeRow, IntakeStatus, JournalError, Judging, Limits, NewRun, Ordered, Received, RunRow,
 };
+pub use seal::{Checkpoint, HEADS, Head, RecordKey, Unsigned};
 pub use seen::{FOUND, FOUND_AT, LOOKED_AT, Seen};
 pub use sessions::Session;
 pub use standing::MAX_ATTEMPTS;
+pub use store::folder_of;
 pub use view::{RunView, Step, StepKind, StepStatus, Write};
 pub use words::Cleaner;
 

@@ -20,6 +20,14 @@ impl Journal {
         read!(self, runs(limit, before.unwrap_or(i64::MAX)))
     }
 
+    /// Every run, the oldest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn run_ids(&self) -> Result<Vec<RunId>, JournalError> {
+        read!(self, run_ids())
+    }
+
     /// The newest run about `subject` that has not ended.
     ///
     /// # Errors

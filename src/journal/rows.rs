@@ -92,6 +92,10 @@ pub struct RunRow {
     pub updated_at: i64,
     /// Sequence number of its newest entry.
     pub last_seq: i64,
+    /// Hash of that entry.
+    pub head: String,
+    /// The newest entry under a signature; 0: none.
+    pub signed_to: i64,
 }
 
 /// A held run. Every write of the holder names the fence, and a stale one is refused.

@@ -34,6 +34,18 @@ struct Right {
     token: fn(&Context) -> String,
 }
 
+/// The bits allowed and denied to the agent user by an entry of its own.
+fn held(context: &Context, answer: &Answer) -> (u32, u32) {
+    let descriptor = context.known.id("descriptor");
+    let entries = answer.list().iter().filter_map(|list| list.get("acesDictionary")?.as_object());
+    let own = entries.flatten().find(|(name, _)| name.eq_ignore_ascii_case(&descriptor));
+    let bits = |name: &str| {
+        let value = own.and_then(|(_, entry)| entry.get(name)).and_then(Value::as_u64);
+        u32::try_from(value.unwrap_or(0)).unwrap_or(0)
+    };
+    (bits("allow"), bits("deny"))
+}
+
 const RIGHTS: &[Right] = &[
     Right {
         key: "repository_rights",
@@ -120,6 +132,10 @@ pub(super) async fn removals(
     }
     if context.known.get("descriptor").is_some() {
         for right in RIGHTS {
+            let answer = session.send(&Access(right).look(context)).await?;
+            if held(context, &answer) == (0, 0) {
+                continue;
+            }
             let url = format!(
                 "{}/_apis/accesscontrolentries/{}?token={}&descriptors={}&api-version=7.1",
                 context.wanted.main(),
@@ -320,15 +336,9 @@ impl Step for Access {
     }
 
     fn read(&self, context: &mut Context, answer: &Answer) -> Result<Found, Problem> {
-        let descriptor = context.known.id("descriptor");
-        let entries = answer.list().iter().filter_map(|list| list.get("acesDictionary")?.as_object());
-        let own = entries.flatten().find(|(name, _)| name.eq_ignore_ascii_case(&descriptor));
-        let bits = |name: &str| {
-            let value = own.and_then(|(_, entry)| entry.get(name)).and_then(Value::as_u64);
-            u32::try_from(value.unwrap_or(0)).unwrap_or(0)
-        };
+        let (allow, deny) = held(context, answer);
         let has = |wanted: u32, found: u32| found & wanted == wanted;
-        let there = has(self.0.allow, bits("allow")) && has(self.0.deny, bits("deny"));
+        let there = has(self.0.allow, allow) && has(self.0.deny, deny);
         Ok(if there { Found::There } else { Found::Absent })
     }
 

@@ -11,18 +11,16 @@ use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use super::{Fault, Interrupted, OfRun, Toolbox, facts, failure, target};
+use super::ending::settle;
+use super::{Fault, Interrupted, OfRun, Toolbox, facts, target};
 use crate::action::{Action, BranchName, CommitId};
 use crate::azure_devops::{Effect, Error, Lookup};
 use crate::fault_point;
-use crate::journal::{Entry, Holder, Journal, JournalError, Logged, Outcome};
+use crate::journal::{Entry, Holder, Journal, JournalError, Logged};
 use crate::mask::Session;
 use crate::mask::sanitise::Flag;
 use crate::policy::approval::{Approval, Change, Edits, Shown, State};
 use crate::policy::{Facts, Outcome as Judged, Permit, Verdict};
-
-/// How long to leave a system alone that is down and does not say for how long.
-const OUTAGE_PAUSE: std::time::Duration = std::time::Duration::from_secs(2);
 
 /// A write of the current step that an earlier attempt wrote down.
 #[derive(Clone, Debug, PartialEq)]
@@ -487,14 +485,4 @@ fn frozen_new_branch(approval: &Approval) -> Option<(BranchName, CommitId)> {
 
 fn unclear(action: &Action, why: &str) -> String {
     format!("It cannot be told whether {} happened: {why}", action.kind())
-}
-
-/// What an error of Azure DevOps means for the call: words for the model, or a wait.
-pub(super) fn settle(error: Error) -> Result<Outcome, Interrupted> {
-    let later = |after| Interrupted::Later { after, what: error.to_string(), remedy: error.remedy() };
-    match &error {
-        Error::Throttled { after, .. } => Err(later(after.unwrap_or(OUTAGE_PAUSE))),
-        Error::Unavailable { .. } | Error::Transport { .. } | Error::Identity(_) => Err(later(OUTAGE_PAUSE)),
-        _ => Ok(failure(&error.to_string(), &error.remedy())),
-    }
 }

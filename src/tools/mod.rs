@@ -12,6 +12,7 @@ mod builds;
 mod classes;
 mod code;
 mod edit;
+mod ending;
 mod facts;
 mod gate;
 mod named;
@@ -42,16 +43,18 @@ use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use url::Url;
 
-use crate::action::{RepositoryRef, Unacceptable};
+use crate::action::RepositoryRef;
 use crate::azure_devops::{self, Client, Me, Repository};
 use crate::clock::Clock;
-use crate::journal::{Holder, JournalError, Outcome, Person};
+use crate::journal::{Holder, Outcome, Person};
 use crate::mask::Masker;
 use crate::mask::sanitise::Hosts;
 use crate::model::{ToolSchema, ToolSchemas};
 use crate::policy::approval::Approval;
 use crate::policy::{InForce, Label, Policy, TaintSource, Verdict};
 
+pub use ending::Interrupted;
+use ending::{Fault, words};
 pub use gate::EarlierWrite;
 use gate::Gate;
 pub use notify::Notifier;
@@ -113,73 +116,6 @@ pub struct OfRun<'a> {
     pub place: Option<(String, u32)>,
     /// What it has done and read so far.
     pub standing: &'a Standing,
-}
-
-/// Why a call has no result now. Everything else is a result, in words.
-#[derive(Debug, thiserror::Error)]
-pub enum Interrupted {
-    /// An outside system asks for patience or is down; the same call can be made later.
-    #[error("{what}")]
-    Later {
-        /// Earliest time, from now.
-        after: std::time::Duration,
-        /// What happened, for people.
-        what: String,
-        /// What a person can do.
-        remedy: String,
-    },
-    /// People were asked too often: the run waits, and the same call can be made later.
-    #[error("{reason}")]
-    AskedTooMuch {
-        /// Why, for people.
-        reason: String,
-        /// When it goes on by itself, microseconds since 1970.
-        wake_at: Option<i64>,
-    },
-    /// The run is to stop.
-    #[error("stopped")]
-    Cancelled,
-    /// It cannot be told whether a write happened.
-    #[error("{0}")]
-    Unclear(String),
-    /// The record cannot be written: nothing may be done.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-}
-
-/// What a tool's work can end with besides a result.
-#[derive(Debug, thiserror::Error)]
-enum Fault {
-    #[error("{error}")]
-    Words { error: String, remedy: String },
-    #[error("{}", .0.message)]
-    Refused(Verdict),
-    /// People were asked; it waits for them.
-    #[error("waits for approval {}", .0.code())]
-    Waits(Box<Approval>),
-    /// An approved action was not carried out after all; the log says why.
-    #[error("{0}")]
-    NotCarried(String),
-    #[error(transparent)]
-    Azure(#[from] azure_devops::Error),
-    #[error(transparent)]
-    Interrupted(#[from] Interrupted),
-}
-
-impl From<JournalError> for Fault {
-    fn from(error: JournalError) -> Self {
-        Self::Interrupted(Interrupted::Journal(error))
-    }
-}
-
-impl From<Unacceptable> for Fault {
-    fn from(error: Unacceptable) -> Self {
-        words(error.to_string(), "Correct the argument and call the tool again.")
-    }
-}
-
-fn words(error: impl Into<String>, remedy: impl Into<String>) -> Fault {
-    Fault::Words { error: error.into(), remedy: remedy.into() }
 }
 
 /// What a tool works with: the organisation, the gate, and who asked.
@@ -372,7 +308,7 @@ impl Toolbox {
             Err(Fault::Refused(verdict)) => refused(&verdict),
             Err(Fault::Waits(approval)) => waits(&approval),
             Err(Fault::NotCarried(why)) => failure(&why, "Nothing was done."),
-            Err(Fault::Azure(error)) => gate::settle(error)?,
+            Err(Fault::Azure(error)) => ending::settle(error)?,
             Err(Fault::Interrupted(interrupted)) => return Err(interrupted),
         };
         let hidden = veil::hide(&session, tool.name, outcome, flags);

@@ -5,7 +5,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::anchor::{self, Found, Span};
-use super::{Desk, Fault, Tool, Work, edit, gate, pull_requests, read, schema, text, words};
+use super::{Desk, Fault, Tool, Work, edit, ending, pull_requests, read, schema, text, words};
 use crate::action::{Action, Anchor, CommitId, ItemPath, RepositoryRef, ThreadStatus};
 use crate::azure_devops::{ChangedFile, Effect, Error, PullRequestChanges, Version, limits};
 use crate::journal::{Link, Outcome};
@@ -79,7 +79,7 @@ pub(super) async fn also(
 ) -> Result<Result<Effect, String>, Fault> {
     match write(desk, own, action).await {
         Ok(effect) => Ok(Ok(effect)),
-        Err(Fault::Azure(error)) => match gate::settle(error.clone()) {
+        Err(Fault::Azure(error)) => match ending::settle(error.clone()) {
             Ok(_) => Ok(Err(format!("{error}. {}", error.remedy()))),
             Err(interrupted) => Err(interrupted.into()),
         },

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -67,6 +68,29 @@ async fn an_azure_devops_that_stumbles_changes_nothing() {
     ]);
     arm(&site, faults).await;
     ends_as_without_faults(site).await;
+}
+
+/// Rights and names that are gone for a moment: the run may give up in words, and makes nothing twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn refusals_that_flicker_end_in_words_and_nothing_is_made_twice() {
+    for nth in 1..=3 {
+        let mut site = opened().await;
+        let faults = json!([
+            fault("GET refs", nth, "forbidden", json!({})),
+            fault("GET items", nth, "not_found", json!({})),
+            fault("POST pushes", nth, "forbidden", json!({})),
+            fault("POST pullrequests", nth, "not_found", json!({})),
+        ]);
+        arm(&site, faults).await;
+        for run in site.story().await {
+            let status = run["status"].as_str().unwrap_or("none");
+            assert!(["done", "failed", "none"].contains(&status), "{run:#}");
+            assert!(status != "failed" || run["remedy"].is_string(), "{run:#}");
+        }
+        site.close().await;
+        let found = Evidence::of(&site, Vec::new()).await.violations();
+        assert!(found.is_empty(), "{found:#?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -186,6 +210,9 @@ async fn a_bad_network_changes_nothing() {
     assert!(way.lost() >= 4, "{} answers were lost", way.lost());
 }
 
+/// Deliveries of a burst that are under way at once.
+const SENDERS: usize = 64;
+
 /// A delivery as the service sends it.
 fn delivery(event: &str, pull_request: u32, repository: &str) -> Value {
     json!({
@@ -230,14 +257,17 @@ async fn senders_of_webhooks_cannot_lose_or_double_an_event() {
     assert_eq!(deliver(&site, HOOK.1, vec![b'x'; 10 * 1024 * 1024]).await, 413);
     assert_eq!(deliver(&site, HOOK.1, b"\xff\xfe nonsense".to_vec()).await, 200);
     // A burst, each event twice and out of order, of a repository that is not there.
-    let events = 500;
+    let events = 5_000;
     let burst = (0..2 * events).map(|n| (n * 7919) % events).map(|event| deliver(&site, HOOK.1, body(event)));
-    let answers: Vec<u16> = futures_util::future::join_all(burst).await;
-    assert!(answers.iter().all(|status| *status == 200), "{answers:?}");
+    let mut answers = futures_util::stream::iter(burst).buffer_unordered(SENDERS);
+    while let Some(status) = answers.next().await {
+        assert_eq!(status, 200);
+    }
+    drop(answers);
     site.kill().await;
     site.until("it to be there again", async |site| site.get("/api/events").await.map(|_| ())).await;
     // The same again after a restart: nothing is new.
-    for event in (0..events).step_by(50) {
+    for event in (0..events).step_by(500) {
         assert_eq!(deliver(&site, HOOK.1, body(event)).await, 200);
     }
     assert_eq!(stored(&site).await, events + 1, "each event once, and the nonsense");

@@ -27,6 +27,7 @@ mod people;
 mod policy;
 mod postgres;
 mod random_operations;
+mod record;
 mod recorder;
 mod scenario;
 mod setup;

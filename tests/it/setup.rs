@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
 
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, BufReader};
@@ -132,7 +133,7 @@ impl Site {
         url::Url::parse(&self.organization).unwrap().origin().ascii_serialization()
     }
 
-    /// What happened in the organisation, by kind.
+    /// What was set up in the organisation, by kind; builds and the like go on by themselves.
     async fn effects(&self) -> Vec<String> {
         let url = format!("{}/_simulator/ledger", self.host());
         let ledger: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
@@ -158,9 +159,13 @@ impl Site {
         command.envs(variables(&self.out().join("agent.env")));
         let journal = format!("sqlite:{}", self.folder.path().join("journal.db").display());
         command.env("SIDECAR_URL", &self.sidecar).env("DATABASE_URL", journal);
-        let output = tokio::time::timeout(PATIENCE, command.output()).await.unwrap().unwrap();
-        let said = String::from_utf8_lossy(&output.stderr);
-        assert!(!output.stdout.is_empty(), "{arguments:?} printed nothing: {said}");
+        let log = self.folder.path().join("agent.log");
+        let said = || std::fs::read_to_string(&log).unwrap_or_default();
+        command.stderr(std::fs::File::create(&log).unwrap()).stdout(Stdio::piped()).kill_on_drop(true);
+        let child = command.spawn().unwrap();
+        let output = tokio::time::timeout(PATIENCE, child.wait_with_output()).await;
+        let output = output.unwrap_or_else(|_| panic!("{arguments:?} does not end: {}", said())).unwrap();
+        assert!(!output.stdout.is_empty(), "{arguments:?} printed nothing: {}", said());
         (output.status.code().unwrap(), String::from_utf8(output.stdout).unwrap())
     }
 

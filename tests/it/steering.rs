@@ -12,13 +12,23 @@ fn listing() -> Value {
     calls("list_files", json!({ "path": null, "branch": null, "recursive": false }))
 }
 
+/// What the model was asked so far.
+async fn requests(world: &World) -> Value {
+    let url = format!("{}/_simulator/requests", world.model.trim_end_matches('/'));
+    world.http.get(url).send().await.unwrap().json().await.unwrap()
+}
+
+/// Waits until the model thinks: a run can be under way for a while before it asks.
+async fn asked(world: &World) {
+    eventually("the model to be asked", async || requests(world).await["requests"].get(0).map(drop)).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_stop_ends_a_model_call_at_once_and_words_take_it_up_again() {
     let world = World::start().await;
     world.script(json!([{ "kind": "delay", "ms": 60_000 }])).await;
     let id = world.begin("think for a long time").await;
-    eventually("the model to be asked", async || (world.run(&id).await["status"] == "running").then_some(()))
-        .await;
+    asked(&world).await;
     let (status, _) = world.post(&format!("/api/runs/{id}/cancel"), json!({})).await;
     assert_eq!(status, 202);
     let run = world.settled(&id).await;
@@ -47,18 +57,13 @@ async fn words_given_while_it_works_reach_the_model_before_it_ends() {
         ]))
         .await;
     let id = world.begin("What can you do?").await;
-    eventually("the run to be under way", async || {
-        (world.run(&id).await["status"] == "running").then_some(())
-    })
-    .await;
+    asked(&world).await;
     let (status, _) =
         world.post(&format!("/api/runs/{id}/messages"), json!({ "text": "and be brief" })).await;
     assert_eq!(status, 202);
     let run = world.settled(&id).await;
     assert_eq!((&run["status"], &run["answer"]), (&json!("done"), &json!("Heard both.")), "{run:#}");
-    let url = format!("{}/_simulator/requests", world.model.trim_end_matches('/'));
-    let requests: Value = world.http.get(url).send().await.unwrap().json().await.unwrap();
-    let last = requests.to_string();
+    let last = requests(&world).await.to_string();
     assert!(last.contains("and be brief"), "the model was given the words");
 }
 

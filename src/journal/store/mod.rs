@@ -9,11 +9,18 @@ pub(super) mod postgres;
 pub(super) mod sqlite;
 
 use std::future::Future;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::JournalError;
 use super::command::{Answer, Command};
 use super::standing::Told;
+
+/// The folder of the SQLite file that `url` names, whether it is there or not; none for another store.
+pub fn folder_of(url: &str) -> Option<PathBuf> {
+    let options = sqlite::options(url.starts_with("sqlite:").then_some(url)?).ok()?;
+    Some(options.get_filename().parent().unwrap_or(Path::new("")).to_path_buf())
+}
 
 /// Connections of one process that read.
 const READERS: u32 = 4;

@@ -18,6 +18,7 @@ wire_enum! {
         Truncate = 7 "truncate", ExpiredToken = 8 "expired_token", DuplicateHook = 9 "duplicate_hook",
         DelayHook = 10 "delay_hook", ReorderHooks = 11 "reorder_hooks",
         SignInPage = 12 "sign_in_page", UnknownUser = 13 "unknown_user",
+        Forbidden = 14 "forbidden", NotFound = 15 "not_found",
     }
 }
 

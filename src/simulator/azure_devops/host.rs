@@ -127,6 +127,12 @@ fn before(
     struck.iter().find_map(|fault| match fault.kind {
         FaultKind::Throttle => Some(throttled(fault, host)),
         FaultKind::ServerError if fault.args["after"] != true => Some(server_error(fault)),
+        // Rights and names are looked up on several machines, which do not always agree at once.
+        FaultKind::Forbidden => {
+            let refusal = Refusal::git_permission("GenericRead", "the user", "the repository");
+            Some(Reply::refusal(&refusal))
+        }
+        FaultKind::NotFound => Some(Reply::refusal(&Refusal::repository("web-shop"))),
         FaultKind::ResetBefore => {
             connection.break_off();
             Some(Reply::empty(500))

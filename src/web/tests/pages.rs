@@ -160,6 +160,8 @@ fn shown(status: Status, entries: Vec<Entry>, after: i64) -> String {
         created_at: start,
         updated_at: start,
         last_seq: log.len() as i64 + 1,
+        head: String::new(),
+        signed_to: 0,
     };
     let now = Timestamp::from_second(1_800_000_009).unwrap();
     let run = crate::web::shown::RunShown::new(&row, &log, after, now);

@@ -81,3 +81,37 @@ async fn a_pull_request_that_is_abandoned_is_not_made_again() {
     tokio::time::sleep(Duration::from_millis(100)).await;
     ends(site, &id, &["done", "parked"]).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "scripts/test.sh --only crash"]
+async fn a_thread_that_is_resolved_meanwhile_is_not_opened_again() {
+    let mut site = Site::start().await;
+    assert!(site.open().await);
+    let id = site.order(SENTENCE).await;
+    let first = site.settled(&id).await;
+    site.close().await;
+    let before = site.passed().len();
+    site.armed_once = format!("gate.before_intent=1*{HELD}->off");
+    assert!(site.open().await);
+    let link = first["links"].as_array().unwrap().iter().find(|link| link["kind"] == "pull_request").unwrap();
+    let number = link["url"].as_str().unwrap().rsplit('/').next().unwrap().parse().unwrap();
+    let thread = site.comment(number, "make the timeout configurable").await;
+    site.until("the point", async |site| {
+        site.passed()[before..].contains(&"gate.before_intent".to_owned()).then_some(())
+    })
+    .await;
+    let path = format!("{SHOP}/pullrequests/{number}/threads/{thread}");
+    site.as_alice("PATCH", &path, json!({ "status": "fixed" })).await.unwrap();
+    let woken = site
+        .until("the run that the comment started", async |site| {
+            let runs = site.get("/api/runs").await?;
+            let woken = runs["runs"].as_array()?.iter().find(|run| run["source"] == "webhook")?;
+            woken["id"].as_str().map(str::to_owned)
+        })
+        .await;
+    site.settled(&woken).await;
+    site.quiet().await;
+    let now = site.as_alice("GET", &path, Value::Null).await.unwrap();
+    assert_eq!(now["status"], "fixed", "{now:#}");
+    ends(site, &woken, &["done"]).await;
+}

@@ -8,6 +8,7 @@ mod approvals;
 mod claim;
 mod intake;
 mod read;
+mod seal;
 mod seen;
 mod sessions;
 
@@ -22,8 +23,9 @@ use crate::journal::standing::Told;
 
 pub(in crate::journal) use approvals::{approval, approvals, asked_since, open_grants};
 pub(in crate::journal) use read::{
-    active_run_about, first_fault, intake, intake_row, log, newest_run_about, record, run, runs, unfinished,
+    active_run_about, first_fault, intake, intake_row, log, newest_run_about, record, run, run_ids, runs, unfinished,
 };
+pub(in crate::journal) use seal::{checkpoints, heads, newest_head, record_keys, unsigned};
 pub(in crate::journal) use seen::{active_subjects, mark_of, runs_from_events, seen, seen_of};
 pub(in crate::journal) use sessions::session;
 
@@ -104,6 +106,7 @@ impl Transaction<'_> {
             Command::KeepSession { key, body, ends_at } => self.keep_session(key, body, *ends_at).await,
             Command::EndSession { key } => self.end_session(key).await,
             Command::Redeliver { id } => self.redeliver(id).await,
+            Command::Sign { public_key, checkpoints } => self.sign(public_key, checkpoints).await,
         }
     }
 }

@@ -15,7 +15,7 @@ macro_rules! select_run {
     ($condition:literal) => {
         concat!(
             "SELECT id, status, waiting_for, instruction, source, requested_by, subject, created_at, updated_at, \
-             last_seq FROM runs ",
+             last_seq, head, signed_seq FROM runs ",
             $condition
         )
     };
@@ -46,6 +46,8 @@ fn run_of(row: &Row) -> Result<RunRow, sqlx::Error> {
         created_at: row.try_get(7)?,
         updated_at: row.try_get(8)?,
         last_seq: row.try_get(9)?,
+        head: row.try_get(10)?,
+        signed_to: row.try_get(11)?,
     })
 }
 
@@ -75,6 +77,11 @@ pub(in crate::journal) async fn run(db: &Pool, id: &RunId) -> Result<Option<RunR
 pub(in crate::journal) async fn runs(db: &Pool, limit: i64, before: i64) -> Result<Vec<RunRow>, sqlx::Error> {
     let sql = select_run!("WHERE created_at < $1 ORDER BY created_at DESC LIMIT $2");
     sqlx::query(sql).bind(before).bind(limit).fetch_all(db).await?.iter().map(run_of).collect()
+}
+
+pub(in crate::journal) async fn run_ids(db: &Pool) -> Result<Vec<RunId>, sqlx::Error> {
+    let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM runs ORDER BY created_at, id").fetch_all(db).await?;
+    Ok(ids.into_iter().map(RunId).collect())
 }
 
 pub(in crate::journal) async fn active_run_about(

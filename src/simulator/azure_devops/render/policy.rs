@@ -65,19 +65,17 @@ impl View<'_> {
         let host = host.and_then(|u| u.host_str().map(str::to_owned)).unwrap_or_default();
         let kind = crate::simulator::azure_devops::state::hooks::EVENT_TYPES.iter();
         let description = kind.clone().find(|(n, ..)| *n == found.event_type).map_or("", |(_, _, text)| text);
-        json!({
+        let mut shown = json!({
             "id": found.id,
             "url": url,
             "status": found.status,
             "publisherId": found.publisher,
             "eventType": found.event_type,
-            "subscriber": null,
             "resourceVersion": found.resource_version,
             "eventDescription": description,
             "consumerId": "webHooks",
             "consumerActionId": "httpRequest",
             "actionDescription": format!("To host {host}"),
-            "probationRetries": found.probation_retries,
             "createdBy": self.identity(found.created_by),
             "createdDate": stamp(found.created),
             "modifiedBy": self.identity(found.created_by),
@@ -88,12 +86,39 @@ impl View<'_> {
                 "self": {"href": url},
                 "notifications": {"href": format!("{url}/notifications")},
             },
-        })
+        });
+        // The service names retries only where there were some.
+        if found.probation_retries > 0 {
+            shown["probationRetries"] = json!(found.probation_retries);
+        }
+        shown
     }
 
     /// Notification with what was sent and answered.
     pub fn notification(&self, subscription: &Subscription, entry: &Notification) -> Value {
+        // What the delivery carried, less its own numbers: they stand beside it.
+        let mut event = entry.body.clone();
+        if let Some(fields) = event.as_object_mut() {
+            fields.retain(|name, value| {
+                !matches!(name.as_str(), "subscriptionId" | "notificationId") && !value.is_null()
+            });
+        }
+        let mut details = json!({
+            "eventType": subscription.event_type,
+            "event": event,
+            "publisherId": subscription.publisher,
+            "consumerId": "webHooks",
+            "consumerActionId": "httpRequest",
+            "request": format!("Method: POST\r\nURI: {}", subscription.consumer_inputs.get("url").map_or("", |u| u)),
+            "requestAttempts": entry.attempts,
+            "requestDuration": entry.duration_ms as f64 / 1000.0,
+        });
         let answer = entry.answer_status.map(|s| format!("Status Code: {s}\r\n{}", entry.answer));
+        for (name, text) in [("response", answer), ("errorMessage", entry.error.clone())] {
+            if let Some(text) = text {
+                details[name] = json!(text);
+            }
+        }
         json!({
             "id": entry.id,
             "subscriptionId": subscription.id,
@@ -103,18 +128,7 @@ impl View<'_> {
             "result": entry.result,
             "createdDate": stamp(entry.created),
             "modifiedDate": stamp(entry.modified),
-            "details": {
-                "eventType": subscription.event_type,
-                "event": entry.body,
-                "publisherId": subscription.publisher,
-                "consumerId": "webHooks",
-                "consumerActionId": "httpRequest",
-                "request": format!("Method: POST\r\nURI: {}", subscription.consumer_inputs.get("url").map_or("", |u| u)),
-                "response": answer,
-                "errorMessage": entry.error,
-                "requestAttempts": entry.attempts,
-                "requestDuration": entry.duration_ms as f64 / 1000.0,
-            },
+            "details": details,
         })
     }
 }

@@ -1,0 +1,22 @@
+-- Signatures over the record, and the keys that made them.
+ALTER TABLE runs ADD COLUMN signed_seq BIGINT NOT NULL DEFAULT 0; -- newest entry under a signature
+ALTER TABLE runs ADD COLUMN signed_at BIGINT NOT NULL DEFAULT 0;  -- when that was signed
+ALTER TABLE runs ADD COLUMN held SMALLINT NOT NULL DEFAULT 0;       -- 1: nothing of it is erased
+CREATE INDEX runs_unsigned ON runs (signed_at) WHERE signed_seq < last_seq;
+
+CREATE TABLE checkpoints (
+    chain     TEXT NOT NULL,       -- a run, or 'heads'
+    seq       BIGINT NOT NULL,
+    hash      TEXT NOT NULL,
+    ts        BIGINT NOT NULL,
+    key_id    TEXT NOT NULL,
+    signature TEXT NOT NULL,       -- Ed25519, base64
+    PRIMARY KEY (chain, seq)
+);
+
+CREATE TABLE record_keys (
+    id         TEXT PRIMARY KEY,
+    public_key TEXT NOT NULL,      -- Ed25519, base64
+    first_used BIGINT NOT NULL,
+    last_used  BIGINT NOT NULL
+);
