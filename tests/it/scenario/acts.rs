@@ -11,7 +11,7 @@ use super::world::World;
 use crate::harness::HOOK;
 
 /// Longest time for anything that a scenario waits for.
-const PATIENCE: Duration = Duration::from_secs(40);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Between two looks.
 const LOOK: Duration = Duration::from_millis(25);
 /// How far an idle world's clock is moved at once.

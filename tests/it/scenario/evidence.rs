@@ -45,7 +45,10 @@ pub struct Evidence {
     /// Bodies and addresses of all that the agent sent, with files decoded.
     pub sent: String,
     pub model: String,
+    /// Pages, the cards of approvals among them.
     pub pages: String,
+    pub cards: String,
+    pub api: String,
     pub work_items: Vec<Value>,
     pub pull_requests: Vec<Value>,
     pub threads: Vec<Value>,
@@ -63,7 +66,7 @@ impl Evidence {
     pub async fn gather(world: &World, wanted: Wanted) -> Self {
         let (mut runs, mut record, mut raw_record, mut faults) =
             (Vec::new(), Vec::new(), String::new(), Vec::new());
-        let mut pages = String::new();
+        let (mut pages, mut cards_shown, mut api) = (String::new(), String::new(), String::new());
         for run in world.runs().await {
             let id = run["id"].as_str().unwrap().to_owned();
             runs.push(world.page(None, &format!("/api/runs/{id}"), None).await.1);
@@ -91,10 +94,16 @@ impl Evidence {
                 "/api/runs",
             ];
             for path in lists.into_iter().map(str::to_owned).chain(runs).chain(cards) {
-                match world.page(Some("alice"), &path, None).await.1 {
-                    Value::String(text) => pages.push_str(&text),
-                    other => pages.push_str(&other.to_string()),
-                }
+                let shown = match world.page(Some("alice"), &path, None).await.1 {
+                    Value::String(text) => text,
+                    other => other.to_string(),
+                };
+                let place = match path.as_str() {
+                    path if path.starts_with("/approvals/") => &mut cards_shown,
+                    path if path.starts_with("/api/") => &mut api,
+                    _ => &mut pages,
+                };
+                place.push_str(&shown);
             }
         }
         let requests = world.control(&format!("requests?after={}", world.before.0), &Value::Null).await;
@@ -124,7 +133,9 @@ impl Evidence {
             requests,
             effects: world.effects().await,
             model,
-            pages,
+            pages: pages + &cards_shown,
+            cards: cards_shown,
+            api,
             work_items,
             pull_requests,
             threads,

@@ -89,6 +89,8 @@ pub struct BuildSeed {
     /// Lines of the log of its last step.
     pub log: Vec<String>,
     pub definition: String,
+    /// The file that the definition is read from.
+    pub yaml: String,
 }
 
 /// What somebody does, when.
@@ -321,6 +323,7 @@ fn build(table: &mut Table) -> Read<BuildSeed> {
         fails: result == "failed",
         log: log.lines().map(str::to_owned).collect(),
         definition: table.text("definition")?.unwrap_or_else(|| "checks".into()),
+        yaml: table.text("yaml")?.unwrap_or_else(|| "/azure-pipelines.yml".into()),
     })
 }
 

@@ -235,9 +235,8 @@ impl World {
         let id = {
             let mut world = self.simulation().organisation.lock();
             let actor = Actor { id: ALICE, activity: world.new_id() };
-            let definition = world
-                .set_definition(actor, WEB_SHOP, &seed.definition, "/azure-pipelines.yml", checks)
-                .unwrap();
+            let definition =
+                world.set_definition(actor, WEB_SHOP, &seed.definition, &seed.yaml, checks).unwrap();
             world.queue_build(actor, FABRIKAM, definition, Some(&branch), None, None).unwrap()
         };
         self.note("build", u64::from(id));

@@ -15,11 +15,6 @@ pub struct Table {
 }
 
 impl Table {
-    pub fn parse(text: &str) -> Read<Self> {
-        let map = text.parse::<toml::Table>().map_err(|error| format!("it is no TOML: {error}"))?;
-        Ok(Self::whole(map))
-    }
-
     pub fn whole(map: toml::Table) -> Self {
         Self { place: String::new(), map, known: Vec::new() }
     }
@@ -174,7 +169,8 @@ pub fn json(value: toml::Value) -> Value {
 pub fn substitute(value: &mut toml::Value, pairs: &BTreeMap<String, String>) {
     match value {
         toml::Value::String(text) => {
-            for (name, put) in pairs {
+            // Twice: what is put in may name another.
+            for (name, put) in pairs.iter().chain(pairs) {
                 *text = text.replace(&format!("{{{{{name}}}}}"), put);
             }
             *text = repeated(text);
