@@ -129,7 +129,6 @@ impl Model {
     }
 
     async fn respond(&self, request: &Value, id: &str) -> Response {
-        let chat = Conversation::read(request);
         let orders = if self.obeys { obedient::ordered(request) } else { Vec::new() };
         // Where a text gives orders, what a test has queued waits.
         let behaviour = if orders.is_empty() { self.script.next() } else { Behaviour::Normal };
@@ -166,14 +165,12 @@ impl Model {
                 if let Behaviour::Delay { ms } = behaviour {
                     self.clock.sleep(Duration::from_millis(ms.min(MAX_DELAY_MS))).await;
                 }
-                match patterns::answer(&chat) {
-                    _ if !orders.is_empty() => calls = orders,
-                    _ if self.obeys => text = obedient::IDLE.to_owned(),
-                    Reply::Text(words) => text = words,
-                    Reply::Call { say, name, arguments } => {
-                        text = say;
-                        calls.push(OutCall { name, arguments: arguments.to_string() });
-                    }
+                if !orders.is_empty() {
+                    calls = orders;
+                } else if self.obeys {
+                    text = obedient::IDLE.to_owned();
+                } else {
+                    (text, calls) = thought(request);
                 }
             }
         }
@@ -196,7 +193,8 @@ impl Model {
         let prompt_tokens = wire::prompt_tokens(request);
         self.send(
             request,
-            &Answer { id, created, model: self.name(), text, calls, same_id, cut, prompt_tokens }.limit(request),
+            &Answer { id, created, model: self.name(), text, calls, same_id, cut, prompt_tokens }
+                .limit(request),
             breaks,
         )
     }
@@ -240,6 +238,16 @@ impl Model {
         });
         let body = Body::from_stream(paced.map(|piece| piece.map_err(|never| match never {})).chain(end));
         ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], body).into_response()
+    }
+}
+
+/// What the stand-in says, and what it calls.
+fn thought(request: &Value) -> (String, Vec<OutCall>) {
+    match patterns::answer(&Conversation::read(request)) {
+        Reply::Text(words) => (words, Vec::new()),
+        Reply::Call { say, name, arguments } => {
+            (say, vec![OutCall { name, arguments: arguments.to_string() }])
+        }
     }
 }
 

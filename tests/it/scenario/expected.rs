@@ -171,7 +171,7 @@ fn calls(table: &mut Table, key: &'static str) -> Read<Vec<CallWanted>> {
                 let mut wanted = call(written, &path);
                 wanted.method = wanted.method.or(method);
                 wanted.contains = own.text("contains")?;
-                wanted.count = own.number("count")?;
+                wanted.count = own.number("count")?.or(own.number("times")?);
                 own.done().map_err(|error| format!("expect.{key}: {error}"))?;
                 wanted
             }
@@ -200,7 +200,9 @@ fn objects(table: &mut Table, key: &'static str) -> Read<Objects> {
     let mut each = Vec::new();
     for item in items {
         let map = match item {
-            toml::Value::Table(map) => map,
+            toml::Value::Table(map) => {
+                map.into_iter().map(|(name, value)| (plain(key, name), value)).collect()
+            }
             toml::Value::String(title) if key != "builds" => {
                 let name = if key == "threads" { "text" } else { "title" };
                 toml::Table::from_iter([(name.to_owned(), toml::Value::String(title))])
@@ -221,6 +223,21 @@ fn objects(table: &mut Table, key: &'static str) -> Read<Objects> {
         each.push(map.into_iter().map(|(name, value)| (name, json(value))).collect());
     }
     Ok(Objects { count, each })
+}
+
+/// The property that is meant by a name that others use.
+fn plain(kind: &str, name: String) -> String {
+    let other = match (kind, name.as_str()) {
+        ("pull_requests", "state") => "status",
+        ("pull_requests", "is_draft") => "draft",
+        ("pull_requests", "source_branch") => "source",
+        ("pull_requests", "target_branch") => "target",
+        ("pull_requests" | "work_items", "author") => "created_by",
+        ("threads", "comments" | "contains" | "content") => "text",
+        ("threads", "author") => "by",
+        _ => return name,
+    };
+    other.to_owned()
 }
 
 /// A table from path to a part of the text, or a list of tables.

@@ -58,6 +58,8 @@ pub struct FileSeed {
 }
 
 pub struct WorkItemSeed {
+    /// The number that it has to get.
+    pub id: Option<u64>,
     pub by: String,
     pub project: String,
     pub kind: String,
@@ -71,6 +73,8 @@ pub struct WorkItemSeed {
 }
 
 pub struct PullRequestSeed {
+    /// The number that it has to get.
+    pub id: Option<u64>,
     pub by: String,
     pub title: String,
     pub description: String,
@@ -223,6 +227,11 @@ fn scenario(mut file: Table, variant: &str) -> Read<Scenario> {
     Ok(found)
 }
 
+/// Who something is from.
+const BY: &[&str] = &["as", "author", "created_by"];
+/// What somebody says.
+const TEXT: &[&str] = &["text", "instruction", "comment_text", "content"];
+
 fn each<T>(tables: Vec<Table>, read: impl Fn(&mut Table) -> Read<T>) -> Read<Vec<T>> {
     let one = |mut table: Table| {
         let found = read(&mut table)?;
@@ -280,16 +289,17 @@ fn file_seed(table: &mut Table) -> Read<FileSeed> {
 }
 
 fn said(table: &mut Table) -> Read<(String, String)> {
-    Ok((table.text("as")?.unwrap_or_else(|| "alice".into()), table.needed("text")?))
+    Ok((table.first(BY)?.unwrap_or_else(|| "alice".into()), table.first_of(TEXT)?))
 }
 
 fn work_item(table: &mut Table) -> Read<WorkItemSeed> {
     Ok(WorkItemSeed {
-        by: table.text("as")?.unwrap_or_else(|| "alice".into()),
+        id: table.number("id")?,
+        by: table.first(BY)?.unwrap_or_else(|| "alice".into()),
         project: table.text("project")?.unwrap_or_else(|| "Fabrikam".into()),
         kind: table.text("type")?.unwrap_or_else(|| "Issue".into()),
         title: table.needed("title")?,
-        description: table.text("description")?.or(table.text("text")?).unwrap_or_default(),
+        description: table.first(&["description", "text", "body"])?.unwrap_or_default(),
         state: table.text("state")?,
         assigned_to: table.text("assigned_to")?,
         tags: table.text("tags")?,
@@ -299,12 +309,13 @@ fn work_item(table: &mut Table) -> Read<WorkItemSeed> {
 
 fn pull_request(table: &mut Table) -> Read<PullRequestSeed> {
     Ok(PullRequestSeed {
-        by: table.text("as")?.unwrap_or_else(|| "bob".into()),
+        id: table.number("id")?,
+        by: table.first(BY)?.unwrap_or_else(|| "bob".into()),
         title: table.needed("title")?,
-        description: table.text("description")?.or(table.text("text")?).unwrap_or_default(),
-        source: table.text("source")?.or(table.text("branch")?),
-        target: table.text("target")?.unwrap_or_else(|| "main".into()),
-        is_draft: table.flag("draft")?.unwrap_or(false),
+        description: table.first(&["description", "text", "body"])?.unwrap_or_default(),
+        source: table.first(&["source", "source_branch", "branch"])?,
+        target: table.first(&["target", "target_branch"])?.unwrap_or_else(|| "main".into()),
+        is_draft: table.flag("draft")?.or(table.flag("is_draft")?).unwrap_or(false),
         files: each(table.tables("file")?, file_seed)?,
         reviewers: table.texts("reviewers")?,
         comments: each(table.tables("comment")?, said)?,
@@ -316,7 +327,7 @@ fn build(table: &mut Table) -> Read<BuildSeed> {
     if !["failed", "succeeded"].contains(&result.as_str()) {
         return Err(format!("{}.result is '{result}'; known are: failed, succeeded", table.place()));
     }
-    let log = table.text("log")?.or(table.text("text")?).unwrap_or_default();
+    let log = table.first(&["log", "text"])?.unwrap_or_default();
     Ok(BuildSeed {
         branch: table.text("branch")?,
         pull_request: table.number("pull_request")?,
@@ -345,21 +356,24 @@ fn act(table: &mut Table) -> Read<Act> {
     super::acts::check_conditions(&after).map_err(|error| format!("{}.after: {error}", table.place()))?;
     let deed = match kind.as_str() {
         "instruction" => Deed::Instruction {
-            text: table.needed("text")?,
+            text: table.first_of(TEXT)?,
             project: table.text("project")?,
             answer: table.number("answer")?,
         },
-        "message" => Deed::Message { text: table.needed("text")? },
+        "message" => Deed::Message { text: table.first_of(TEXT)? },
         "comment" => Deed::Comment {
             on: on(table)?,
-            text: table.needed("text")?,
+            text: table.first_of(TEXT)?,
             path: table.text("path")?,
             times: table.number("times")?.unwrap_or(1),
             every: table.number("every")?.unwrap_or(0),
         },
         "approve" | "deny" => decide(table, kind == "approve")?,
         "push" => push(table)?,
-        "vote" => Deed::Vote { on: on(table)?, vote: table.signed("vote")?.unwrap_or(10) },
+        "vote" => Deed::Vote {
+            on: on(table)?,
+            vote: table.signed("vote")?.or(table.signed("value")?).unwrap_or(10),
+        },
         "fault" => fault(table)?,
         "advance" => Deed::Advance(seconds(table)?),
         "event" => Deed::Event(event(table)?),
@@ -421,7 +435,10 @@ fn seconds(table: &mut Table) -> Read<u64> {
     if let Some(minutes) = table.number("minutes")? {
         return Ok(minutes * 60);
     }
-    let by = table.needed("by")?;
+    if let Some(hours) = table.number("hours")? {
+        return Ok(hours * 3_600);
+    }
+    let by = table.first_of(&["by", "duration"])?;
     let (number, unit) = by.split_at(by.trim_end_matches(char::is_alphabetic).len());
     let unit = match unit {
         "s" => 1,
@@ -438,9 +455,9 @@ fn seconds(table: &mut Table) -> Read<u64> {
 
 fn event(table: &mut Table) -> Read<EventDeed> {
     Ok(EventDeed {
-        kind: table.text("event")?.unwrap_or_else(|| "workitem.updated".into()),
+        kind: table.first(&["event", "event_type", "type"])?.unwrap_or_else(|| "workitem.updated".into()),
         on: on(table)?,
-        body: table.json("body"),
+        body: table.json("body").or(table.json("payload")),
         raw: table.text("raw")?,
         user: table.text("user")?,
         password: table.text("password")?,

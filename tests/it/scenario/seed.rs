@@ -136,6 +136,12 @@ impl World {
             )
             .await;
         let id = made["id"].as_u64().unwrap();
+        let wanted = item.id.unwrap_or(id);
+        assert_eq!(
+            wanted, id,
+            "the work item '{}' gets number {id}: seeds are numbered in order",
+            item.title
+        );
         self.note("work_item", id);
         for (who, text) in &item.comments {
             self.comment_on_work_item(who, id, text).await;
@@ -172,6 +178,12 @@ impl World {
         });
         let made = self.send(&seed.by, "POST", &format!("{GIT}/pullrequests?{API}"), body).await;
         let id = made["pullRequestId"].as_u64().unwrap();
+        let wanted = seed.id.unwrap_or(id);
+        assert_eq!(
+            wanted, id,
+            "the pull request '{}' gets number {id}: seeds are numbered in order",
+            seed.title
+        );
         self.note("pull_request", id);
         for (who, text) in &seed.comments {
             self.comment_on_pull_request(who, id, None, text, None).await;

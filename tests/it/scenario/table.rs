@@ -52,6 +52,22 @@ impl Table {
         }
     }
 
+    /// The first of these that is there: names by which others call the same.
+    pub fn first(&mut self, keys: &[&'static str]) -> Read<Option<String>> {
+        let mut found = None;
+        for key in keys {
+            let text = self.text(key)?;
+            found = found.or(text);
+        }
+        Ok(found)
+    }
+
+    /// The same, where one of them has to be there.
+    pub fn first_of(&mut self, keys: &[&'static str]) -> Read<String> {
+        let missing = format!("{} is missing", self.at(keys[0]));
+        self.first(keys)?.ok_or(missing)
+    }
+
     pub fn needed(&mut self, key: &'static str) -> Read<String> {
         self.text(key)?.ok_or_else(|| format!("{} is missing", self.at(key)))
     }
