@@ -24,7 +24,7 @@ use url::Url;
 
 use crate::action::RepositoryRef;
 use crate::agent::{Agent, PromptFacts};
-use crate::audit::Notary;
+use crate::audit::{Notary, retention};
 use crate::clock::Clock;
 use crate::config::{self, AgentUser, Config};
 use crate::doctor::Doctor;
@@ -171,6 +171,16 @@ fn no_bearer(error: IdentityError) -> anyhow::Error {
 }
 
 impl App {
+    /// Whether an app can be built from `config`, as far as that is seen without opening anything.
+    ///
+    /// # Errors
+    /// When the policy is in doubt, or a secret is one that cannot be hidden.
+    fn check(config: &Config) -> anyhow::Result<()> {
+        policies::load(config)?;
+        Masker::new(own_secrets(config)).map(drop)?;
+        Ok(())
+    }
+
     /// Builds everything; asks nobody outside yet. `public_url` is how people reach this process,
     /// `clock` what it takes the time from.
     ///
@@ -294,6 +304,7 @@ impl App {
             tasks.spawn(self.worker.clone().work(stop.clone()));
             tasks.spawn(self.worker.clone().watch(self.config.triggers, stop.clone()));
         }
+        tasks.spawn(retention::work(self.journal.clone(), self.clock.clone(), stop.clone()));
         if let Some(notary) = self.notary.clone() {
             tasks.spawn(notary.work(stop.clone()));
         }

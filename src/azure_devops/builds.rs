@@ -137,8 +137,8 @@ pub struct Definition {
     pub id: u32,
     /// Name.
     pub name: String,
-    /// Path of its YAML file, where it has one.
-    pub yaml_file: Option<String>,
+    /// The file that defines it, where it is defined by one.
+    pub yaml: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -431,14 +431,14 @@ impl Client {
         let question = Question::of(&DEFINITIONS, &segments)
             .with("repositoryId", repository_id)
             .with("repositoryType", "TfsGit")
-            // Without it, lists leave out which file a definition builds from.
-            .with("includeAllProperties", true)
+            // Without it the file of a definition is not told.
+            .with("includeAllProperties", "true")
             .with("$top", MAX_DEFINITIONS);
         let found = self.ask::<List<RawDefinition>>(question).await?.value.unwrap_or_default();
         let definition = |raw: RawDefinition| Definition {
             id: raw.id,
             name: raw.name.unwrap_or_default(),
-            yaml_file: raw.process.and_then(|process| process.yaml_filename),
+            yaml: raw.process.and_then(|process| process.yaml_filename),
         };
         Ok(found.into_iter().map(definition).collect())
     }

@@ -8,11 +8,13 @@
 //! redirect, so that no bearer can be led elsewhere.
 //! Must never know: models, prompts, runs, the journal, rules.
 
+mod activity;
 mod address;
 mod bodies;
 mod builds;
 mod effect;
 mod error;
+mod exchange;
 mod git;
 mod groups;
 pub mod limits;
@@ -42,9 +44,11 @@ use crate::identity::Identity;
 use serde::de::DeserializeOwned;
 use transport::{Answer, Question, Transport};
 
+pub use activity::{Deed, Did};
 pub use builds::{Build, BuildResult, BuildStatus, Definition, FailedStep, FailedTest, LogTail, TestSummary};
 pub use effect::{Effect, EffectKind};
 pub use error::{Error, Failure};
+pub use exchange::{Exchange, listening};
 pub use git::{Branch, BranchMove, Commit, Item, ItemKind, Push, Recursion, Repository, Version};
 pub use groups::{Group, IdentityKind, KnownIdentity, Team};
 pub use lookup::Lookup;

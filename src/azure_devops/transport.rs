@@ -2,7 +2,7 @@
 //! sends anything there.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use reqwest::StatusCode;
@@ -17,7 +17,7 @@ use super::error::{activity_id, is_sign_in, without_mark};
 use super::limits::{ANSWER_BYTES, FAILURE_BYTES, PUSH_BYTES};
 use super::retry::{Safety, next_wait};
 use super::routes::{Method, Read, Write};
-use super::{Error, Failure, Guard};
+use super::{Error, Exchange, Failure, Guard, exchange};
 use crate::clock::{self, Clock};
 use crate::fault_point;
 use crate::http::{BodyError, read_body, reason, retry_after};
@@ -101,6 +101,8 @@ pub(super) struct By<'a> {
 /// A request as it is sent, each attempt alike.
 struct Request<'a> {
     method: Method,
+    /// Template of the route, for the record.
+    route: &'static str,
     url: Url,
     accept: &'static str,
     body: Option<(&'static str, Vec<u8>)>,
@@ -175,6 +177,7 @@ impl Transport {
         }
         let request = Request {
             method: route.method,
+            route: route.template,
             url,
             accept: "application/json",
             body: Some((route.content_type, bytes)),
@@ -191,6 +194,7 @@ impl Transport {
         url.query_pairs_mut().extend_pairs(&question.query).append_pair("api-version", version);
         Ok(Request {
             method: *method,
+            route: template,
             url,
             accept: question.accept,
             body: question.body.map(|body| ("application/json", body.to_string().into_bytes())),
@@ -264,7 +268,16 @@ impl Transport {
             let message = "another worker has this run by now; nothing was sent".to_owned();
             return Err(Error::Transport { sent: false, failure: Failure::said(message) });
         }
-        let response = self.request(request, token)?.send().await.map_err(|error| {
+        let (sending, since) = (self.request(request, token)?.send(), Instant::now());
+        let answer = sending.await;
+        exchange::tell(Exchange {
+            method: reqwest::Method::from(request.method).to_string(),
+            route: request.route,
+            status: answer.as_ref().ok().map(|answer| answer.status().as_u16()),
+            activity_id: answer.as_ref().ok().and_then(|answer| activity_id(answer.headers())),
+            took: since.elapsed(),
+        });
+        let response = answer.map_err(|error| {
             let sent = !error.is_connect();
             Error::Transport { sent, failure: Failure::said(reason(error)) }
         })?;

@@ -302,6 +302,14 @@ impl Check<'_> {
                  the model, so that its token comes through the sidecar",
             );
         }
+        let database = self.settings.get("DATABASE_URL").unwrap_or_default();
+        if profile == Profile::Federated && holds_password(database) {
+            self.fault(
+                "DATABASE_URL",
+                "holds a password, a static secret, which PROFILE=federated does not allow; let the server know this \
+                 host by a client certificate (sslcert, sslkey) or a socket, or keep the journal in SQLite",
+            );
+        }
         Some(profile)
     }
 
@@ -335,6 +343,13 @@ impl Check<'_> {
             );
         }
     }
+}
+
+/// Whether a database's address has a password in it, before the host or among its parameters.
+fn holds_password(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| {
+        url.password().is_some() || url.query_pairs().any(|(name, _)| name.eq_ignore_ascii_case("password"))
+    })
 }
 
 /// Whether `url` is this machine's.

@@ -6,6 +6,7 @@ use super::command::{Answer, Command, Delivered, Settled};
 use super::{IntakeStatus, Journal, JournalError, Judging, Received, RunId};
 use crate::event::OutsideEvent;
 use crate::fault_point;
+use crate::weaken::{Defence, off};
 
 /// How long an event, and with it the key that makes it happen once, is kept after it came in.
 pub const KEEP_EVENTS: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -41,9 +42,11 @@ impl Journal {
         subject: Option<&str>,
         wait: Duration,
     ) -> Result<Received, JournalError> {
+        let id = uuid::Uuid::now_v7().simple().to_string();
+        let key = if off(Defence::Dedup) { format!("{key} {id}") } else { key.to_owned() };
         let command = Command::Receive(Delivered {
-            id: uuid::Uuid::now_v7().simple().to_string(),
-            key: remembered(key),
+            id,
+            key: remembered(&key),
             summary: summary.to_owned(),
             event,
             refused,

@@ -6,6 +6,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::{Exchange, Note};
 use crate::action::Action;
 use crate::digest::Digest;
 use crate::event::Trigger;
@@ -356,6 +357,15 @@ pub enum Entry {
         /// How long it took, in milliseconds.
         duration_ms: u64,
     },
+    /// Somebody broke the glass for an approval, and a review of that was asked for.
+    ReviewAsked {
+        /// Which approval.
+        id: String,
+        /// The page of the work item.
+        work_item: Option<String>,
+        /// Why there is none.
+        why_not: Option<String>,
+    },
     /// An allowed action is about to be performed. Synced before it is sent.
     Intended {
         /// Step.
@@ -417,6 +427,25 @@ pub enum Entry {
         /// Who.
         by: Person,
     },
+    /// A person ended it at once; the end follows.
+    Killed {
+        /// Who.
+        by: Person,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// What a step asked of Azure DevOps, in order.
+    Exchanged {
+        /// Step.
+        step: u32,
+        /// Each request with its answer.
+        exchanges: Vec<Exchange>,
+    },
+    /// Something in the house's own log.
+    House {
+        /// What.
+        note: Note,
+    },
     /// The end.
     Finished {
         /// How.
@@ -452,23 +481,4 @@ pub struct Logged {
     pub body: String,
     /// What it says.
     pub entry: Entry,
-}
-
-/// An entry as it stands in the record, with its place in the chain of hashes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
-    /// Sequence number in the run, from 1.
-    pub seq: i64,
-    /// When, microseconds since 1970, UTC.
-    pub ts: i64,
-    /// The JSON text as stored; none when it was erased.
-    pub body: Option<String>,
-    /// The salt of its commitment, hexadecimal; erased together with the body.
-    pub salt: Option<String>,
-    /// `hmac-sha256:` and the HMAC-SHA-256 of the body under the salt.
-    pub commitment: String,
-    /// Hash of the entry before; empty for the first.
-    pub prev: String,
-    /// Hash of this entry: of `prev`, run, sequence number, time and commitment.
-    pub hash: String,
 }

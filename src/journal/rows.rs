@@ -217,3 +217,38 @@ pub struct Received {
     /// Whether it had come before.
     pub duplicate: bool,
 }
+
+/// An entry as it stands in the record, with its place in the chain of hashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Sequence number in the run, from 1.
+    pub seq: i64,
+    /// When, microseconds since 1970, UTC.
+    pub ts: i64,
+    /// The JSON text as stored; none when it was erased.
+    pub body: Option<String>,
+    /// The salt of its commitment, hexadecimal; erased together with the body.
+    pub salt: Option<String>,
+    /// `hmac-sha256:` and the HMAC-SHA-256 of the body under the salt.
+    pub commitment: String,
+    /// Hash of the entry before; empty for the first.
+    pub prev: String,
+    /// Hash of this entry: of `prev`, run, sequence number, time and commitment.
+    pub hash: String,
+}
+
+/// A request to Azure DevOps and what came of it. No body, and of the address only its template.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Exchange {
+    /// Method.
+    pub method: String,
+    /// Template of the route, for example `{project}/_apis/wit/workitems/{id}`.
+    pub route: String,
+    /// Status; none where no answer came.
+    pub status: Option<u16>,
+    /// Azure DevOps' id of the request: what its audit log and its support know it by.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub activity_id: Option<String>,
+    /// How long it took, in milliseconds.
+    pub duration_ms: u64,
+}

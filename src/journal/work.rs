@@ -178,6 +178,16 @@ impl Journal {
         held.get(&claim.run).is_some_and(|(fence, until)| *fence == claim.fence && Instant::now() < *until)
     }
 
+    /// Nothing is held any more, as far as this process knows.
+    pub(super) fn let_go_of_all(&self) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// This run is not held any more, as far as this process knows.
+    pub fn let_go(&self, run: &RunId) {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner).remove(run);
+    }
+
     fn held_until(&self, claim: &Claim, until: Option<Instant>) {
         let mut held = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         let now = Instant::now();

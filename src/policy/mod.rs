@@ -8,6 +8,7 @@
 
 mod actions;
 pub mod approval;
+mod budget;
 mod check;
 mod conditions;
 mod error;
@@ -23,15 +24,16 @@ mod terms;
 mod tests;
 
 use std::fmt;
-use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
 
 use crate::action::Action;
 use crate::digest::Digest;
 use crate::mask::sanitise::Hosts;
+use crate::weaken::{Defence, off};
 
 pub use actions::{KNOWN as KNOWN_ACTIONS, is_read};
+pub use budget::{Ahead, Budgets, Meter, Over, Quantity, Scope, Spent, SpentBy, Tokens};
 pub use error::PolicyError;
 pub use explain::{Explanation, RuleShown, RuleTrace};
 pub use facts::{Facts, Instructor, Label, Level, MAX_TAINT_SOURCES, TaintSource, Trigger, Verdict};
@@ -109,6 +111,7 @@ pub struct Policy {
     hash: Digest,
     egress: Vec<String>,
     hosts: Hosts,
+    budgets: Budgets,
 }
 
 impl Policy {
@@ -141,20 +144,12 @@ impl Policy {
         }
     }
 
-    /// Decides on `facts`, and says with the verdict what they were and how long it took.
-    pub fn judge(&self, facts: &Facts) -> Verdict {
-        let began = Instant::now();
-        let verdict = self.decide(facts);
-        let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        Verdict { micros, ..verdict }.on(facts)
-    }
-
     /// Decides on `action` and, when it is allowed, gives the permit for it.
     ///
     /// # Errors
     /// The verdict, when it is not `allow`.
     pub fn permit(&self, action: Action, facts: &Facts) -> Result<(Permit, Verdict), Verdict> {
-        let verdict = self.judge(facts);
+        let verdict = self.decide(facts).on(facts);
         // An action and facts that name different things is a fault of ours: doubt is a denial.
         let digest = action.digest().ok().filter(|_| facts.action == action.kind());
         match (verdict.outcome, digest) {
@@ -180,9 +175,9 @@ impl Policy {
         facts: &Facts,
         proof: &approval::Proof,
     ) -> Result<(Permit, Verdict), Verdict> {
-        let verdict = self.judge(facts);
+        let verdict = self.decide(facts).on(facts);
         let digest = action.digest().ok().filter(|_| facts.action == action.kind());
-        let digest = digest.filter(|digest| digest == proof.digest());
+        let digest = digest.filter(|digest| digest == proof.digest() || off(Defence::ApprovalDigest));
         match (verdict.outcome, digest) {
             (Outcome::Allow | Outcome::Ask, Some(digest)) => Ok((Permit { action, digest }, verdict)),
             (Outcome::Deny, _) => Err(verdict),
@@ -201,7 +196,7 @@ impl Policy {
     /// # Errors
     /// The verdict, when it is not one of those, or denied.
     pub fn permit_notice(&self, action: Action, facts: &Facts) -> Result<(Permit, Verdict), Verdict> {
-        let verdict = self.judge(facts);
+        let verdict = self.decide(facts).on(facts);
         let denied = verdict.outcome == Outcome::Deny && !verdict.rules.is_empty();
         let listed =
             NOTICES.contains(&action.kind()) && facts.action == action.kind() && facts.project_served;
@@ -224,6 +219,17 @@ impl Policy {
     /// Hash of the rule file.
     pub fn hash(&self) -> &Digest {
         &self.hash
+    }
+
+    /// Whether a rule looks at the groups of who gave the order: then they are worth asking for.
+    pub fn asks_for_groups(&self) -> bool {
+        let asks = |condition: &conditions::Condition| matches!(condition, conditions::Condition::Group(_));
+        self.matcher.rules.iter().any(|rule| rule.conditions.iter().any(asks))
+    }
+
+    /// How much runs may use.
+    pub fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
     /// Hosts that outgoing text may point to, as the file lists them.

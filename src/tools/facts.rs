@@ -1,8 +1,6 @@
 //! Computes the facts that the judge decides on, from the action itself, from the run's log and
 //! from what the service says; and cleans the words of the action before they are judged.
 
-use std::sync::Arc;
-
 use super::gate::Gate;
 use super::standing::Standing;
 use super::{Fault, Toolbox, classes, outgoing, veil};
@@ -24,14 +22,17 @@ pub(super) async fn complete(
     let (action, cleaned) = outgoing::clean(action, &hosts);
     veil::check_action(gate.session(), &action)?;
     let obeyed = match &action {
-        Action::Push { .. } => toolbox.build_files().await?,
-        _ => Arc::default(),
+        Action::Push { .. } => toolbox.obeyed().await?,
+        _ => Vec::new(),
     };
-    let mut facts = of_action(&action, gate.placed(&action, facts), &obeyed);
+    let mut facts = of_action(&action, &obeyed, gate.placed(&action, facts));
     facts.new_hosts.extend(cleaned.new_hosts);
     // What this very call did before: the run's standing is from before the call.
     let just_now = Standing::of(gate.unseen());
     of_run(standing, &just_now, gate.now(), &mut facts);
+    if let Some(person) = standing.requested_by().filter(|_| toolbox.policy().asks_for_groups()) {
+        facts.instructor.groups = toolbox.instructor_groups(person).await;
+    }
     facts.quotes = standing.quotes.quoted_in(&outgoing::words(&action));
     facts.run_object |= just_now.made_its_object(&action) || run_object(toolbox, standing, &action).await?;
     facts.reviewers_added = reviewers(toolbox, standing, &action).await?;
@@ -43,8 +44,8 @@ pub(super) async fn complete(
     Ok((action, facts))
 }
 
-/// What the action itself says. `obeyed` are the files that build definitions name.
-fn of_action(action: &Action, facts: Facts, obeyed: &[String]) -> Facts {
+/// What the action itself says.
+fn of_action(action: &Action, obeyed: &[String], facts: Facts) -> Facts {
     let mut facts = facts;
     match action {
         Action::Push { branch, changes, .. } => {

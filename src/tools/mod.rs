@@ -15,17 +15,24 @@ mod edit;
 mod ending;
 mod facts;
 mod gate;
+mod glass;
+mod membership;
 mod named;
 mod notify;
+mod obeyed;
 mod outgoing;
 mod people;
 mod pull_requests;
 mod quotes;
+mod recover;
 mod repository;
 mod schema;
 mod search;
+mod spoken;
 mod standing;
 mod target;
+#[cfg(test)]
+mod tests;
 mod text;
 mod threads;
 mod trust;
@@ -53,12 +60,14 @@ use crate::model::{ToolSchema, ToolSchemas};
 use crate::policy::approval::Approval;
 use crate::policy::{InForce, Label, Policy, TaintSource, Verdict};
 
+pub use asking::NOTICES as FIRST_NOTICE;
 pub use ending::Interrupted;
 use ending::{Fault, words};
 pub use gate::EarlierWrite;
 use gate::Gate;
 pub use notify::Notifier;
 pub use repository::{RepositorySettings, RepositoryWords};
+pub use spoken::Spoken;
 pub use standing::{MAX_SAME_CALLS, Standing};
 use veil::Veil;
 
@@ -80,8 +89,9 @@ pub struct Toolbox {
     notifier: Option<Notifier>,
     me: OnceCell<Me>,
     repository: OnceCell<Repository>,
+    obeyed: obeyed::Cache,
+    memberships: membership::Cache,
     people: Mutex<HashMap<String, azure_devops::Person>>,
-    build_files: Mutex<Option<repository::BuildFiles>>,
 }
 
 /// The call that is worked on.
@@ -179,8 +189,9 @@ impl Toolbox {
             notifier: None,
             me: OnceCell::new(),
             repository: OnceCell::new(),
+            obeyed: obeyed::Cache::default(),
+            memberships: membership::Cache::default(),
             people: Mutex::default(),
-            build_files: Mutex::default(),
         }
     }
 
@@ -386,39 +397,4 @@ fn read<T: DeserializeOwned>(arguments: Value) -> Result<T, Fault> {
     serde_json::from_value(arguments).map_err(|error| {
         words(format!("The arguments do not fit: {error}."), "Call the tool again as its schema says.")
     })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_schema_is_strict_and_the_whole_is_small() {
-        for tool in TOOLS {
-            schema::check_strict(&(tool.parameters)()).unwrap_or_else(|e| panic!("{}: {e}", tool.name));
-        }
-        let text: usize = TOOLS
-            .iter()
-            .map(|t| t.name.len() + t.description.len() + (t.parameters)().to_string().len())
-            .sum();
-        // CONTRACTS: under 3,000 tokens; about four characters each.
-        assert!(text < 12_000, "the tools take {text} characters");
-        Toolbox::schemas().unwrap();
-    }
-
-    #[test]
-    fn what_the_model_sees_of_the_tools_has_not_changed_unnoticed() {
-        let tools: Vec<Value> = TOOLS
-            .iter()
-            .map(|t| json!({"name": t.name, "description": t.description, "parameters": (t.parameters)()}))
-            .collect();
-        insta::assert_json_snapshot!(tools);
-    }
-
-    #[test]
-    fn a_long_result_is_cut_in_the_middle_and_says_so() {
-        let outcome = Outcome { content: "é".repeat(MAX_RESULT_BYTES), ..Outcome::default() };
-        let content = limited(outcome).content;
-        assert!(content.len() < 2 * MAX_RESULT_BYTES && content.contains("left out"));
-    }
 }

@@ -4,13 +4,10 @@
 //! speaks for whoever pushed to it (GOVERNANCE A07). It is information, whatever it says.
 
 use std::collections::BTreeSet;
-use std::sync::{Arc, PoisonError};
-use std::time::Duration;
 
-use jiff::Timestamp;
 use serde::Deserialize;
 
-use super::{Toolbox, classes};
+use super::Toolbox;
 use crate::action::{BranchName, CommitId, ItemPath};
 use crate::azure_devops::{Error, Version};
 use crate::journal::RunId;
@@ -28,12 +25,6 @@ const MAX_FOLDERS: usize = 6;
 const MAX_NAMES: usize = 10;
 /// Most repairs of one pull request that a repository can ask for.
 const MAX_REPAIRS: u32 = 10;
-
-/// How long it is remembered which files build definitions are read from.
-const KEPT: Duration = Duration::from_secs(60);
-
-/// Files that build definitions are read from, and until when that counts.
-pub(super) type BuildFiles = (Timestamp, Arc<[String]>);
 
 /// What `.ado-coworker.toml` may say.
 #[derive(Clone, Debug, Default, PartialEq, Deserialize)]
@@ -147,31 +138,6 @@ impl Toolbox {
         };
         let text = self.words_in(&Version::Branch(branch), SETTINGS).await?;
         Ok(text.map(|text| RepositorySettings::read(&text)).unwrap_or_default())
-    }
-
-    /// The files that build definitions are read from, as rules compare paths; asked again after
-    /// [`KEPT`], because a definition may have been made meanwhile. Where the service does not let
-    /// us see definitions, none is known.
-    ///
-    /// # Errors
-    /// As every request.
-    pub(super) async fn build_files(&self) -> Result<Arc<[String]>, Error> {
-        let now = self.now();
-        let kept = self.build_files.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        if let Some((_, files)) = kept.filter(|(until, _)| *until > now) {
-            return Ok(files);
-        }
-        let repository = self.repository().await?;
-        let found = match self.azure.build_definitions(&self.served.project, &repository.id).await {
-            Ok(found) => found,
-            Err(Error::Forbidden(_) | Error::NotFound(_)) => Vec::new(),
-            Err(error) => return Err(error),
-        };
-        let files: Arc<[String]> =
-            found.into_iter().filter_map(|one| Some(classes::canonical(&one.yaml_file?))).collect();
-        let until = crate::clock::add(now, KEPT);
-        *self.build_files.lock().unwrap_or_else(PoisonError::into_inner) = Some((until, files.clone()));
-        Ok(files)
     }
 
     async fn words_in(&self, at: &Version, path: &str) -> Result<Option<String>, Error> {

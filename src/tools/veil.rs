@@ -13,6 +13,7 @@ use crate::action::Action;
 use crate::journal::{Outcome, RunId};
 use crate::mask::sanitise::{self, Flag, Kind};
 use crate::mask::{Certainty, Masker, Origin, SESSION_KEY_BYTES, Session};
+use crate::policy::Facts;
 use crate::weaken::{Defence, off};
 
 /// Runs whose placeholders are remembered; the oldest is forgotten first, and what was hidden for
@@ -153,6 +154,23 @@ pub(super) fn wrapped(mut outcome: Outcome, flags: &BTreeMap<Flag, u32>) -> Outc
     }
     outcome.content = Value::Object(around).to_string();
     outcome
+}
+
+/// Text of the model with its secrets hidden; placeholders that the run was given stay.
+pub(super) fn again(session: &Session, text: &str) -> String {
+    session.mask_again(text, &Origin::Other("model".to_owned())).text
+}
+
+/// Facts as a record keeps them: without secrets. None where they cannot be told without.
+pub(super) fn facts(session: &Session, facts: Box<Facts>) -> Option<Box<Facts>> {
+    if off(Defence::Mask) {
+        return Some(facts);
+    }
+    let mut value = serde_json::to_value(&facts).ok()?;
+    match session.mask_json(&mut value, &Origin::Other("facts".to_owned())).is_empty() {
+        true => Some(facts),
+        false => serde_json::from_value(value).ok(),
+    }
 }
 
 /// Refuses text that would carry a secret outside, or a placeholder that stands for one.

@@ -2,7 +2,7 @@
 //! keep a browser from being used against the person at it.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -156,6 +156,12 @@ async fn dress(app: Shared, mut request: Request, next: Next) -> Response {
         true => Ok(Viewer::nobody()),
         false => viewer::find(&app, request.headers()).await,
     };
+    if for_people
+        && found.is_ok()
+        && let Ok(halt) = app.state.journal.halted().await
+    {
+        *app.halt.lock().unwrap_or_else(PoisonError::into_inner) = halt;
+    }
     let viewer = found.clone().ok();
     request.extensions_mut().insert(Known(found));
     let wants_fragment = request.headers().contains_key("x-fragment");

@@ -1,11 +1,14 @@
 //! The journal on both of its stores: the same tests for SQLite and PostgreSQL.
 
 mod events;
+mod memberships;
 mod operation;
 mod record;
 mod replicas;
 mod runs;
 mod seen;
+mod sessions;
+mod spent;
 
 use std::time::Duration;
 

@@ -75,12 +75,16 @@ pub(in crate::journal) async fn run(db: &Pool, id: &RunId) -> Result<Option<RunR
 }
 
 pub(in crate::journal) async fn runs(db: &Pool, limit: i64, before: i64) -> Result<Vec<RunRow>, sqlx::Error> {
-    let sql = select_run!("WHERE created_at < $1 ORDER BY created_at DESC LIMIT $2");
+    // The house's log was made before all time.
+    let sql = select_run!("WHERE created_at < $1 AND created_at > 0 ORDER BY created_at DESC LIMIT $2");
     sqlx::query(sql).bind(before).bind(limit).fetch_all(db).await?.iter().map(run_of).collect()
 }
 
 pub(in crate::journal) async fn run_ids(db: &Pool) -> Result<Vec<RunId>, sqlx::Error> {
-    let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM runs ORDER BY created_at, id").fetch_all(db).await?;
+    let ids: Vec<String> =
+        sqlx::query_scalar("SELECT id FROM runs WHERE last_seq > 0 ORDER BY created_at, id")
+            .fetch_all(db)
+            .await?;
     Ok(ids.into_iter().map(RunId).collect())
 }
 
@@ -172,6 +176,25 @@ fn recorded(row: &Row) -> Result<Recorded, sqlx::Error> {
         prev: row.try_get(5)?,
         hash: row.try_get(6)?,
     })
+}
+
+/// Entries of all logs that were written after `after` and until `until`, and with the last of them all
+/// that were written at the same instant.
+pub(in crate::journal) async fn since(
+    db: &Pool,
+    after: i64,
+    until: i64,
+    limit: i64,
+) -> Result<Vec<(RunId, Result<Logged, JournalError>)>, sqlx::Error> {
+    let sql = "SELECT run_id, seq, ts, body FROM log WHERE ts > $1 AND ts <= COALESCE((SELECT ts FROM log \
+               WHERE ts > $1 AND ts <= $2 ORDER BY ts LIMIT 1 OFFSET $3), $2) ORDER BY ts, run_id, seq";
+    let rows = sqlx::query(sql).bind(after).bind(until).bind(limit).fetch_all(db).await?;
+    let read = |row: &Row| {
+        let run = RunId(row.try_get(0)?);
+        let entry = logged(&run, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+        Ok((run, entry))
+    };
+    rows.iter().map(read).collect()
 }
 
 async fn record_rows(
