@@ -98,7 +98,7 @@ async fn serve(stop: CancellationToken) -> anyhow::Result<u8> {
     let listening = listener.local_addr()?;
     let (organization, model) =
         (config.azure_devops.organization_url.clone(), config.model.deployment.clone());
-    let app = App::build(config.clone(), public_url(&config, listening)).await?;
+    let app = App::build(config.clone(), public_url(&config, listening), Clock::Real).await?;
     println!("ready http://{listening}");
     println!("organisation {organization}");
     println!("model {model}");
@@ -193,13 +193,13 @@ impl App {
         Ok(())
     }
 
-    /// Builds everything; asks nobody outside yet. `public_url` is how people reach this process.
+    /// Builds everything; asks nobody outside yet. `public_url` is how people reach this process,
+    /// `clock` what it takes the time from.
     ///
     /// # Errors
     /// When the policy is in doubt, the journal cannot be opened, or the trust store not be read.
-    pub async fn build(config: Config, public_url: Url) -> anyhow::Result<Self> {
+    pub async fn build(config: Config, public_url: Url, clock: Clock) -> anyhow::Result<Self> {
         telemetry::export(config.otlp_endpoint.as_ref())?;
-        let clock = Clock::Real;
         let http = config::http_client()?;
         let policy = Arc::new(InForce::new(policies::load(&config)?));
         let masker = Arc::new(Masker::new(own_secrets(&config))?);

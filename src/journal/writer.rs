@@ -54,10 +54,12 @@ impl Writer {
     /// Ends when the writer gave up for good, with the reason.
     pub(super) async fn failure(&self) -> String {
         let mut failed = self.failed.clone();
-        match failed.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
+        // Cloned out: what is watched is not held while this waits for ever.
+        let why = failed.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        match why {
+            Some(why) => why,
             // The writer ended with the journal: nothing failed.
-            Err(_) => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::text;
 use crate::digest::Digest;
 use crate::journal::Outcome;
 use crate::mask::Hit;
@@ -60,8 +61,8 @@ pub(super) fn refused(verdict: &Verdict) -> Outcome {
 pub(super) fn limited(mut outcome: Outcome) -> Outcome {
     if outcome.content.len() > MAX_RESULT_BYTES {
         let half = MAX_RESULT_BYTES / 2;
-        let head = &outcome.content[..floor(&outcome.content, half)];
-        let tail = &outcome.content[ceil(&outcome.content, outcome.content.len() - half)..];
+        let head = &outcome.content[..text::floor(&outcome.content, half)];
+        let tail = &outcome.content[text::ceil(&outcome.content, outcome.content.len() - half)..];
         let cut = outcome.content.len() - head.len() - tail.len();
         outcome.content = json!({
             "cut": format!("{cut} bytes in the middle were left out. Ask for a smaller part."),
@@ -71,20 +72,6 @@ pub(super) fn limited(mut outcome: Outcome) -> Outcome {
         .to_string();
     }
     outcome
-}
-
-pub(super) fn floor(text: &str, mut at: usize) -> usize {
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
-
-fn ceil(text: &str, mut at: usize) -> usize {
-    while !text.is_char_boundary(at) {
-        at += 1;
-    }
-    at
 }
 
 /// Tells of a decision of the rules with this hash: counts it, and leaves a span.

@@ -33,6 +33,7 @@ mod postgres;
 mod random_operations;
 mod record;
 mod recorder;
+mod scenario;
 mod setup;
 mod simulation;
 mod steering;

@@ -15,7 +15,11 @@ pub struct Browser {
 
 impl Browser {
     pub fn new(page: &str) -> Self {
-        Self { http: ado_coworker::config::http_client().unwrap(), page: page.to_owned(), cookies: vec![] }
+        Self::with(ado_coworker::config::http_client().unwrap(), page)
+    }
+
+    pub fn with(http: Client, page: &str) -> Self {
+        Self { http, page: page.to_owned(), cookies: vec![] }
     }
 
     async fn send(&mut self, request: reqwest::RequestBuilder) -> Response {
