@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Compares the simulated organisation with the official documents and with recordings of the live service.
 
-Two checks, one table:
+Three checks, one table:
+- routes: every location that it says it serves is one of the service's, with its template and versions;
 - replay: every recording that has an equivalent here is asked of a fresh simulated organisation; status,
   headers, field names and types must be those of the recording;
 - documents: every exchange that the tests wrote down (and every one of the replay) must fit the official
@@ -123,12 +124,30 @@ class Simulation:
         self.folder.cleanup()
 
 
+def check_routes(routes, shared, table):
+    """Our table of routes against the service's own: official clients fill templates in by name."""
+    known = {}
+    for path in sorted((shared / "discovery").glob("*.json")):
+        found = json.loads(path.read_text(encoding="utf-8-sig"))
+        for entry in found.get("value", []) if isinstance(found, dict) else found:
+            if "routeTemplate" in entry:
+                known[entry["id"].lower()] = entry
+    for own in routes:
+        subject, theirs = f"{own['area']}/{own['resourceName']}", known.get(own["id"].lower())
+        if theirs is None:
+            table.add("routes", subject, ["no such location"], own["id"])
+            continue
+        table.add("routes", subject, [f"{name} {own[name]!r}, the service has {theirs[name]!r}"
+                                      for name in own if own[name] != theirs.get(name)], own["id"])
+
+
 def replay_all(folder, binary, table):
     """Replays every recording; the exchanges that it made."""
     made = []
     with Simulation(binary) as simulation:
         organisation = replay.Organisation(simulation.url)
         routes = json.loads(organisation.send("OPTIONS", "_apis").body)["value"]
+        check_routes(routes, folder.parent, table)
         for path in sorted(folder.rglob("*.json")):
             for number, recording in enumerate(json.loads(path.read_text(encoding="utf-8-sig"))):
                 subject = f"{path.parent.name}/{path.stem}"

@@ -34,7 +34,7 @@ Parts, in this order:
             scripts/soak.sh runs all points, steps and seeds
   exchanges what went to and fro in the tests, against the official documents and recordings
             of the service, where ../shared is present
-  browser   the main job in Chromium, against the built program
+  browser   the main job and the approvals in Chromium, against the built program
 
 What a part needs is installed first where it can be: with apt-get, as root or with sudo, and
 from npm and PyPI into .test/. Exit status: 0 when everything holds, 1 when something does not, 2 when
@@ -225,7 +225,8 @@ part_browser() {
   # The profile of `cargo run` and `cargo test`: all three share one build.
   limited build cargo build --locked || return 1
   limited browser node tests/browser/main_job.mjs || return 1
-  limited browser node tests/browser/replay.mjs
+  limited browser node tests/browser/replay.mjs || return 1
+  limited browser node tests/browser/approvals.mjs
 }
 
 main() {

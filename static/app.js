@@ -43,7 +43,10 @@ document.addEventListener("keydown", (event) => {
 // A form that goes to another page is sent once; coming back, it can be sent again.
 document.addEventListener("submit", (event) => {
   if (event.defaultPrevented) return;
-  for (const button of event.target.querySelectorAll("button")) button.disabled = true;
+  // A moment later: a button that is disabled now would not be sent along, and it says what was chosen.
+  setTimeout(() => {
+    for (const button of event.target.querySelectorAll("button")) button.disabled = true;
+  });
 });
 addEventListener("pageshow", (event) => {
   if (!event.persisted) return;

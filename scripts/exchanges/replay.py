@@ -91,6 +91,8 @@ class Stage:
         self.asked = recording["request"].get("body")
         # Whether the route names a group after a member of it.
         self.in_container = False
+        self.removes = recording["request"]["method"] == "DELETE"
+        self.writes = recording["request"]["method"] in ("POST", "PUT", "PATCH", "DELETE")
 
     def once(self, name, make):
         if name not in self.made:
@@ -188,6 +190,24 @@ class Stage:
                     {"repositoryId": None, "refName": "refs/heads/other", "matchKind": "exact"}]}}
         return self.once("policy", lambda: self.org.ask("POST", "Fabrikam/_apis/policy/configurations", body)["id"])
 
+    def scope(self):
+        headers = {"Accept": "application/json;api-version=7.1-preview"}
+        return self.org.ask("GET", f"_apis/graph/descriptors/{FABRIKAM}", headers=headers)["value"]
+
+    def own_group(self, name="own group"):
+        """A security group that may be changed."""
+        headers = {"Accept": "application/json;api-version=7.1-preview"}
+        path = f"_apis/graph/groups?scopeDescriptor={self.scope()}"
+        return self.once(name, lambda: self.org.ask("POST", path, {"displayName": self.fresh()}, headers)["descriptor"])
+
+    def inner_group(self):
+        """A group in that group, where the recording takes it out again."""
+        inner, outer = self.own_group("inner group"), self.own_group()
+        if self.removes:
+            headers = {"Accept": "application/json;api-version=7.1-preview"}
+            self.once("inside", lambda: self.org.ask("PUT", f"_apis/graph/memberships/{inner}/{outer}", headers=headers))
+        return inner
+
     def group(self):
         groups = self.org.ask("GET", "_apis/graph/groups", headers={"Accept": "application/json;api-version=7.1-preview"})
         return self.once("group", lambda: groups["value"][0]["descriptor"])
@@ -197,13 +217,74 @@ class Stage:
         found = self.org.ask("GET", path, headers={"Accept": "application/json;api-version=7.1-preview"})
         return self.once("member", lambda: found["value"][0]["memberDescriptor"])
 
+    def fresh(self):
+        return f"replay-{next(self.org.numbers)}"
+
+    def node(self, group):
+        route = f"Fabrikam/_apis/wit/classificationNodes/{group}"
+        return self.once(f"node {group}", lambda: self.org.ask("POST", route, {"name": self.fresh()}))
+
+    def iteration(self):
+        """The identifier of an iteration."""
+        return self.org.ask("GET", "Fabrikam/_apis/wit/classificationNodes/iterations/Sprint%201")["identifier"]
+
+    def folder(self):
+        """The path of a folder of definitions; one that the recording makes is not there yet."""
+        name = self.once("folder name", self.fresh)
+        body = {"path": name, "description": "Replay"}
+        if self.recording["request"]["method"] != "PUT":
+            headers = {"Accept": "application/json;api-version=7.1-preview"}
+            self.once("folder", lambda: self.org.ask("PUT", f"Fabrikam/_apis/build/folders/{name}", body, headers))
+        return name
+
+    def team(self):
+        """A team of its own where the recording changes one; it has sprints unless the service refused."""
+        if self.recording["request"]["method"] == "GET":
+            return "Fabrikam Team"
+
+        def make():
+            name = self.org.ask("POST", "_apis/projects/Fabrikam/teams", {"name": self.fresh()})["name"]
+            if self.recording["response"]["status"] < 400:
+                route = f"Fabrikam/{name}/_apis/work/teamsettings"
+                root = self.org.ask("GET", "Fabrikam/_apis/wit/classificationNodes/iterations")["identifier"]
+                self.org.ask("PATCH", route, {"backlogIteration": root})
+                if self.recording["request"]["method"] == "DELETE":
+                    self.org.ask("POST", f"{route}/iterations", {"id": self.iteration()})
+            return name
+        return self.once("team", make)
+
+    def operation(self):
+        """An operation that makes a project, in the state that the recording has."""
+        def make():
+            made = self.org.ask("POST", "_apis/projects", {"name": self.fresh()})["id"]
+            if self.expected.get("status") == "succeeded":
+                self.org.eventually(f"_apis/operations/{made}", lambda found: found["status"] == "succeeded")
+            return made
+        return self.once("operation", make)
+
+    def project(self):
+        """A project that may be removed."""
+        def make():
+            name = self.fresh()
+            made = self.org.ask("POST", "_apis/projects", {"name": name})["id"]
+            self.org.eventually(f"_apis/operations/{made}", lambda found: found["status"] == "succeeded")
+            return self.org.ask("GET", f"_apis/projects/{name}")["id"]
+        return self.once("project", make)
+
+    def subject(self):
+        if not self.in_container:
+            return self.group()
+        return self.inner_group() if self.writes else self.member()
+
     def value(self, name, recorded):
         """Ours for a placeholder of a route."""
         guid = GUID.match(recorded)
         makers = {
             "project": lambda: FABRIKAM if guid else "Fabrikam",
             "projectId": lambda: FABRIKAM if guid else "Fabrikam",
-            "team": lambda: "Fabrikam Team",
+            "team": self.team,
+            "operationId": self.operation,
+            "queueId": lambda: 1,
             "repositoryId": lambda: self.repository()["id" if guid else "name"],
             "pullRequestId": lambda: self.pull_request()["pullRequestId"],
             "reviewerId": lambda: ALICE,
@@ -211,12 +292,12 @@ class Stage:
             "buildId": self.build,
             "definitionId": lambda: self.definition()["id"],
             "configurationId": self.policy,
-            "id": self.work_item,
+            "id": self.iteration if "/teamsettings/" in self.recording["request"]["url"] else self.work_item,
             "workItemId": self.work_item,
             "commitId": lambda: self.repository()["tip"],
-            "groupDescriptor": self.group,
-            "containerDescriptor": self.group,
-            "subjectDescriptor": self.member if self.in_container else self.group,
+            "groupDescriptor": self.own_group if self.writes else self.group,
+            "containerDescriptor": self.own_group if self.writes else self.group,
+            "subjectDescriptor": self.subject,
         }
         return str(makers[name]()) if name in makers else recorded
 
@@ -231,6 +312,29 @@ class Stage:
                     entry["newObjectId"] = tip
                 else:
                     entry["oldObjectId"] = self.bare_branch(name)
+        elif "classificationnodes" in [one.lower() for one in segments]:
+            if "name" in body and self.recording["request"]["method"] == "POST":
+                body["name"] = self.fresh()
+            elif "id" in body:
+                body = {**body, "id": self.node(segments[4])["id"], "name": self.fresh()}
+        elif last == "groups" and isinstance(body, dict):
+            body["displayName"] = self.fresh()
+        elif isinstance(body, list) and body and isinstance(body[0], dict) and body[0].get("path") == "/displayName":
+            body[0]["value"] = self.fresh()
+        elif "folders" in segments:
+            made = self.recording["request"]["method"] == "PUT"
+            body["path"] = self.folder() if made else f"\\Moved\\{self.fresh()}"
+        elif last in ("projects", "teams") and isinstance(body, dict):
+            body["name"] = self.fresh()
+        elif last == "teamsettings":
+            root = self.org.ask("GET", "Fabrikam/_apis/wit/classificationNodes/iterations")
+            body = {"backlogIteration": root["identifier"]}
+        elif last == "iterations" and "teamsettings" in segments:
+            body = {"id": self.iteration()}
+        elif last == "teamfieldvalues":
+            shop = "Fabrikam\\Shop"
+            body = {**body, "values": [{**one, "value": shop} for one in body["values"]]}
+            body.update({"defaultValue": shop} if "defaultValue" in body else {})
         elif last == "subjectlookup":
             body["lookupKeys"] = [{"descriptor": self.group()}, {"descriptor": self.member()}]
         elif last == "pullrequests":
@@ -345,7 +449,14 @@ def replay(organisation, table, recording):
         if not (status == 404 and name in ("project", "projectId")):
             ours[at] = stage.value(name, segments[at])
     if [s.lower() for s in segments[2:4]] == ["wit", "classificationnodes"] and len(segments) > 5:
-        ours[5:] = ["Shop" if segments[4].lower() == "areas" else "Sprint 1"]
+        known = "Shop" if segments[4].lower() == "areas" else "Sprint 1"
+        changes = request["method"] in ("PATCH", "DELETE")
+        # As recorded, with a backslash in front.
+        ours[5:] = ["\\" + (stage.node(segments[4])["name"] if changes else known)]
+    if [s.lower() for s in segments[2:4]] == ["build", "folders"] and len(segments) > 4:
+        ours[4:] = [stage.folder()]
+    if request["method"] == "DELETE" and [s.lower() for s in segments[:2]] == ["_apis", "projects"]:
+        ours[2:] = [stage.project()]
     body = request.get("body")
     if body not in (None, "") and not refused:
         body = stage.body(body, segments)
@@ -363,7 +474,7 @@ def replay(organisation, table, recording):
     query = re.sub(r"definitions=\d+", lambda _: f"definitions={stage.definition()['id']}", query)
     query = re.sub(r"name=BuildTests[^&]*", lambda _: "name=" + quote(stage.definition()["name"]), query)
     query = query.replace("newuser%40outlook.com", "bob%40contoso.example")
-    query = re.sub(r"scopeDescriptor=[^&]*&?", "", query)
+    query = re.sub(r"scopeDescriptor=[^&]*", lambda _: f"scopeDescriptor={stage.scope()}", query)
     if ours[-1].lower() == "builds" and request["method"] == "GET":
         stage.expected = {"status": "completed"}
         stage.build()

@@ -32,6 +32,8 @@ const WEBHOOK_USERNAME: &str = "azure-devops";
 /// Runs the demo until `stop`.
 pub(super) async fn demo(options: cli::Demo, stop: CancellationToken) -> anyhow::Result<u8> {
     let given = Settings::read()?;
+    // Before anything is made: a folder half made for settings that cannot be used helps nobody.
+    App::check(&settings(&given, &Addresses::unknown()?, &options.data, "not made yet")?)?;
     std::fs::create_dir_all(&options.data).with_context(|| format!("making {}", options.data.display()))?;
     let listener = bind(SocketAddr::new(options.listen, options.port), "the page", "--port").await?;
     let listening = listener.local_addr()?;
@@ -47,7 +49,7 @@ pub(super) async fn demo(options: cli::Demo, stop: CancellationToken) -> anyhow:
         ..simulation(options.listen, options.simulator_port, &organization, options.pace)
     })
     .await?;
-    let mut config = settings(&given, &running, &options.data, &password)?;
+    let mut config = settings(&given, &Addresses::of(&running), &options.data, &password)?;
     let real = given.get("AZURE_OPENAI_ENDPOINT").is_some();
     config.web.listen_address = listening;
     config.web.public_url = Some(page.clone());
@@ -110,28 +112,58 @@ fn simulation(listen: IpAddr, port: u16, data: &Path, pace: u64) -> simulator::S
     }
 }
 
+/// Where the simulated servers are.
+struct Addresses {
+    organization: Url,
+    entra: Url,
+    sidecar: Url,
+    model: Url,
+}
+
+impl Addresses {
+    /// Those of no server: what stands in while settings are only checked.
+    fn unknown() -> anyhow::Result<Self> {
+        let nowhere = Url::parse("http://127.0.0.1:1/")?;
+        Ok(Self {
+            organization: nowhere.join("organization")?,
+            entra: nowhere.clone(),
+            sidecar: nowhere.clone(),
+            model: nowhere,
+        })
+    }
+
+    fn of(running: &simulator::Running) -> Self {
+        Self {
+            organization: running.organization_url.clone(),
+            entra: running.entra_url.clone(),
+            sidecar: running.sidecar_url.clone(),
+            model: running.model_url.clone(),
+        }
+    }
+}
+
 /// The settings of a co-worker in the simulated organisation. It is told base URLs and ids, as it
 /// would be told those of a real one.
 fn settings(
     given: &Settings,
-    running: &simulator::Running,
+    addresses: &Addresses,
     data: &Path,
     webhook_password: &str,
 ) -> anyhow::Result<Config> {
     let mut settings = given.clone();
     let database = format!("sqlite:{}", data.join("ado-coworker.db").display());
     for (name, value) in [
-        ("AZURE_DEVOPS_ORGANIZATION_URL", running.organization_url.as_str()),
+        ("AZURE_DEVOPS_ORGANIZATION_URL", addresses.organization.as_str()),
         ("AZURE_DEVOPS_PROJECT", "Fabrikam"),
         ("AZURE_DEVOPS_REPOSITORY", "web-shop"),
-        ("SIDECAR_URL", running.sidecar_url.as_str()),
+        ("SIDECAR_URL", addresses.sidecar.as_str()),
         ("AZURE_TENANT_ID", tokens::TENANT_ID),
         ("AGENT_IDENTITY_ID", tokens::AGENT_IDENTITY_ID),
         ("AGENT_USERNAME", tokens::AGENT_USER_UPN),
         ("SIGN_IN_CLIENT_ID", simulator::entra::SIGN_IN_CLIENT_ID),
         ("BLUEPRINT_ID", tokens::BLUEPRINT_ID),
-        ("AZURE_AUTHORITY_HOST", running.entra_url.as_str()),
-        ("GRAPH_URL", running.entra_url.as_str()),
+        ("AZURE_AUTHORITY_HOST", addresses.entra.as_str()),
+        ("GRAPH_URL", addresses.entra.as_str()),
         ("ROLE_GROUPS", &role_groups()),
         ("AGENT_OWNER", "alice@contoso.example"),
         ("AGENT_SPONSOR", "alice@contoso.example"),
@@ -144,7 +176,7 @@ fn settings(
     for name in ["AGENT_USER_ID", "LISTEN_ADDRESS", "PUBLIC_URL"] {
         settings.unset(name);
     }
-    settings.default_to("AZURE_OPENAI_ENDPOINT", running.model_url.as_str());
+    settings.default_to("AZURE_OPENAI_ENDPOINT", addresses.model.as_str());
     settings.default_to("AZURE_OPENAI_DEPLOYMENT", "stand-in");
     Ok(settings.check()?)
 }

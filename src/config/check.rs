@@ -108,6 +108,7 @@ impl Check<'_> {
             self.check_openness(web, sign_in.is_some());
         }
         let policy_file = self.settings.get("POLICY_FILE").map(PathBuf::from);
+        let otlp_endpoint = self.url("OTEL_EXPORTER_OTLP_ENDPOINT", "for example http://localhost:4318");
         let notify_url = self.url("NOTIFY_URL", "for example https://example.com/hooks/approvals");
         let notify_url = notify_url.map(|url| SecretString::from(String::from(url)));
         Some(Config {
@@ -123,6 +124,7 @@ impl Check<'_> {
             policy_file,
             record_key_file: self.settings.get("RECORD_KEY_FILE").map(PathBuf::from),
             notify_url,
+            otlp_endpoint,
             foreign: self.settings.foreign.clone(),
         })
     }
@@ -302,6 +304,14 @@ impl Check<'_> {
                  the model, so that its token comes through the sidecar",
             );
         }
+        let database = self.settings.get("DATABASE_URL").unwrap_or_default();
+        if profile == Profile::Federated && holds_password(database) {
+            self.fault(
+                "DATABASE_URL",
+                "holds a password, a static secret, which PROFILE=federated does not allow; let the server know this \
+                 host by a client certificate (sslcert, sslkey) or a socket, or keep the journal in SQLite",
+            );
+        }
         Some(profile)
     }
 
@@ -335,6 +345,13 @@ impl Check<'_> {
             );
         }
     }
+}
+
+/// Whether a database's address has a password in it, before the host or among its parameters.
+fn holds_password(url: &str) -> bool {
+    Url::parse(url).is_ok_and(|url| {
+        url.password().is_some() || url.query_pairs().any(|(name, _)| name.eq_ignore_ascii_case("password"))
+    })
 }
 
 /// Whether `url` is this machine's.

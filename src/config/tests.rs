@@ -65,7 +65,7 @@ fn a_page_that_others_reach_needs_sign_in() {
 }
 
 #[test]
-fn the_federated_profile_takes_no_key() {
+fn the_federated_profile_takes_no_key_and_no_password() {
     let with = |more: &[(&str, &str)]| settings(&[&GOOD[..], more].concat()).check();
     let key = ("AZURE_OPENAI_API_KEY", "0123456789abcdef");
     assert_eq!(with(&[key]).unwrap().profile, Profile::Development);
@@ -73,6 +73,16 @@ fn the_federated_profile_takes_no_key() {
     assert!(said.contains("AZURE_OPENAI_API_KEY") && !said.contains("0123456789"), "{said}");
     assert_eq!(with(&[("PROFILE", "federated")]).unwrap().profile, Profile::Federated);
     assert!(with(&[("PROFILE", "production")]).is_err());
+    for url in ["postgres://coworker:s3cret@db/journal", "postgres://db/journal?password=s3cret"] {
+        assert!(with(&[("DATABASE_URL", url)]).is_ok());
+        let said = with(&[("DATABASE_URL", url), ("PROFILE", "federated")]).unwrap_err().to_string();
+        assert!(
+            said.contains("DATABASE_URL") && said.contains("sslcert") && !said.contains("s3cret"),
+            "{said}"
+        );
+    }
+    let by_certificate = ("DATABASE_URL", "postgres://coworker@db/journal?sslcert=/c.pem&sslkey=/k.pem");
+    assert!(with(&[by_certificate, ("PROFILE", "federated")]).is_ok());
 }
 
 #[test]

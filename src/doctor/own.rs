@@ -12,7 +12,7 @@ use super::{
 };
 use crate::audit::Key;
 use crate::config::{Fault, Foreign};
-use crate::journal::{Journal, JournalError};
+use crate::journal::{self, Found};
 
 /// The line of settings that cannot be used.
 pub(super) fn faults(findings: &mut Findings, faults: &[Fault]) {
@@ -113,22 +113,34 @@ impl Doctor {
     /// The journal.
     pub(super) async fn database(&self, findings: &mut Findings) {
         let url = self.config.database_url.expose_secret();
-        let counted = match &self.journal {
-            Some(journal) => journal.unfinished().await,
-            None if !url.starts_with("sqlite:") => look(url, self.clock.clone()).await,
+        let found = match &self.journal {
+            Some(journal) => journal.unfinished().await.map(|unfinished| Found::Ready { unfinished }),
             None => {
-                let path = url.trim_start_matches("sqlite:").trim_start_matches("//");
-                let path = Path::new(path.split('?').next().unwrap_or(path));
-                if !path.exists() {
+                let path = url.strip_prefix("sqlite:").map(|path| path.trim_start_matches("//"));
+                let path = path.map(|path| Path::new(path.split('?').next().unwrap_or(path)));
+                if let Some(path) = path.filter(|path| !path.exists()) {
                     return absent(findings, path);
                 }
-                look(url, self.clock.clone()).await
+                journal::look(url).await
             }
         };
-        match counted {
-            Ok(0) => findings.ok(DATABASE, "It answers. No run is under way."),
-            Ok(1) => findings.ok(DATABASE, "It answers. One run is under way."),
-            Ok(runs) => findings.ok(DATABASE, format!("It answers. {runs} runs are under way.")),
+        match found {
+            Ok(Found::Empty) => findings.ok(DATABASE, "It answers. The first start makes its tables."),
+            Ok(Found::Older) => findings.warn(
+                DATABASE,
+                "It answers. It was made by an older version, and the next start brings it up to date.",
+                "Make a copy first (`ado-coworker backup` of the older version).",
+            ),
+            Ok(Found::Newer { schema }) => findings.fail(
+                DATABASE,
+                format!("It has schema {schema}, which this program does not know."),
+                "Use the newer version that made it, or name another database in DATABASE_URL.",
+            ),
+            Ok(Found::Ready { unfinished: 0 }) => findings.ok(DATABASE, "It answers. No run is under way."),
+            Ok(Found::Ready { unfinished: 1 }) => findings.ok(DATABASE, "It answers. One run is under way."),
+            Ok(Found::Ready { unfinished }) => {
+                findings.ok(DATABASE, format!("It answers. {unfinished} runs are under way."));
+            }
             Err(error) => findings.fail(
                 DATABASE,
                 sentence(&error.to_string()),
@@ -187,10 +199,6 @@ impl Doctor {
             ),
         }
     }
-}
-
-async fn look(url: &str, clock: crate::clock::Clock) -> Result<i64, JournalError> {
-    Journal::open(url, clock).await?.unfinished().await
 }
 
 fn absent(findings: &mut Findings, path: &Path) {

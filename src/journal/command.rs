@@ -41,7 +41,7 @@ pub(super) enum Command {
     /// Forgets events that were settled long ago.
     Sweep { older_than: Duration, most: i64 },
     /// Keeps who has signed in.
-    KeepSession { key: String, body: String, ends_at: i64 },
+    KeepSession { key: String, body: String, ends_at: i64, oid: String, groups: Option<Vec<String>> },
     /// Ends a session.
     EndSession { key: String },
     /// Puts an event back to be judged again.

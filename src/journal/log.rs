@@ -6,12 +6,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Exchange, Note};
+use super::Note;
 use crate::action::Action;
 use crate::digest::Digest;
 use crate::event::Trigger;
 use crate::policy::approval::{Change, Request, Who};
 use crate::policy::{Label, TaintSource, Verdict};
+use crate::trace::Called;
 
 /// Identifies a run: 32 hexadecimal digits that sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -297,6 +298,9 @@ pub enum Entry {
         request_id: Option<String>,
         /// How long it took, in milliseconds.
         duration_ms: u64,
+        /// The requests that it took, by the ids that both sides know.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        outside: Vec<Called>,
     },
     /// Work on a tool call began.
     ToolStarted {
@@ -356,6 +360,15 @@ pub enum Entry {
         outcome: Outcome,
         /// How long it took, in milliseconds.
         duration_ms: u64,
+    },
+    /// Somebody broke the glass for an approval, and a review of that was asked for.
+    ReviewAsked {
+        /// Which approval.
+        id: String,
+        /// The page of the work item.
+        work_item: Option<String>,
+        /// Why there is none.
+        why_not: Option<String>,
     },
     /// An allowed action is about to be performed. Synced before it is sent.
     Intended {
@@ -430,7 +443,7 @@ pub enum Entry {
         /// Step.
         step: u32,
         /// Each request with its answer.
-        exchanges: Vec<Exchange>,
+        exchanges: Vec<Called>,
     },
     /// Something in the house's own log.
     House {

@@ -24,12 +24,14 @@ mod holder;
 mod house;
 mod intake;
 mod log;
+mod look;
 mod read;
 mod rows;
 mod seal;
 mod seen;
 mod sessions;
 mod sole;
+mod spent;
 mod standing;
 mod store;
 mod view;
@@ -58,8 +60,9 @@ pub use holder::Holder;
 pub use house::{Halt, Note};
 pub use intake::{KEEP_EVENTS, SWEEP};
 pub use log::{Call, Entry, Link, Logged, Outcome, Person, RunId, Source, Status, Usage, WaitingFor};
+pub use look::{Found, look};
 pub use rows::{
-    Claim, Exchange, IntakeRow, IntakeStatus, JournalError, Judging, Limits, NewRun, Ordered, Received,
+    Backlog, Claim, IntakeRow, IntakeStatus, JournalError, Judging, Limits, NewRun, Ordered, Received,
     Recorded, RunRow,
 };
 pub use seal::{Checkpoint, HEADS, Head, RecordKey, Unsigned};

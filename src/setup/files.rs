@@ -211,7 +211,6 @@ fn agent(wanted: &Wanted, known: &Known, password: Option<&Path>, sidecar: &Path
         ("BLUEPRINT_ID", known.id("blueprint")),
         ("AGENT_IDENTITY_ID", known.id("agent_identity")),
         ("AGENT_USERNAME", wanted.user.clone()),
-        ("BLUEPRINT_ID", known.id("blueprint")),
     ];
     let given = [
         ("AGENT_OWNER", &wanted.owner),

@@ -7,6 +7,7 @@
 //! It must never know: what Azure DevOps or the model do with its tokens.
 
 mod control;
+mod description;
 mod downstream;
 mod entra;
 mod environment;
@@ -250,6 +251,7 @@ pub fn router(authority: Arc<Authority>, settings: Settings) -> Router {
         .route("/DownstreamApi/{api}", post(downstream::authenticated))
         .route("/DownstreamApiUnauthenticated/{api}", post(downstream::unauthenticated))
         .route("/Validate", get(inbound::validate))
+        .route("/openapi/v1.json", get(description::describe))
         .layer(middleware::from_fn_with_state(sidecar.clone(), rules::loopback))
         .route("/healthz", get(|| async { "Healthy" }))
         .layer(middleware::from_fn_with_state(sidecar.clone(), rules::host))

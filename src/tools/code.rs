@@ -371,7 +371,7 @@ fn add_diff(diff: &mut String, path: &ItemPath, old: &str, new: &str) {
         .to_string();
     diff.push_str(&text);
     if diff.len() > MAX_DIFF_BYTES {
-        diff.truncate(super::floor(diff, MAX_DIFF_BYTES));
+        diff.truncate(super::results::floor(diff, MAX_DIFF_BYTES));
         diff.push_str("\n(the rest of the diff is not shown)\n");
     }
 }

@@ -10,6 +10,7 @@ mod api;
 mod approvals;
 mod assets;
 mod audit;
+mod budget;
 mod card;
 mod diff;
 mod doctor;
@@ -19,6 +20,7 @@ mod hooks;
 mod identity;
 mod input;
 mod kill;
+mod leave;
 mod markdown;
 mod pages;
 mod policy;
@@ -204,6 +206,7 @@ fn api_routes() -> Vec<Route> {
         route("/api/approvals", &["get"], get(approvals::list)),
         route("/api/approvals/{id}", &["get"], get(approvals::show)),
         route("/api/approvals/{id}/decision", &["post"], post(approvals::decide)),
+        route("/api/approvals/{id}/revoke", &["post"], post(leave::revoke)),
         route("/api/events", &["get"], get(events::list)),
         route("/api/events/{id}/redeliver", &["post"], post(events::redeliver)),
         route("/api/doctor", &["get"], get(doctor::list)),
@@ -212,6 +215,7 @@ fn api_routes() -> Vec<Route> {
         route("/webhooks/azure-devops", &["post"], post(hooks::receive)),
         route("/healthz", &["get"], get(ready::health)),
         route("/readyz", &["get"], get(ready::readiness)),
+        route("/metrics", &["get"], get(ready::metrics)),
     ]
 }
 
@@ -234,6 +238,7 @@ fn page_routes() -> Router<Arc<App>> {
         .route("/approvals", get(approvals::inbox))
         .route("/approvals/{id}", get(approvals::page))
         .route("/approvals/{id}/decision", post(approvals::answer))
+        .route("/approvals/{id}/revoke", post(leave::take_back))
         .route("/events", get(pages::events))
         .route("/events/{id}", get(pages::event))
         .route("/events/{id}/redeliver", post(pages::redeliver))
@@ -257,9 +262,12 @@ pub fn router(state: State) -> Router {
     guard::around(router, &app).with_state(app)
 }
 
-/// What a process serves that only works the queue: whether it is well.
+/// What a process serves that only works the queue: whether it is well, and what it counted.
 pub fn health_router(state: State) -> Router {
-    let router = Router::new().route("/healthz", get(ready::health)).route("/readyz", get(ready::readiness));
+    let router = Router::new()
+        .route("/healthz", get(ready::health))
+        .route("/readyz", get(ready::readiness))
+        .route("/metrics", get(ready::metrics));
     router.with_state(shared(state))
 }
 

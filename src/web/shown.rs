@@ -11,7 +11,7 @@ use super::kill::{HaltShown, may_stop_all};
 use super::steps::{LinkShown, StepShown, one_line, web_address};
 use super::viewer::Viewer;
 use super::when::{Moment, duration, grouped, rfc3339};
-use super::{App, markdown};
+use super::{App, budget, markdown};
 use crate::journal::{Entry, IntakeRow, Logged, RunRow, RunView, Source, Status, Step, StepKind, WaitingFor};
 use crate::policy::approval::Approval;
 
@@ -174,6 +174,8 @@ pub(super) struct RunShown {
     pub(super) tokens: String,
     pub(super) tokens_exact: String,
     pub(super) model: String,
+    /// How far budgets are used up.
+    pub(super) budget: Option<budget::Shown>,
 }
 
 impl RunShown {
@@ -215,6 +217,7 @@ impl RunShown {
                 grouped(usage.output)
             ),
             model: view.model.unwrap_or_default(),
+            budget: None,
         }
     }
 }

@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use ado_coworker::action::RepositoryRef;
+use ado_coworker::azure_devops::{Client, Error, Failure};
 use ado_coworker::clock::{self, Clock};
 use ado_coworker::config::{self, Settings};
 use ado_coworker::doctor::{Check, Doctor, Status, is_well};
@@ -284,6 +286,32 @@ async fn the_organisation_is_told_apart() {
     ward.fault(json!({"route": "GET workItems", "nth": 0, "kind": "server_error"})).await;
     ward.examined(&[]).await.says("work_items", Status::Failed, &["500"]);
     ward.fault(json!({"route": "nothing", "nth": 1, "kind": "latency"})).await;
+}
+
+/// What a run meets where doctor has nothing to look at: each with words of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_not_there_is_told_by_its_own_code() {
+    let ward = Ward::open().await;
+    let mut settings = Settings::default();
+    ward.settings().iter().for_each(|(name, value)| settings.set(name, value));
+    let config = settings.check_own().unwrap();
+    let identity = identity::Identity::new(&config.identity, ward.http.clone(), Clock::Real);
+    let azure = Client::new(&config.azure_devops, identity, ward.http.clone(), Clock::Real);
+    let repository = RepositoryRef { project: "Fabrikam".into(), repository: "nothing".into() };
+    let missing = [
+        ("TF401232", "work item", azure.work_item("Fabrikam", 9_999).await.map(drop)),
+        ("TF200016", "project", azure.project("Nowhere").await.map(drop)),
+        ("TF401019", "repository", azure.repository(&repository).await.map(drop)),
+    ];
+    let mut remedies = std::collections::BTreeSet::new();
+    for (code, what, found) in missing {
+        let error = found.unwrap_err();
+        let remedy = error.remedy();
+        assert!(matches!(error, Error::NotFound(_)), "{error:?}");
+        assert_eq!(error.failure().and_then(Failure::code), Some(code), "{error}");
+        assert!(remedy.contains(what), "{code}: {remedy}");
+        assert!(remedies.insert(remedy.clone()), "{code} shares its remedy: {remedy}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

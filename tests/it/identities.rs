@@ -7,33 +7,39 @@ use tokio::io::{AsyncBufReadExt as _, BufReader};
 
 use crate::harness::{PATIENCE, Process, command, eventually, settings};
 
-const SENTENCE: &str =
+pub const SENTENCE: &str =
     "Create an issue titled 'Fix login timeout', push a fix to a new branch, and open a PR for it.";
-const AGENT: &str = "44444444-dddd-4ddd-8ddd-444444444444";
-const USER: &str = "ado-coworker@contoso.example";
+pub const AGENT: &str = "44444444-dddd-4ddd-8ddd-444444444444";
+pub const USER: &str = "ado-coworker@contoso.example";
 
 /// A simulated world with its Entra, and a serving co-worker to which people sign in.
-struct Realm {
+pub struct Realm {
     _simulation: Process,
     _server: Process,
     settings: Vec<(&'static str, String)>,
-    page: String,
-    organization: String,
-    sidecar: String,
-    entra: String,
-    http: reqwest::Client,
-    folder: tempfile::TempDir,
+    pub page: String,
+    pub organization: String,
+    pub sidecar: String,
+    pub entra: String,
+    pub http: reqwest::Client,
+    pub folder: tempfile::TempDir,
 }
 
 impl Realm {
     async fn start(pace: &str) -> Self {
+        Self::start_through(pace, async |sidecar| sidecar).await
+    }
+
+    /// The same with a way of its own to the sidecar: `line` gives the address to use in place of it.
+    pub async fn start_through(pace: &str, line: impl AsyncFnOnce(String) -> String) -> Self {
         let mut simulation = Process::start(command(&["simulate", "--simulator-port", "0", "--pace", pace]));
         let organization = simulation.told("ready").await;
         let sidecar = simulation.told("sidecar").await;
         let model = simulation.told("model").await;
         let entra = simulation.told("entra").await;
         let folder = tempfile::tempdir().unwrap();
-        let mut settings = settings(&organization, &sidecar, &model, folder.path());
+        let through = line(sidecar.clone()).await;
+        let mut settings = settings(&organization, &through, &model, folder.path());
         settings.extend([
             ("SIGN_IN_CLIENT_ID", "77777777-ffff-4fff-8fff-777777777777".to_owned()),
             ("AZURE_TENANT_ID", "11111111-aaaa-4aaa-8aaa-111111111111".into()),
@@ -64,7 +70,7 @@ impl Realm {
     }
 
     /// Status, standard output and standard error of a command.
-    async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
+    pub async fn run(&self, arguments: &[&str]) -> (i32, String, String) {
         let mut command = command(arguments);
         command.envs(self.settings.iter().cloned()).stderr(Stdio::piped());
         let output = tokio::time::timeout(PATIENCE, command.output()).await.expect("it ends").unwrap();
@@ -100,7 +106,7 @@ impl Realm {
         kept["access_token"].as_str().unwrap().to_owned()
     }
 
-    async fn post(&self, path: &str, token: Option<&str>, body: Value) -> (u16, Value) {
+    pub async fn post(&self, path: &str, token: Option<&str>, body: Value) -> (u16, Value) {
         let mut request = self.http.post(format!("{}{path}", self.page)).json(&body);
         if let Some(token) = token {
             request = request.bearer_auth(token);
@@ -113,11 +119,11 @@ impl Realm {
         self.http.get(format!("{}{path}", self.page)).send().await.unwrap().text().await.unwrap()
     }
 
-    async fn shown(&self, id: &str) -> Value {
+    pub async fn shown(&self, id: &str) -> Value {
         serde_json::from_str(&self.text(&format!("/api/runs/{id}")).await).unwrap()
     }
 
-    async fn settled(&self, id: &str) -> Value {
+    pub async fn settled(&self, id: &str) -> Value {
         eventually(&format!("the end of run {id}"), async || {
             let run = self.shown(id).await;
             (!["queued", "running"].contains(&run["status"].as_str().unwrap())).then_some(run)
@@ -135,10 +141,32 @@ impl Realm {
         answer["authorizationHeader"].as_str().unwrap().strip_prefix("Bearer ").unwrap().to_owned()
     }
 
-    async fn control(&self, base: &str, what: &str, body: Value) {
+    pub async fn control(&self, base: &str, what: &str, body: Value) {
         let url = format!("{}/_simulator/{what}", base.trim_end_matches('/'));
         let response = self.http.post(url).json(&body).send().await.unwrap();
         assert!(response.status().is_success(), "{what}: {}", response.text().await.unwrap());
+    }
+
+    /// Orders the whole job and waits until its first tool has run.
+    pub async fn at_work(&self) -> String {
+        let (status, made) = self.post("/api/runs", None, json!({"instruction": SENTENCE})).await;
+        assert_eq!(status, 202, "{made}");
+        let id = made["id"].as_str().unwrap().to_owned();
+        eventually("the first step", async || {
+            let run = self.shown(&id).await;
+            let steps =
+                run["steps"].as_array().is_some_and(|steps| steps.iter().any(|step| step["kind"] == "tool"));
+            steps.then_some(())
+        })
+        .await;
+        id
+    }
+
+    /// Who changed the organisation, as its ledger has it.
+    pub async fn ledger(&self) -> Vec<Value> {
+        let origin = url::Url::parse(&self.organization).unwrap().origin().ascii_serialization();
+        let answer = self.http.get(format!("{origin}/_simulator/ledger")).send().await.unwrap();
+        answer.json::<Value>().await.unwrap()["value"].as_array().unwrap().clone()
     }
 
     async fn mend(&self) {
@@ -340,16 +368,7 @@ async fn an_identity_that_is_taken_away_during_a_run_ends_it_with_a_remedy() {
         ("conditional-access", json!({"control": "block"}), "AADSTS53003"),
     ];
     for (what, body, code) in cases {
-        let (status, made) = realm.post("/api/runs", None, json!({"instruction": SENTENCE})).await;
-        assert_eq!(status, 202, "{made}");
-        let id = made["id"].as_str().unwrap().to_owned();
-        eventually("the first step", async || {
-            let run = realm.shown(&id).await;
-            let steps =
-                run["steps"].as_array().is_some_and(|steps| steps.iter().any(|step| step["kind"] == "tool"));
-            steps.then_some(())
-        })
-        .await;
+        let id = realm.at_work().await;
         realm.control(&realm.entra, &format!("entra/{what}"), body).await;
         realm.control(&realm.sidecar, "expire", json!({})).await;
         realm.control(&realm.sidecar, "restart", Value::Null).await;
@@ -365,9 +384,6 @@ async fn an_identity_that_is_taken_away_during_a_run_ends_it_with_a_remedy() {
     let (_, made) = realm.post("/api/runs", None, json!({"instruction": "List the open work items"})).await;
     assert_eq!(realm.settled(made["id"].as_str().unwrap()).await["status"], "done");
     // Every change was the agent user's, whatever happened between.
-    let origin = url::Url::parse(&realm.organization).unwrap().origin().ascii_serialization();
-    let ledger: Value =
-        realm.http.get(format!("{origin}/_simulator/ledger")).send().await.unwrap().json().await.unwrap();
-    let text = ledger.to_string();
+    let text = json!(realm.ledger().await).to_string();
     assert!(text.contains("ado-coworker") && !text.contains("blueprint"), "{text}");
 }

@@ -2,11 +2,14 @@
 
 mod events;
 mod house;
+mod memberships;
 mod operation;
 mod record;
 mod replicas;
 mod runs;
 mod seen;
+mod sessions;
+mod spent;
 
 use std::time::Duration;
 

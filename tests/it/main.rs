@@ -6,8 +6,10 @@
     reason = "tests are named by what they say, and fail by panicking"
 )]
 
+mod approval_limits;
 mod approvals;
 mod bad_input;
+mod budgets;
 mod chaos;
 mod clients;
 mod conformance;
@@ -15,10 +17,12 @@ mod crash;
 mod doctor;
 mod effects;
 mod files;
+mod first_start;
 mod harness;
 mod hostile;
 mod house;
 mod identities;
+mod identity_faults;
 mod intake;
 mod journal;
 mod main_job;
@@ -32,4 +36,5 @@ mod recorder;
 mod setup;
 mod simulation;
 mod steering;
+mod telemetry;
 mod tools;

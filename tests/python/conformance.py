@@ -19,10 +19,12 @@ os.environ["HOME"] = os.environ["AZURE_DEVOPS_CACHE_DIR"] = CACHE
 from azure.devops.connection import Connection  # noqa: E402
 from azure.devops.exceptions import AzureDevOpsAuthenticationError, AzureDevOpsServiceError  # noqa: E402
 from azure.devops.v7_1.build import models as build_models  # noqa: E402
+from azure.devops.v7_1.core import models as core_models  # noqa: E402
 from azure.devops.v7_1.git import models as git_models  # noqa: E402
 from azure.devops.v7_1.policy import models as policy_models  # noqa: E402
 from azure.devops.v7_1.graph import models as graph_models  # noqa: E402
 from azure.devops.v7_1.service_hooks import models as hook_models  # noqa: E402
+from azure.devops.v7_1.work import models as work_models  # noqa: E402
 from azure.devops.v7_1.work.models import TeamContext as WorkTeam  # noqa: E402
 from azure.devops.v7_1.work_item_tracking import models as wit_models  # noqa: E402
 from msrest.authentication import BasicAuthentication, BasicTokenAuthentication  # noqa: E402
@@ -525,6 +527,143 @@ def tags_and_reactions(world):
     same([(r.type, r.count, r.is_current_user_engaged) for r in found], [("like", 2, True)], "reactions")
     wit.delete_comment_reaction(PROJECT, item.id, comment.id, "like")
     same(wit.get_comment_reactions(PROJECT, item.id, comment.id)[0].count, 1, "reaction taken back")
+
+
+@part
+def areas_iterations_and_teams(world):
+    wit, core = world.wit(), world.alice.clients_v7_1.get_core_client()
+    node = wit_models.WorkItemClassificationNode
+    made = wit.create_or_update_classification_node(node(name="Payments"), PROJECT, "areas")
+    same((made.path, made.has_children), (f"\\{PROJECT}\\Area\\Payments", False), "area")
+    inner = wit.create_or_update_classification_node(node(name="Cards"), PROJECT, "areas", path="Payments")
+    same(wit.get_classification_node(PROJECT, "areas", path="Payments/Cards").id, inner.id, "area by path")
+    refused(lambda: wit.create_or_update_classification_node(node(name="cards"), PROJECT, "areas", path="Payments"),
+            "VS402371")
+    item = wit.create_work_item([
+        wit_models.JsonPatchOperation(op="add", path="/fields/System.Title", value="Pay by card"),
+        wit_models.JsonPatchOperation(op="add", path="/fields/System.AreaPath", value=f"{PROJECT}\\Payments\\Cards"),
+    ], PROJECT, "Task")
+    wit.update_classification_node(node(name="Money"), PROJECT, "areas", path="Payments")
+    area = lambda: wit.get_work_item(item.id).fields["System.AreaPath"]  # noqa: E731
+    same(area(), f"{PROJECT}\\Money\\Cards", "the area of an item after a new name")
+    moved = wit.create_or_update_classification_node(node(id=inner.id), PROJECT, "areas", path="Shop")
+    same(moved.path, f"\\{PROJECT}\\Area\\Shop\\Cards", "moved")
+    shop = wit.get_classification_node(PROJECT, "areas", path="Shop")
+    wit.delete_classification_node(PROJECT, "areas", path="Shop/Cards", reclassify_id=shop.id)
+    same(area(), f"{PROJECT}\\Shop", "the area of an item whose node is gone")
+    sprint = wit.create_or_update_classification_node(
+        node(name="Sprint 9", attributes={"startDate": "2026-01-05T00:00:00Z", "finishDate": "2026-01-16T00:00:00Z"}),
+        PROJECT, "iterations")
+    same(wit.get_classification_nodes(PROJECT, [sprint.id])[0].name, "Sprint 9", "node by id")
+    refused(lambda: world.wit("bob").create_or_update_classification_node(node(name="x"), PROJECT, "areas"), "Access Denied")
+
+    team = core.create_team(core_models.WebApiTeam(name="Payments crew"), PROJECT)
+    context = WorkTeam(project=PROJECT, team=team.name)
+    work = world.alice.clients_v7_1.get_work_client()
+    refused(lambda: work.post_team_iteration(work_models.TeamSettingsIteration(id=sprint.identifier), context), "TF400497")
+    root = wit.get_classification_node(PROJECT, "iterations")
+    work.update_team_settings(work_models.TeamSettingsPatch(backlog_iteration=root.identifier), context)
+    added = work.post_team_iteration(work_models.TeamSettingsIteration(id=sprint.identifier), context)
+    same((added.name, added.attributes.time_frame), ("Sprint 9", "past"), "the team's sprint")
+    same([i.name for i in work.get_team_iterations(context)], ["Sprint 9"], "the team's sprints")
+    work.delete_team_iteration(context, sprint.identifier)
+    values = work_models.TeamFieldValuesPatch(default_value=f"{PROJECT}\\Shop", values=[
+        work_models.TeamFieldValue(value=f"{PROJECT}\\Shop", include_children=True)])
+    same(work.update_team_field_values(values, context).default_value, f"{PROJECT}\\Shop", "the team's areas")
+    same(core.update_team(core_models.WebApiTeam(name="Crew"), PROJECT, team.id).name, "Crew", "a team's new name")
+    core.delete_team(PROJECT, team.id)
+    refused(lambda: core.get_team(PROJECT, team.id), "does not exist")
+
+
+@part
+def projects_come_and_go(world):
+    core = world.alice.clients_v7_1.get_core_client()
+    operations = world.alice.clients_v7_1.get_operations_client()
+    done = lambda operation: eventually("an operation", lambda: (  # noqa: E731
+        operations.get_operation(operation.id).status in ("succeeded", "failed")))
+    template = next(p.id for p in core.get_processes() if p.name == "Agile")
+    new = core_models.TeamProject(name="Tailspin", description="Toys", capabilities={
+        "versioncontrol": {"sourceControlType": "Git"}, "processTemplate": {"templateTypeId": template}})
+    began = core.queue_create_project(new)
+    same(began.status, "notSet", "operation")
+    done(began)
+    made = core.get_project("Tailspin", include_capabilities=True)
+    same(made.capabilities["processTemplate"]["templateName"], "Agile", "process")
+    same([r.name for r in world.git().get_repositories("Tailspin")], ["Tailspin"], "its repository")
+    refused(lambda: core.queue_create_project(new), "TF200019")
+    story = [wit_models.JsonPatchOperation(op="add", path="/fields/System.Title", value="A story")]
+    same(world.wit().create_work_item(story, "Tailspin", "User Story").fields["System.State"], "New", "an item in it")
+    done(core.update_project(core_models.TeamProject(name="Tailspin Toys"), made.id))
+    same(core.get_project(made.id).name, "Tailspin Toys", "its new name")
+    done(core.queue_delete_project(made.id))
+    refused(lambda: core.get_project(made.id), "VS800075")
+    same(sorted(p.name for p in core.get_projects()), ["Fabrikam", "Northwind"], "projects afterwards")
+    bobs = world.bob.clients_v7_1.get_core_client()
+    refused(lambda: bobs.queue_create_project(core_models.TeamProject(name="Mine")), "Access Denied")
+
+
+@part
+def queries_and_files(world):
+    wit, git = world.wit(), world.git()
+    item = wit_models.QueryHierarchyItem
+    folder = wit.create_query(item(name="Team", is_folder=True), PROJECT, "Shared Queries")
+    text = f"SELECT [System.Id] FROM WorkItems WHERE [System.TeamProject] = '{PROJECT}' AND [System.Id] < 3"
+    saved = wit.create_query(item(name="First", wiql=text), PROJECT, "Shared Queries/Team")
+    same(saved.path, "Shared Queries/Team/First", "path")
+    same([i.id for i in wit.query_by_id(saved.id, team_context=wit_models.TeamContext(project=PROJECT)).work_items],
+         [1, 2], "what it finds")
+    roots = wit.get_queries(PROJECT, depth=2, expand="all")
+    same([q.name for q in roots], ["My Queries", "Shared Queries"], "folders")
+    same(roots[1].children[0].children[0].wiql, text, "query in its folder")
+    wit.update_query(item(name="Renamed"), PROJECT, saved.id)
+    same(wit.get_query(PROJECT, "Shared Queries/Team/Renamed").id, saved.id, "by path")
+    refused(lambda: wit.create_query(item(name="Bad", wiql="SELECT nothing"), PROJECT, "My Queries"), "TF51006")
+    own = wit.create_query(item(name="Mine", wiql=text), PROJECT, "My Queries")
+    refused(lambda: world.wit("bob").get_query(PROJECT, own.id), "TF401243")
+    wit.delete_query(PROJECT, folder.id)
+    refused(lambda: wit.get_query(PROJECT, saved.id), "TF401243")
+
+    bytes_ = bytes(range(256)) * 40
+    made = wit.create_attachment(io.BytesIO(bytes_), PROJECT, file_name="Ünïcode name.bin")
+    link = [wit_models.JsonPatchOperation(op="add", path="/relations/-", value={
+        "rel": "AttachedFile", "url": made.url, "attributes": {"comment": "evidence"}})]
+    wit.update_work_item(link, 2)
+    same(b"".join(wit.get_attachment_content(made.id, PROJECT)), bytes_, "bytes of an attachment")
+    same(wit.get_work_item(2, expand="relations").relations[-1].rel, "AttachedFile", "the item's file")
+
+    world.branch("files", {"/files.md": "files\n"})
+    number = world.open("files", "With a file").pull_request_id
+    put = git.create_attachment(io.BytesIO(b"proof"), "proof.txt", SHOP, number, PROJECT)
+    same((put.display_name, put.id), ("proof.txt", 1), "a pull request's file")
+    same([a.display_name for a in git.get_attachments(SHOP, number, PROJECT)], ["proof.txt"], "its files")
+    same(b"".join(git.get_attachment_content("proof.txt", SHOP, number, PROJECT)), b"proof", "its bytes")
+    git.delete_attachment("proof.txt", SHOP, number, PROJECT)
+    same(git.get_attachments(SHOP, number, PROJECT), [], "its files afterwards")
+    git.update_pull_request(git_models.GitPullRequest(status="abandoned"), SHOP, number, PROJECT)
+
+
+@part
+def pull_request_from_a_fork(world):
+    git, shop = world.git(), world.git().get_repository(SHOP, PROJECT)
+    fork = world.git("bob").create_repository(git_models.GitRepositoryCreateOptions(
+        name="web-shop-bob", project=shop.project, parent_repository=git_models.GitRepositoryRef(id=shop.id)), PROJECT)
+    same(fork.is_fork, True, "fork")
+    tip = git.get_refs(fork.id, PROJECT, filter="heads/main")[0].object_id
+    change = git_models.Change(change_type="add", item={"path": "/from-a-fork.md"}, new_content=git_models.ItemContent(
+        content="From a fork\n", content_type="rawtext"))
+    world.git("bob").create_push(git_models.GitPush(
+        ref_updates=[git_models.GitRefUpdate(name="refs/heads/main", old_object_id=tip)],
+        commits=[git_models.GitCommitRef(comment="From a fork", changes=[change])]), fork.id, PROJECT)
+    new = git_models.GitPullRequest(
+        source_ref_name="refs/heads/main", target_ref_name="refs/heads/main", title="From a fork",
+        fork_source=git_models.GitForkRef(repository=git_models.GitRepository(id=fork.id)))
+    made = world.git("bob").create_pull_request(new, SHOP, PROJECT)
+    same(made.fork_source.repository.name, "web-shop-bob", "where it comes from")
+    same(world.merged(made.pull_request_id).merge_status, "succeeded", "merge")
+    world.complete(made.pull_request_id)
+    eventually("its completion", lambda: world.pull_request(made.pull_request_id).status == "completed")
+    same(git.get_item(SHOP, "/from-a-fork.md", PROJECT, include_content=True).content, "From a fork\n", "file in main")
+    git.delete_repository(fork.id, PROJECT)
 
 
 def main():

@@ -66,16 +66,7 @@ impl Postgres {
         clock: Clock,
         replica: &str,
     ) -> Result<(Self, Pool), JournalError> {
-        let options = PgConnectOptions::from_str(url)
-            .map_err(|error| JournalError::Open(error.to_string()))?
-            .application_name("ado-coworker")
-            // A process that was stopped in the middle of a transaction must not hold up the others.
-            .options([
-                ("statement_timeout", "10s"),
-                ("lock_timeout", "5s"),
-                ("idle_in_transaction_session_timeout", "5s"),
-            ])
-            .disable_statement_logging();
+        let options = options(url)?;
         let mut one = connect_patiently(&options).await?;
         sqlx::migrate!("src/journal/migrations/postgres")
             .run_direct(None, &mut one, false)
@@ -107,6 +98,32 @@ impl Postgres {
         };
         row.try_get(0).map(Some)
     }
+}
+
+fn options(url: &str) -> Result<PgConnectOptions, JournalError> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|error| JournalError::Open(error.to_string()))?
+        .application_name("ado-coworker")
+        // A process that was stopped in the middle of a transaction must not hold up the others.
+        .options([
+            ("statement_timeout", "10s"),
+            ("lock_timeout", "5s"),
+            ("idle_in_transaction_session_timeout", "5s"),
+        ]);
+    Ok(options.disable_statement_logging())
+}
+
+/// What it takes to look at the database that `url` names: a pool that cannot write, how the notes of a
+/// schema are counted, and this program's newest schema.
+pub(in crate::journal) async fn to_look(url: &str) -> Result<(Pool, &'static str, i64), JournalError> {
+    let options = options(url)?.options([("default_transaction_read_only", "on")]);
+    let pool = PgPoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT);
+    let pool = pool.connect_with(options.clone()).await;
+    let pool = pool.map_err(|error| unreachable_server(&options, &error.to_string()))?;
+    let known = sqlx::migrate!("src/journal/migrations/postgres").iter().map(|m| m.version).max();
+    let tables = "SELECT COUNT(*) FROM pg_catalog.pg_tables WHERE tablename = '_sqlx_migrations' \
+                  AND schemaname = ANY (current_schemas(false))";
+    Ok((pool, tables, known.unwrap_or_default()))
 }
 
 /// Waits for whoever else uses `name`, until the transaction ends.

@@ -147,6 +147,17 @@ pub(super) async fn lock(_: &mut Connection, _: &str) -> Result<(), sqlx::Error>
     Ok(())
 }
 
+/// What it takes to look at the file that `url` names: a pool that cannot write, how the notes of a schema
+/// are counted, and this program's newest schema.
+pub(in crate::journal) async fn to_look(url: &str) -> Result<(Pool, &'static str, i64), JournalError> {
+    let options = options(url)?.create_if_missing(false).read_only(true);
+    let pool = SqlitePoolOptions::new().max_connections(1).acquire_timeout(ACQUIRE_TIMEOUT);
+    let pool = pool.connect_with(options).await.map_err(|error| JournalError::Open(error.to_string()))?;
+    let known = sqlx::migrate!("src/journal/migrations/sqlite").iter().map(|m| m.version).max();
+    let tables = "SELECT COUNT(*) FROM sqlite_master WHERE name = '_sqlx_migrations'";
+    Ok((pool, tables, known.unwrap_or_default()))
+}
+
 impl Backend for Sqlite {
     type Connection = Connection;
 

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::header::{HeaderName, HeaderValue};
+use axum::http::header::{self, HeaderName, HeaderValue};
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
 use axum::{Extension, Router};
@@ -98,7 +98,14 @@ async fn dispatch(
         return finish(reply, &host, activity, &parts.headers);
     }
     let limit = if matches!(place, Place::Git { .. }) { GIT_BYTES } else { REST_BYTES };
-    let Ok(body) = to_bytes(body, limit).await else {
+    // Who says beforehand that it is too much need not send it.
+    let length = parts.headers.get(header::CONTENT_LENGTH);
+    let length: Option<usize> = length.and_then(|length| length.to_str().ok()?.parse().ok());
+    let body = match length {
+        Some(length) if length > limit => None,
+        _ => to_bytes(body, limit).await.ok(),
+    };
+    let Some(body) = body else {
         let refusal =
             Refusal::new(413, "RequestTooLargeException", format!("The body is larger than {limit} bytes."));
         return finish(Reply::refusal(&refusal), &host, activity, &parts.headers);

@@ -83,9 +83,11 @@ pub fn open(origin: Origin) -> anyhow::Result<Organisation> {
     }
     let root = storage::repositories(&data);
     std::fs::create_dir_all(&root).with_context(|| format!("cannot make {}", root.display()))?;
+    storage::break_locks(&root)?;
     let organisation = if storage::exists(&data) {
         Organisation::new(storage::load(&data)?, root, base, clock)
     } else {
+        storage::clear(&root)?;
         let fresh = state::seed::data(clock.now(), seed, provisioned);
         let organisation = Organisation::new(fresh, root, base, clock);
         organisation.lock().fill(&files).context("cannot seed the simulated organisation")?;

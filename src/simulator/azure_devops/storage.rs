@@ -30,6 +30,42 @@ pub fn exists(data: &Path) -> bool {
     data.join(STATE).is_file()
 }
 
+/// Takes away the repositories of a first start that did not come to its end: no state names them.
+///
+/// # Errors
+/// When one cannot be removed.
+pub fn clear(root: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(root).with_context(|| format!("cannot read {}", root.display()))? {
+        let path = entry?.path();
+        // Only what the simulator makes has such a name.
+        let name = path.file_stem().and_then(|name| name.to_str()).unwrap_or_default();
+        if path.extension().is_some_and(|e| e == "git") && uuid::Uuid::try_parse(name).is_ok() {
+            fs::remove_dir_all(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
+/// Takes away the locks that a killed process left in its repositories. Nothing else of git has a name
+/// that ends so.
+///
+/// # Errors
+/// When a folder cannot be read or a lock not be removed.
+pub fn break_locks(folder: &Path) -> anyhow::Result<()> {
+    for entry in fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))? {
+        let (path, name) = entry.map(|entry| (entry.path(), entry.file_name()))?;
+        if path.is_dir() {
+            // Objects are many, and are never locked.
+            if name != "objects" {
+                break_locks(&path)?;
+            }
+        } else if path.extension().is_some_and(|e| e == "lock") {
+            fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+        }
+    }
+    Ok(())
+}
+
 fn log_path(data: &Path, generation: u64) -> PathBuf {
     data.join(format!("state.{generation}.log"))
 }
@@ -173,9 +209,8 @@ pub fn bring(from: &Path, data: &Path) -> anyhow::Result<()> {
             fs::copy(&path, data.join(name)).with_context(|| format!("cannot copy to {}", data.display()))?;
         }
     }
-    fs::copy(from.join(STATE), data.join(STATE))
-        .with_context(|| format!("cannot copy to {}", data.display()))?;
-    Ok(())
+    // Last, and whole: while it is not there the folder holds no state.
+    write(data, &read(&from.join(STATE))?)
 }
 
 /// Copies a folder. Objects of git never change, so those are linked where the file system can.

@@ -328,8 +328,53 @@ async fn version_1_0_0_answers_to_localhost_only() {
             assert_eq!(read(request).await.0, 200, "{path}");
         }
     }
+    assert_eq!(
+        read(bench.request(reqwest::Method::GET, "/openapi/v1.json").header("Host", "localhost")).await.0,
+        404
+    );
     bench.control("/_simulator/configure", json!({"development": true})).await;
     assert_eq!(bench.get("/healthz").await.0, 200);
+    let (status, described) = bench.get("/openapi/v1.json").await;
+    assert_eq!((status, &described["openapi"]), (200, &json!("3.0.1")));
+}
+
+#[tokio::test]
+async fn version_1_0_0_has_no_gates_and_honours_another_address() {
+    let closed = |version| {
+        move |settings: &mut Settings| {
+            settings.version = version;
+            settings.allow_overrides_unauthenticated = false;
+            settings.allow_downstream_overrides_unauthenticated = false;
+            let base = settings.instance.clone().unwrap().join("v1.0/").unwrap();
+            let me = settings.profiles.iter_mut().find(|profile| profile.name == "me").unwrap();
+            me.base_url = Some(base);
+        }
+    };
+    let path = format!("/AuthorizationHeaderUnauthenticated/ado?{}", agent_user());
+    // What 1.1 drops in silence, 1.0.0 does.
+    let first = bench(closed(Version::V1_0_0)).await;
+    let local = |path: &str| first.request(reqwest::Method::GET, path).header("Host", "localhost");
+    let (status, body) = read(local(&path)).await;
+    assert_eq!(status, 200, "{body}");
+    assert_eq!(first.verified(&body)["oid"], AGENT_USER_ID);
+    let later = bench(closed(Version::V1_1)).await;
+    let (status, body) = later.get(&path).await;
+    assert!(status == 401 && body["detail"].as_str().unwrap().starts_with("No account"), "{body}");
+    // A caller may send 1.0.0's call, with its token, to an address of its own; later ones ignore it.
+    let to = |base: &str| {
+        format!("/DownstreamApiUnauthenticated/me?{}&optionsOverride.BaseUrl={base}", agent_user())
+    };
+    let elsewhere = to("http://127.0.0.1:1/");
+    let astray = first.request(reqwest::Method::POST, &elsewhere).header("Host", "localhost");
+    assert_eq!(read(astray).await.0, 500, "it went where it was sent, and nobody was there");
+    let open = |settings: &mut Settings| {
+        closed(Version::V1_1)(settings);
+        settings.allow_downstream_overrides_unauthenticated = true;
+    };
+    let open = bench(open).await;
+    let path = format!("{elsewhere}&optionsOverride.RelativePath=me");
+    let (status, body) = read(open.request(reqwest::Method::POST, &path)).await;
+    assert_eq!((status, &body["statusCode"]), (200, &json!(200)), "{body}");
 }
 
 #[tokio::test]

@@ -149,7 +149,7 @@ impl Transaction<'_> {
         drafts: &[Draft],
         by_holder: bool,
     ) -> Result<(), sqlx::Error> {
-        let before = standing.status;
+        let (before, last) = (standing.status, standing.last_seq);
         for draft in drafts {
             standing.last_seq += 1;
             let hash = entry_hash(run, standing.last_seq, self.now, &draft.commitment, &standing.head);
@@ -169,6 +169,7 @@ impl Transaction<'_> {
             standing.head = hash.as_str().to_owned();
             standing.take(&draft.entry, by_holder, self.now);
         }
+        self.spend(run, last, drafts).await?;
         self.save(run, standing).await?;
         let complete = |draft: &Draft| matches!(draft.entry, Entry::Replied { .. } | Entry::Finished { .. });
         self.told.runs.push((run.clone(), standing.last_seq, drafts.iter().any(complete)));

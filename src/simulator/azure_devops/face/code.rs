@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::Deserialize;
 
 use super::super::git::store::{Commit, Store};
-use super::super::state::{Repository, World};
+use super::super::state::{Project, Repository, World};
 use super::diff::{self, FileDiff};
 use super::page::{Fault, Page, Place, Visitor, Who, segment, show};
 use super::text::{ago, instant, markdown, short};
@@ -110,6 +110,21 @@ fn resolve(repository: &Repository, store: &Store, version: &str) -> Option<(Str
     }
 }
 
+/// A repository that the visitor may read.
+struct Opened<'w> {
+    repository: &'w Repository,
+    project: &'w Project,
+    code: Code,
+    store: Store,
+}
+
+fn open<'w>(visitor: &Visitor, world: &'w World, project: &str, name: &str) -> Result<Opened<'w>, Fault> {
+    let repository = world.visible_repository(visitor.reader(), Some(project), name)?;
+    let project = world.visible_project(visitor.reader(), project)?;
+    let code = Code::of(world, &Place::of(world, project), repository);
+    Ok(Opened { repository, project, code, store: world.store(repository.id)? })
+}
+
 struct EntryLine {
     name: String,
     url: String,
@@ -156,10 +171,7 @@ pub async fn browse(
     Query(spot): Query<Spot>,
 ) -> Result<Response, Fault> {
     let world = visitor.organisation.lock();
-    let repository = world.visible_repository(visitor.reader(), Some(&project), &name)?;
-    let project = world.visible_project(visitor.reader(), &project)?;
-    let code = Code::of(&world, &Place::of(&world, project), repository);
-    let store = world.store(repository.id)?;
+    let Opened { repository, project, code, store } = open(&visitor, &world, &project, &name)?;
     let page = |title: String| visitor.page_in(&world, project, "code", title);
     let Some((commit, version_name)) = resolve(repository, &store, &spot.version) else {
         if spot.version.is_empty() {
@@ -249,10 +261,7 @@ pub async fn history(
     Query(spot): Query<Spot>,
 ) -> Result<Response, Fault> {
     let world = visitor.organisation.lock();
-    let repository = world.visible_repository(visitor.reader(), Some(&project), &name)?;
-    let project = world.visible_project(visitor.reader(), &project)?;
-    let code = Code::of(&world, &Place::of(&world, project), repository);
-    let store = world.store(repository.id)?;
+    let Opened { repository, project, code, store } = open(&visitor, &world, &project, &name)?;
     let found = resolve(repository, &store, &spot.version);
     let (commits, version_name) = match found {
         Some((commit, name)) => (store.history(&commit, &[], MAX_COMMITS)?, name),
@@ -287,10 +296,7 @@ pub async fn commit(
     Path((_, project, name, sha)): Path<(String, String, String, String)>,
 ) -> Result<Response, Fault> {
     let world = visitor.organisation.lock();
-    let repository = world.visible_repository(visitor.reader(), Some(&project), &name)?;
-    let project = world.visible_project(visitor.reader(), &project)?;
-    let code = Code::of(&world, &Place::of(&world, project), repository);
-    let store = world.store(repository.id)?;
+    let Opened { project, code, store, .. } = open(&visitor, &world, &project, &name)?;
     let commit = store.commit(&sha)?;
     let files = diff::between(&store, commit.parents.first().map(String::as_str), &commit.sha)?;
     let line = commit_line(&world, &commit);
@@ -334,10 +340,7 @@ pub async fn branches(
     Path((_, project, name)): Path<(String, String, String)>,
 ) -> Result<Response, Fault> {
     let world = visitor.organisation.lock();
-    let repository = world.visible_repository(visitor.reader(), Some(&project), &name)?;
-    let project = world.visible_project(visitor.reader(), &project)?;
-    let code = Code::of(&world, &Place::of(&world, project), repository);
-    let store = world.store(repository.id)?;
+    let Opened { repository, project, code, store } = open(&visitor, &world, &project, &name)?;
     let default = repository.default_branch.clone().unwrap_or_default();
     let tip = repository.refs.get(&default).map(|found| found.sha.clone());
     let mut branches: Vec<BranchLine> = Vec::new();

@@ -97,13 +97,30 @@ async fn guard(request: Request, next: Next) -> Response {
         let words = "This form was sent by another site, so nothing was done. Please open the page and send it again.\n";
         return (StatusCode::FORBIDDEN, words).into_response();
     }
-    let mut response = next.run(request).await;
+    let mut response = readable(next.run(request).await);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(CONTENT_POLICY));
     headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
     headers.entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
+}
+
+/// The page in place of a refusal that no handler of ours made: a number that is none, a form that lacks
+/// a field or is too large, a method that nothing takes.
+fn readable(response: Response) -> Response {
+    let kind =
+        response.headers().get(header::CONTENT_TYPE).map(|kind| kind.as_bytes().starts_with(b"text/html"));
+    if !response.status().is_client_error() || kind == Some(true) {
+        return response;
+    }
+    let words = match response.status() {
+        StatusCode::METHOD_NOT_ALLOWED => "Nothing can be sent to this address.",
+        StatusCode::PAYLOAD_TOO_LARGE => "This form is too large. A form takes at most 1 MiB.",
+        StatusCode::BAD_REQUEST => "This address cannot be read: a part of it is not what belongs there.",
+        _ => "This form cannot be read. Please open its page and send it again.",
+    };
+    page::Fault::of(response.status(), words).into_response()
 }
 
 /// Whether a post comes from a page of this host, or from no browser at all.

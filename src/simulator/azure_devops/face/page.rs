@@ -233,6 +233,11 @@ impl Fault {
         Self { status: StatusCode::NOT_FOUND, message: message.to_owned() }
     }
 
+    /// Any refusal.
+    pub fn of(status: StatusCode, message: &str) -> Self {
+        Self { status, message: message.to_owned() }
+    }
+
     /// What was sent cannot be used.
     pub fn unusable(message: &str) -> Self {
         Self { status: StatusCode::BAD_REQUEST, message: message.to_owned() }

@@ -146,7 +146,7 @@ pub async fn show(
     page.refresh = look.told.is_some_and(|told| waits(&threads, &files, told));
     Ok(render(&PullPage {
         action: format!("{}/pullrequest/{id}", code.path),
-        source_url: repository.refs.contains_key(&pull.source_ref).then(|| code.branch(&pull.source_ref)),
+        source_url: source_url(&world, &place, pull),
         target_url: code.branch(&pull.target_ref),
         description: markdown(&pull.description, &place.path),
         added: files.iter().map(|file| file.diff.added).sum(),
@@ -183,6 +183,12 @@ fn steps(world: &World, pull: &PullRequest) -> Vec<Step> {
         commit: it.source.clone(),
     };
     pull.iterations.iter().rev().map(step).collect()
+}
+
+/// The address of the source branch, in a fork where it is one; none when it is gone.
+fn source_url(world: &World, place: &Place, pull: &PullRequest) -> Option<String> {
+    let home = world.repositories.get(&pull.source_repository)?;
+    home.refs.contains_key(&pull.source_ref).then(|| Code::of(world, place, home).branch(&pull.source_ref))
 }
 
 /// Whether the page should look again: nobody has answered this thread yet, or nobody was told yet.

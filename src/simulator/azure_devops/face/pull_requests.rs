@@ -95,13 +95,20 @@ pub fn lines(
             status: status(pull),
             draft: pull.is_draft,
             by: Who::of(world, pull.created_by),
-            branches: (branch_name(&pull.source_ref).to_owned(), branch_name(&pull.target_ref).to_owned()),
+            branches: (source_of(world, pull), branch_name(&pull.target_ref).to_owned()),
             when: ago(world.now(), pull.created),
             votes: pull.reviewers.iter().map(|reviewer| vote(world, reviewer)).collect(),
             open_threads: pull.threads.iter().filter(|thread| is_open(thread)).count(),
         });
     }
     lines
+}
+
+/// The source branch; that of a fork with the fork's name.
+fn source_of(world: &World, pull: &PullRequest) -> String {
+    let branch = branch_name(&pull.source_ref);
+    let fork = world.repositories.get(&pull.source_repository).filter(|own| own.id != pull.repository);
+    fork.map_or(branch.to_owned(), |fork| format!("{}:{branch}", fork.name))
 }
 
 #[derive(Template)]

@@ -160,6 +160,19 @@ async fn what_is_not_there_or_not_for_you_is_a_page_that_says_so() {
         assert_eq!(status, StatusCode::NOT_FOUND, "{path}");
         assert!(body.contains("Not found"), "{path}");
     }
+    // What no handler of ours refused is a page, too.
+    for (request, form, status) in [
+        (Request::get("/contoso/Fabrikam/_workitems/edit/abc"), "", StatusCode::BAD_REQUEST),
+        (Request::get("/contoso/Fabrikam/_build/results?buildId=x"), "", StatusCode::BAD_REQUEST),
+        (Request::post("/contoso/Fabrikam/_build"), "nothing", StatusCode::UNPROCESSABLE_ENTITY),
+        (Request::delete("/contoso/Fabrikam"), "", StatusCode::METHOD_NOT_ALLOWED),
+    ] {
+        let request = request.header("content-type", "application/x-www-form-urlencoded");
+        let (found, headers, body) = bench.send(request, form).await;
+        assert_eq!(found, status, "{body}");
+        assert!(headers["content-type"].to_str().unwrap().starts_with("text/html"), "{body}");
+        assert!(body.contains("That did not work"), "{body}");
+    }
     let as_bob = Request::get("/contoso/Northwind").header("cookie", "simulator-person=bob");
     assert_eq!(bench.send(as_bob, "").await.0, StatusCode::NOT_FOUND, "bob is no member");
     assert!(bench.page("/contoso/Northwind/_git/ledger").await.contains("Nothing was pushed"));

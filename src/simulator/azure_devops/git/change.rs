@@ -185,6 +185,27 @@ impl Store {
         Ok(Merge::Done(self.git.commit(None, &signature, &signature, message, &tree, &parents)?.to_string()))
     }
 
+    /// The paths that keep `theirs` from being merged into `ours`, each with the kind of its conflict.
+    ///
+    /// # Errors
+    /// When a commit cannot be read.
+    pub fn conflicts_between(&self, ours: &str, theirs: &str) -> Outcome<Vec<(String, &'static str)>> {
+        let ours = self.git.find_commit(Oid::from_str(ours)?)?;
+        let theirs = self.git.find_commit(Oid::from_str(theirs)?)?;
+        let mut options = MergeOptions::new();
+        options.find_renames(true);
+        let index = self.git.merge_commits(&ours, &theirs, Some(&options))?;
+        let mut found = Vec::new();
+        for conflict in index.conflicts()? {
+            let conflict = conflict?;
+            let entry = conflict.our.as_ref().or(conflict.their.as_ref()).or(conflict.ancestor.as_ref());
+            if let Some(entry) = entry {
+                found.push((format!("/{}", String::from_utf8_lossy(&entry.path)), kind_of(&conflict)));
+            }
+        }
+        Ok(found)
+    }
+
     /// Puts the commits of `theirs` that `onto` lacks on top of `onto`, oldest first.
     ///
     /// # Errors
@@ -225,6 +246,16 @@ impl Store {
             .map_err(|e| Refusal::new(500, "GitServerException", e.to_string()))?;
         writer.commit()?;
         Ok(())
+    }
+}
+
+/// What kind of conflict it is, seen from the branch that is merged in.
+fn kind_of(conflict: &git2::IndexConflict) -> &'static str {
+    match (&conflict.ancestor, &conflict.our, &conflict.their) {
+        (None, Some(_), Some(_)) => "addAdd",
+        (Some(_), None, Some(_)) => "editDelete",
+        (Some(_), Some(_), None) => "deleteEdit",
+        _ => "editEdit",
     }
 }
 

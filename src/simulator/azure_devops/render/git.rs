@@ -6,9 +6,10 @@ use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use super::{View, stamp};
+use super::{View, descriptor, stamp};
 use crate::simulator::azure_devops::git::diff::Change;
 use crate::simulator::azure_devops::git::store::{Commit, Entry, Signature};
+use crate::simulator::azure_devops::state::teams::Team;
 use crate::simulator::azure_devops::state::{Project, Push, Reference, Repository};
 
 /// What is escaped in a path of an address.
@@ -77,15 +78,53 @@ impl View<'_> {
     }
 
     /// WebApiTeam.
-    pub fn team(&self, project: &Project) -> Value {
-        json!({
-            "id": project.team.0,
-            "name": project.team.1,
-            "url": format!("{}/_apis/projects/{}/teams/{}", self.base, project.id, project.team.0),
-            "description": "The default project team.",
-            "identityUrl": self.identity_url(project.team.0),
+    pub fn team(&self, project: &Project, team: &Team, with_identity: bool) -> Value {
+        let mut value = json!({
+            "id": team.id,
+            "name": team.name,
+            "url": format!("{}/_apis/projects/{}/teams/{}", self.base, project.id, team.id),
+            "description": team.description,
+            "identityUrl": self.identity_url(team.id),
             "projectName": project.name,
             "projectId": project.id,
+        });
+        if with_identity {
+            value["identity"] = self.team_identity(project, team);
+        }
+        value
+    }
+
+    /// Identity of a team.
+    fn team_identity(&self, project: &Project, team: &Team) -> Value {
+        let text = |value: &str| json!({"$type": "System.String", "$value": value});
+        let sid = format!("S-1-9-1551374245-{}", team.id.as_u128() >> 96);
+        json!({
+            "id": team.id,
+            "descriptor": format!("Microsoft.TeamFoundation.Identity;{sid}"),
+            "subjectDescriptor": descriptor(team.id).replacen("aad.", "vssgp.", 1),
+            "providerDisplayName": format!("[{}]\\{}", project.name, team.name),
+            "isActive": true,
+            "isContainer": true,
+            "members": [],
+            "memberOf": [],
+            "masterId": team.id,
+            "properties": {
+                "Microsoft.TeamFoundation.Team": {"$type": "System.Boolean", "$value": true},
+                "SchemaClassName": text("Group"),
+                "Description": text(&team.description),
+                "Domain": text(&format!("vstfs:///Classification/TeamProject/{}", project.id)),
+                "Account": text(&team.name),
+                "SecurityGroup": text("SecurityGroup"),
+                "SpecialType": text("Generic"),
+                "ScopeId": text(&project.id.to_string()),
+                "ScopeType": text("TeamProject"),
+                "LocalScopeId": text(&project.id.to_string()),
+                "SecuringHostId": text(&self.world.instance_id.to_string()),
+                "ScopeName": text(&project.name),
+                "VirtualPlugin": text(""),
+            },
+            "resourceVersion": 2,
+            "metaTypeId": 255,
         })
     }
 

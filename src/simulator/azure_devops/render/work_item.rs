@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value, json};
 
 use super::{View, stamp};
+use crate::simulator::azure_devops::state::tree::Tree;
 use crate::simulator::azure_devops::state::{
     FieldValue, Relation, Target, Update, WorkItem, WorkItemComment,
 };
@@ -128,9 +129,8 @@ impl View<'_> {
 
     fn node_id(&self, item: &WorkItem, field: &str) -> usize {
         let Some(project) = self.world.projects.get(&item.project) else { return 0 };
-        let (paths, offset) =
-            if field == "System.AreaPath" { (&project.areas, 1) } else { (&project.iterations, 101) };
-        paths.iter().position(|p| p.eq_ignore_ascii_case(item.text(field))).map_or(0, |at| at + offset)
+        let tree = if field == "System.AreaPath" { Tree::Areas } else { Tree::Iterations };
+        project.node(tree, item.text(field)).map_or(0, |at| project.node_ids(tree, at).0)
     }
 
     /// WorkItem.

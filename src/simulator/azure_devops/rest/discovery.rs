@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 use super::{Call, Reply, routes};
 use crate::simulator::azure_devops::state::Outcome;
 
-/// Areas: id and name. Every one is served by this host.
+/// Areas: id and name. Every one leads to this host, which serves what is in the table of routes; clients
+/// do not even begin to ask in an area that is not named.
 const AREAS: &[(&str, &str)] = &[
     ("79134c72-4a58-4b42-976c-04e7115f32bf", "core"),
     ("4e080c62-fa21-4fbc-8fef-2a10a2b38049", "git"),
@@ -23,6 +24,20 @@ const AREAS: &[(&str, &str)] = &[
     ("ea48a0a1-269c-42d8-b8ad-ddc8fcdcf578", "search"),
     ("c2aa639c-3ccc-4740-b3b6-ce2a1e1d984e", "Test"),
     ("c83eaf52-edf3-4034-ae11-17d38f25404c", "testresults"),
+    ("3b95fb80-fdda-4218-b60e-1052d070ae6b", "Test"),
+    ("e4c27205-9d23-4c98-b958-d798bc3f9cd4", "testplan"),
+    ("a85b8835-c1a1-4aac-ae97-1c3d0ba72dbd", "distributedtask"),
+    ("68ddce18-2501-45f1-a17b-7931a9922690", "MemberEntitlementManagement"),
+    ("1814ab31-2f4f-4a9f-8761-f4d77dc5a5d7", "serviceendpoint"),
+    ("bf7d82a0-8aa5-4613-94ef-6172a5ea01f3", "wiki"),
+    ("8aa40520-446d-40e6-89f6-9c9f9ce44c48", "tfvc"),
+    ("efc2f575-36ef-48e9-b672-0c6fb4a48ac5", "Release"),
+    ("31c84e0a-3ece-48fd-a29d-100849af99ba", "Dashboard"),
+    ("67349c8b-6425-42f2-97b6-0843cb037473", "Favorite"),
+    ("0d55247a-1c47-4462-9b1f-5e2125590ee6", "Account"),
+    ("7ab4e64e-c4d8-4f50-ae73-5ef2e21642a5", "Packaging"),
+    ("6c2b0933-3600-42ae-bf8b-93d4f7e83594", "ExtensionManagement"),
+    ("bc93db6f-a647-4d80-a3af-efa394e4baa7", "ProjectSettings"),
     ("00025394-6065-48ca-87d9-7f5672854ef7", "Location Service"),
     ("94ff054d-5ee1-413d-9341-3f4a7827de2e", "audit"),
     ("951917ac-a960-4999-8464-e3f0aa25b381", "SPS Location Service"),

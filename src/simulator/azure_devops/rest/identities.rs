@@ -2,10 +2,11 @@
 
 use serde_json::{Value, json};
 
+use super::groups::{self, group_descriptor, scope_descriptor};
 use super::{Call, PAGE, Reply};
 use crate::simulator::azure_devops::refusal::Refusal;
-use crate::simulator::azure_devops::render::{descriptor, descriptor_of};
-use crate::simulator::azure_devops::state::{Outcome, Person, Project, SYSTEM_ID, World};
+use crate::simulator::azure_devops::render::descriptor_of;
+use crate::simulator::azure_devops::state::{Outcome, Person, SYSTEM_ID, World};
 
 /// `GET connectionData`.
 pub fn connection_data(call: &Call<'_>) -> Outcome<Reply> {
@@ -96,51 +97,9 @@ pub(super) fn by_descriptor<'w>(world: &'w World, wanted: &str) -> Outcome<&'w P
     })
 }
 
-pub(super) fn group_descriptor(id: uuid::Uuid) -> String {
-    descriptor(id).replacen("aad.", "vssgp.", 1)
-}
-
-/// GraphGroup: the team of a project.
-fn graph_group(call: &Call<'_>, project: &Project) -> Value {
-    let link =
-        |resource: &str, own: &str| json!({"href": format!("{}/_apis/Graph/{resource}/{own}", call.base)});
-    let own = group_descriptor(project.team.0);
-    json!({
-        "subjectKind": "group",
-        "description": "The default project team.",
-        "domain": format!("vstfs:///Classification/TeamProject/{}", project.id),
-        "principalName": format!("[{}]\\{}", project.name, project.team.1),
-        "mailAddress": null,
-        "origin": "vsts",
-        "originId": project.team.0,
-        "displayName": project.team.1,
-        "_links": {
-            "self": link("Groups", &own),
-            "memberships": link("Memberships", &own),
-            "membershipState": link("MembershipStates", &own),
-            "storageKey": link("StorageKeys", &own),
-        },
-        "url": link("Groups", &own)["href"],
-        "descriptor": own,
-    })
-}
-
 pub(super) fn no_subject(wanted: &str) -> Refusal {
     let text = format!("VS860016: Could not find the subject {wanted}.");
     Refusal::new(404, "GraphSubjectNotFoundException", text)
-}
-
-/// `GET graph/groups`: the team of each project that the caller may see.
-pub fn groups(call: &Call<'_>) -> Outcome<Reply> {
-    let world = call.organisation.lock();
-    let mut visible = world.projects.values().filter(|p| p.members.contains(&call.actor.id));
-    match call.optional("groupDescriptor") {
-        None => call.continued(visible.collect(), PAGE, |p| graph_group(call, p)),
-        Some(wanted) => visible
-            .find(|p| group_descriptor(p.team.0).eq_ignore_ascii_case(wanted))
-            .map(|p| Reply::ok(graph_group(call, p)))
-            .ok_or_else(|| no_subject(wanted)),
-    }
 }
 
 /// `POST graph/subjectlookup`.
@@ -151,9 +110,10 @@ pub fn subject_lookup(call: &Call<'_>) -> Outcome<Reply> {
     let mut found = serde_json::Map::new();
     let keys = body["lookupKeys"].as_array().into_iter().flatten().take(super::PAGE_MAX);
     for wanted in keys.filter_map(|k| k["descriptor"].as_str()) {
-        let team = world.projects.values().find(|p| group_descriptor(p.team.0) == wanted);
+        let group = groups::find(call, &world, wanted);
         let person = by_descriptor(&world, wanted).ok();
-        let subject = team.map(|p| graph_group(call, p)).or_else(|| Some(view.graph_user(person?)));
+        let subject = group.map(|(p, group)| groups::render(call, p, &group));
+        let subject = subject.or_else(|| Some(view.graph_user(person?)));
         found.extend(subject.map(|subject| (wanted.to_owned(), subject)));
     }
     Ok(Reply::ok(json!({"count": found.len(), "value": found})))
@@ -163,10 +123,11 @@ pub fn subject_lookup(call: &Call<'_>) -> Outcome<Reply> {
 pub fn descriptors(call: &Call<'_>) -> Outcome<Reply> {
     let id = call.guid("storageKey")?;
     let world = call.organisation.lock();
-    let known = world.person(id).map(descriptor_of);
+    let known = world.person(id).map(|person| (descriptor_of(person), "Users"));
     let known = known
-        .or_else(|| world.projects.values().find(|p| p.team.0 == id).map(|p| group_descriptor(p.team.0)));
-    let value = known.ok_or_else(|| {
+        .or_else(|| world.group(id).map(|(_, group)| (group_descriptor(group.id), "Groups")))
+        .or_else(|| world.projects.get(&id).map(|project| (scope_descriptor(project.id), "Scopes")));
+    let (value, kind) = known.ok_or_else(|| {
         Refusal::new(
             404,
             "StorageKeyNotFoundException",
@@ -176,7 +137,7 @@ pub fn descriptors(call: &Call<'_>) -> Outcome<Reply> {
     let graph = |kind: &str, key: &str| json!({"href": format!("{}/_apis/Graph/{kind}/{key}", call.base)});
     let id = id.to_string();
     Ok(Reply::ok(json!({"value": value, "_links": {
-        "self": graph("Descriptors", &id), "storageKey": graph("StorageKeys", &value), "subject": graph("Users", &value),
+        "self": graph("Descriptors", &id), "storageKey": graph("StorageKeys", &value), "subject": graph(kind, &value),
     }})))
 }
 
@@ -184,7 +145,10 @@ pub fn descriptors(call: &Call<'_>) -> Outcome<Reply> {
 pub fn storage_keys(call: &Call<'_>) -> Outcome<Reply> {
     let world = call.organisation.lock();
     let wanted = call.text("subjectDescriptor");
-    let id = by_descriptor(&world, wanted)?.id;
+    let id = match groups::find(call, &world, wanted) {
+        Some((_, group)) => group.id,
+        None => by_descriptor(&world, wanted)?.id,
+    };
     let graph = |kind: &str, key: &str| json!({"href": format!("{}/_apis/Graph/{kind}/{key}", call.base)});
     Ok(Reply::ok(json!({"value": id, "_links": {
         "self": graph("StorageKeys", wanted), "descriptor": graph("Descriptors", &id.to_string()),

@@ -17,6 +17,7 @@ use super::render::View;
 use super::state::{Actor, Organisation, Outcome, Project, Repository, World};
 use crate::simulator::tokens::Authority;
 
+mod attachments;
 mod audit;
 pub mod auth;
 mod builds;
@@ -26,14 +27,17 @@ mod core;
 mod definitions;
 mod discovery;
 mod entitlements;
+mod folders;
+mod groups;
 mod hooks;
 mod identities;
 mod items;
-mod memberships;
+mod nodes;
 mod policies;
 mod pull_request_input;
 mod pull_request_parts;
 mod pull_requests;
+mod queries;
 mod query;
 mod reactions;
 mod reply;
@@ -182,7 +186,9 @@ impl Call<'_> {
 
     /// The repository of the address.
     pub fn repository<'w>(&self, world: &'w World) -> Outcome<&'w Repository> {
-        world.visible_repository(self.actor, self.optional("project"), self.text("repositoryId"))
+        // Templates call it so or so, and clients fill them in by name.
+        let named = self.optional("repositoryId").or_else(|| self.optional("repositoryNameOrId"));
+        world.visible_repository(self.actor, self.optional("project"), named.unwrap_or_default())
     }
 
     /// The body as JSON.

@@ -37,7 +37,8 @@ pub fn list(call: &Call<'_>) -> Outcome<Reply> {
 
 fn set(call: &Call<'_>, on: bool) -> Outcome<Reply> {
     let mut world = call.organisation.lock();
-    let kind = call.text("reactionType");
+    // The official Node client leaves the zero out of the address: "like" is number 0.
+    let kind = call.optional("reactionType").unwrap_or("like");
     world.react(call.actor, call.number("workItemId")?, call.number("commentId")?, kind, on)?;
     Ok(Reply::ok(render(call, &world, kind)?))
 }

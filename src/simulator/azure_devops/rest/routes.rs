@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::reply::Reply;
 use super::{
-    Call, audit, builds, commits, core, definitions, discovery, entitlements, hooks, identities, items,
-    memberships, policies, pull_request_parts, pull_requests, reactions, repositories, search, security,
-    tags, teams, threads, work_item_parts, work_items,
+    Call, attachments, audit, builds, commits, core, definitions, discovery, entitlements, folders, groups, hooks, identities, items,
+    nodes, policies, pull_request_parts, pull_requests, queries, reactions, repositories,
+    search, security, tags, teams, threads, work_item_parts, work_items,
 };
 use crate::simulator::azure_devops::state::Outcome;
 
@@ -178,20 +178,21 @@ macro_rules! routes {
 static ROUTES: &[Route] = routes! {
     "00d9565f-ed9c-4a06-9a50-00e7896ccab4" "Location" "ConnectionData" "_apis/{resource}" 1 "1.0" "7.2" "0.0" { "GET" => identities::connection_data }
     "e81700f7-3be2-46de-8624-2eb35882fcaa" "Location" "ResourceAreas" "_apis/{resource}/{areaId}" 1 "3.2" "7.2" "0.0" { "GET" => discovery::resource_areas }
-    "603fe2ac-9723-48b9-88ad-09305aa6c6e1" "core" "projects" "_apis/{resource}/{*projectId}" 4 "1.0" "7.2" "7.1" { "GET" => core::projects }
-    "d30a3dd1-f8ba-442a-b86a-bd0c0c383e59" "core" "teams" "_apis/projects/{projectId}/{resource}/{*teamId}" 3 "1.0" "7.2" "7.1" { "GET" => core::teams }
+    "603fe2ac-9723-48b9-88ad-09305aa6c6e1" "core" "projects" "_apis/{resource}/{*projectId}" 4 "1.0" "7.2" "7.1" { "GET" => core::projects, "POST" => core::create_project, "PATCH" => core::change_project, "DELETE" => core::delete_project }
+    "9a1b74b4-2ca8-4a9f-8470-c2f2e6fdc949" "operations" "operations" "_apis/{resource}/{operationId}" 1 "2.0" "7.2" "7.1" { "GET" => core::operation }
+    "d30a3dd1-f8ba-442a-b86a-bd0c0c383e59" "core" "teams" "_apis/projects/{projectId}/{resource}/{*teamId}" 3 "1.0" "7.2" "7.1" { "GET" => core::teams, "POST" => core::create_team, "PATCH" => core::change_team, "DELETE" => core::delete_team }
     "294c494c-2600-4d7e-b76c-3dd50c3c95be" "core" "members" "_apis/projects/{projectId}/teams/{teamId}/{resource}" 2 "1.0" "7.2" "7.1" { "GET" => core::members }
     "7a4d9ee9-3433-4347-b47a-7a80f1cf307e" "core" "teams" "_apis/{resource}" 3 "4.1" "7.2" "0.0" { "GET" => core::all_teams }
     "93878975-88c5-4e6a-8abb-7ddd77a8a7d8" "core" "processes" "_apis/process/{resource}/{*processId}" 1 "1.0" "7.2" "7.1" { "GET" => core::processes }
     "4976a71a-4487-49aa-8aab-a1eda469037a" "core" "properties" "_apis/projects/{projectId}/{resource}" 1 "3.2" "7.2" "0.0" { "GET" => core::properties }
     "28010c54-d0c0-4c89-a5b0-1c9e188b9fb7" "IMS" "Identities" "_apis/{resource}/{identityId}" 1 "1.0" "7.2" "7.1" { "GET" => identities::identities }
     "005e26ec-6b77-4e4f-a986-b3827bf241f5" "Graph" "Users" "_apis/{area}/{resource}/{userDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => identities::users }
-    "ebbe6af8-0b91-4c13-8cf1-777c14858188" "Graph" "Groups" "_apis/{area}/{resource}/{groupDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => identities::groups }
+    "ebbe6af8-0b91-4c13-8cf1-777c14858188" "Graph" "Groups" "_apis/{area}/{resource}/{groupDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => groups::get, "POST" => groups::create, "PATCH" => groups::update, "DELETE" => groups::delete }
     "048aee0a-7072-4cde-ab73-7af77b1e0b4e" "Graph" "Descriptors" "_apis/{area}/{resource}/{storageKey}" 1 "4.0" "7.2" "0.0" { "GET" => identities::descriptors }
     "eb85f8cc-f0f6-4264-a5b1-ffe2e4d4801f" "Graph" "StorageKeys" "_apis/{area}/{resource}/{subjectDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => identities::storage_keys }
     "05942c89-006a-48ce-bb79-baeb8abf99c6" "Graph" "SubjectQuery" "_apis/{area}/{resource}" 1 "6.0" "7.2" "0.0" { "POST" => identities::subject_query }
-    "e34b6394-6b30-4435-94a9-409a5eef3e31" "Graph" "Memberships" "_apis/{area}/{resource}/{subjectDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => memberships::list }
-    "3fd2e6ca-fb30-443a-b579-95b19ed0934c" "Graph" "Memberships" "_apis/{area}/{resource}/{subjectDescriptor}/{containerDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => memberships::one }
+    "e34b6394-6b30-4435-94a9-409a5eef3e31" "Graph" "Memberships" "_apis/{area}/{resource}/{subjectDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => groups::memberships }
+    "3fd2e6ca-fb30-443a-b579-95b19ed0934c" "Graph" "Memberships" "_apis/{area}/{resource}/{subjectDescriptor}/{containerDescriptor}" 1 "4.0" "7.2" "0.0" { "GET" => groups::membership_of, "PUT" => groups::add_membership, "DELETE" => groups::remove_membership }
     "4dd4d168-11f2-48c4-83e8-756fa0de027c" "Graph" "SubjectLookup" "_apis/{area}/{resource}" 1 "4.0" "7.2" "0.0" { "POST" => identities::subject_lookup }
     "dd3b8bd6-c7fc-4cbd-929a-933d9c011c9d" "Security" "Permissions" "_apis/{resource}/{securityNamespaceId}/{permissions}" 2 "1.0" "7.2" "7.1" { "GET" => security::permissions }
     "cf1faa59-1b63-4448-bf04-13d981a46f5d" "Security" "PermissionEvaluationBatch" "_apis/{area}/{resource}" 1 "3.0" "7.2" "7.1" { "POST" => security::evaluate }
@@ -209,16 +210,16 @@ static ROUTES: &[Route] = routes! {
     "6400dfb2-0bcb-462b-b992-5a57f8f1416c" "git" "commitsBatch" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}" 2 "1.0" "7.2" "7.1" { "POST" => commits::batch }
     "5bf884f5-3e07-42e9-afb8-1b872267bf16" "git" "changes" "{project}/_apis/{area}/repositories/{repositoryId}/commits/{commitId}/{resource}" 1 "1.0" "7.2" "7.1" { "GET" => commits::changes }
     "428dd4fb-fda5-4722-af02-9313b80305da" "git" "statuses" "{project}/_apis/{area}/repositories/{repositoryId}/commits/{commitId}/{resource}" 2 "2.1" "7.2" "7.1" { "GET" => commits::statuses, "POST" => commits::add_status }
-    "7cf2abb6-c964-4f7e-9872-f78c66e72e9c" "git" "mergeBases" "{project}/_apis/{area}/repositories/{repositoryId}/commits/{commitId}/{resource}" 1 "4.1" "7.2" "7.1" { "GET" => commits::merge_bases }
+    "7cf2abb6-c964-4f7e-9872-f78c66e72e9c" "git" "mergeBases" "{project}/_apis/{area}/repositories/{repositoryNameOrId}/commits/{commitId}/{resource}" 1 "4.1" "7.2" "7.1" { "GET" => commits::merge_bases }
     "615588d5-c0c7-4b88-88f8-e625306446e8" "git" "commitDiffs" "{project}/_apis/{area}/repositories/{repositoryId}/diffs/commits" 1 "1.0" "7.2" "7.1" { "GET" => commits::diff }
     "d5b216de-d8d5-4d32-ae76-51df755b16d3" "git" "branchStats" "{project}/_apis/{area}/repositories/{repositoryId}/stats/branches" 2 "1.0" "7.2" "7.1" { "GET" => repositories::stats }
     "40c1f5b7-2bb6-4c28-b844-0f47cd6bb610" "git" "branchStats" "{project}/_apis/{area}/repositories/{repositoryId}/stats/branches/{*name}" 1 "1.0" "7.2" "7.1" { "GET" => repositories::stats }
     "ea98d07b-3c87-4971-8ede-a613694ffb55" "git" "pushes" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}/{pushId}" 3 "1.0" "7.2" "7.1" { "GET" => repositories::pushes, "POST" => repositories::push }
     "168b4bb9-d936-4cd9-8a5f-66d6f6b23192" "git" "commits" "{project}/_apis/{area}/repositories/{repositoryId}/pushes/{pushId}/{resource}" 1 "1.0" "7.2" "7.1" { "GET" => tags::of_push }
     "5e8a8081-3851-4626-b677-9891cc04102e" "git" "annotatedTags" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}/{objectId}" 1 "3.1" "7.2" "7.1" { "GET" => tags::get, "POST" => tags::create }
-    "a663da97-81db-4eb3-8b83-287670f63073" "git" "recycleBinRepositories" "{project}/_apis/{area}/recycleBin/repositories" 1 "4.1" "7.2" "7.1" { "GET" => tags::no_repositories }
+    "a663da97-81db-4eb3-8b83-287670f63073" "git" "recycleBinRepositories" "{project}/_apis/{area}/recycleBin/repositories/{repositoryId}" 1 "4.1" "7.2" "7.1" { "GET" => tags::no_repositories }
     "2b6869c4-cb25-42b5-b7a3-0d3e6be0a11a" "git" "deletedRepositories" "{project}/_apis/{area}/{resource}" 1 "2.2" "7.2" "7.1" { "GET" => tags::no_repositories }
-    "158c0340-bf6f-489c-9625-d572a1480d57" "git" "forks" "{project}/_apis/{area}/repositories/{repositoryId}/forks/{collectionId}" 1 "4.0" "7.2" "7.1" { "GET" => repositories::forks }
+    "158c0340-bf6f-489c-9625-d572a1480d57" "git" "forks" "{project}/_apis/{area}/repositories/{repositoryNameOrId}/forks/{collectionId}" 1 "4.0" "7.2" "7.1" { "GET" => repositories::forks }
     "01a46dea-7d46-4d40-bc84-319e7c260d99" "git" "pullRequests" "{project}/_apis/{area}/{resource}/{pullRequestId}" 2 "3.0" "7.2" "7.1" { "GET" => pull_requests::get }
     "a5d28130-9cd2-40fa-9f08-902e7daa9efb" "git" "pullRequests" "{project}/_apis/{area}/{resource}" 2 "1.0" "7.2" "7.1" { "GET" => pull_requests::get }
     "9946fd70-0d40-406e-b686-b4744cbbcc37" "git" "pullRequests" "{project}/_apis/{area}/repositories/{repositoryId}/{resource}/{pullRequestId}" 2 "1.0" "7.2" "7.1" { "GET" => pull_requests::get, "POST" => pull_requests::create, "PATCH" => pull_requests::update }
@@ -236,6 +237,8 @@ static ROUTES: &[Route] = routes! {
     "ab6e2e5d-a0b7-4153-b64a-a4efe0d49449" "git" "pullRequestThreads" "{project}/_apis/{area}/repositories/{repositoryId}/pullRequests/{pullRequestId}/threads/{threadId}" 1 "3.0" "7.2" "7.1" { "GET" => threads::get, "POST" => threads::create, "PATCH" => threads::update }
     "965a3ec7-5ed8-455a-bdcb-835a5ea7fe7b" "git" "pullRequestThreadComments" "{project}/_apis/{area}/repositories/{repositoryId}/pullRequests/{pullRequestId}/threads/{threadId}/comments/{commentId}" 1 "3.0" "7.2" "7.1" { "GET" => threads::comments, "POST" => threads::reply, "PATCH" => threads::edit, "DELETE" => threads::delete }
     "5f2e2851-1389-425b-a00b-fb2adb3ef31b" "git" "pullRequestCommentLikes" "{project}/_apis/{area}/repositories/{repositoryId}/pullRequests/{pullRequestId}/threads/{threadId}/comments/{commentId}/likes" 1 "4.0" "7.2" "7.1" { "GET" => threads::likes, "POST" => threads::like, "DELETE" => threads::unlike }
+    "965d9361-878b-413b-a494-45d5b5fd8ab7" "git" "pullRequestAttachments" "{project}/_apis/{area}/repositories/{repositoryId}/pullRequests/{pullRequestId}/attachments/{fileName}" 1 "3.1" "7.2" "7.1" { "GET" => attachments::of_pull_request, "POST" => attachments::add_to_pull_request, "DELETE" => attachments::remove_from_pull_request }
+    "d840fb74-bbef-42d3-b250-564604c054a4" "git" "pullRequestConflicts" "{project}/_apis/{area}/repositories/{repositoryId}/pullRequests/{pullRequestId}/conflicts/{conflictId}" 1 "3.0" "7.2" "7.1" { "GET" => attachments::conflicts }
     "2c420070-a0a2-49cc-9639-c9f271c5ff07" "git" "policyConfigurations" "{project}/_apis/{area}/policy/configurations" 1 "5.0" "7.2" "7.1" { "GET" => policies::of_branch }
     "dad91cbe-d183-45f8-9c6e-9c1164472121" "policy" "configurations" "{project}/_apis/{area}/{resource}/{configurationId}" 1 "2.0" "7.2" "7.1" { "GET" => policies::get, "POST" => policies::create, "PUT" => policies::replace, "DELETE" => policies::delete }
     "44096322-2d3d-466a-bb30-d1b7de69f61f" "policy" "types" "{project}/_apis/{area}/{resource}/{typeId}" 1 "2.0" "7.2" "7.1" { "GET" => policies::types }
@@ -257,6 +260,7 @@ static ROUTES: &[Route] = routes! {
     "92eefc1f-1e81-473d-88d6-749205248dc3" "wit" "batch" "_apis/{area}/${resource}" 2 "1.0" "7.2" "7.1" { "PATCH" => work_items::batch_write, "POST" => work_items::batch_write }
     "b70d8d39-926c-465e-b927-b1bf0e5ca0e0" "wit" "recyclebin" "{project}/_apis/{area}/{resource}/{id}" 2 "2.1" "7.2" "7.1" { "GET" => work_items::recycle_bin, "PATCH" => work_items::restore }
     "1a9c53f7-f243-4447-b110-35ef023636e4" "wit" "wiql" "{project}/{team}/_apis/{area}/{resource}" 2 "1.0" "7.2" "7.1" { "POST" => work_items::wiql }
+    "a02355f5-5f8a-4671-8e32-369d23aac83d" "wit" "wiql" "{project}/{team}/_apis/{area}/{resource}/{id}" 2 "1.0" "7.2" "7.1" { "GET" => work_items::saved_wiql }
     "608aac0a-32e1-4493-a863-b9cf4566d257" "wit" "comments" "{project}/_apis/wit/workItems/{workItemId}/comments/{commentId}" 4 "5.1" "7.2" "0.0" { "GET" => work_item_parts::comments, "POST" => work_item_parts::add_comment, "PATCH" => work_item_parts::edit_comment, "DELETE" => work_item_parts::delete_comment }
     "f6cb3f27-1028-4851-af96-887e570dc21f" "wit" "commentsReactions" "{project}/_apis/wit/workItems/{workItemId}/comments/{commentId}/reactions/{reactionType}" 1 "5.1" "7.2" "0.0" { "GET" => reactions::list, "PUT" => reactions::add, "DELETE" => reactions::remove }
     "6570bf97-d02c-4a91-8d93-3abe9895b1a9" "wit" "updates" "{project}/_apis/{area}/workItems/{id}/updates/{updateNumber}" 4 "1.0" "7.2" "7.1" { "GET" => work_item_parts::updates }
@@ -267,14 +271,18 @@ static ROUTES: &[Route] = routes! {
     "9b9f5734-36c8-415e-ba67-f83b45c31408" "wit" "workItemTypeCategories" "{project}/_apis/{area}/{resource}/{category}" 2 "1.0" "7.2" "7.1" { "GET" => work_item_parts::categories }
     "b51fd764-e5c2-4b9b-aaf7-3395cf4bdd94" "wit" "fields" "{project}/_apis/{area}/{resource}/{fieldNameOrRefName}" 3 "1.0" "7.2" "7.1" { "GET" => work_item_parts::fields }
     "f5d33bc9-5b49-4a3c-a9bd-f3cd46dd2165" "wit" "workItemRelationTypes" "_apis/{area}/{resource}/{relation}" 2 "1.0" "7.2" "7.1" { "GET" => work_item_parts::relation_types }
-    "5a172953-1b41-49d3-840a-33f79c3ce89f" "wit" "classificationNodes" "{project}/_apis/{area}/{resource}/{structureGroup}/{*path}" 2 "1.0" "7.2" "7.1" { "GET" => work_item_parts::nodes }
-    "a70579d1-f53a-48ee-a5be-7be8659023b9" "wit" "classificationNodes" "{project}/_apis/{area}/{resource}" 2 "1.0" "7.2" "7.1" { "GET" => work_item_parts::nodes }
+    "5a172953-1b41-49d3-840a-33f79c3ce89f" "wit" "classificationNodes" "{project}/_apis/{area}/{resource}/{structureGroup}/{*path}" 2 "1.0" "7.2" "7.1" { "GET" => nodes::get, "POST" => nodes::create, "PATCH" => nodes::update, "DELETE" => nodes::delete }
+    "a70579d1-f53a-48ee-a5be-7be8659023b9" "wit" "classificationNodes" "{project}/_apis/{area}/{resource}" 2 "1.0" "7.2" "7.1" { "GET" => nodes::roots, "POST" => nodes::create, "PATCH" => nodes::update }
+    "a67d190c-c41f-424b-814d-0e906f659301" "wit" "queries" "{project}/_apis/{area}/{resource}/{*query}" 2 "1.0" "7.2" "7.1" { "GET" => queries::get, "POST" => queries::create, "PATCH" => queries::update, "DELETE" => queries::delete }
+    "e07b5fa4-1499-494d-a496-64b860fd64ff" "wit" "attachments" "{project}/_apis/{area}/{resource}/{id}" 4 "1.0" "7.2" "7.1" { "GET" => attachments::download, "POST" => attachments::upload }
     "a9a9aa7a-8c09-44d3-ad1b-46e855c1e3d3" "wit" "artifactUriQuery" "{project}/_apis/{area}/{resource}" 1 "3.2" "7.2" "7.1" { "POST" => work_items::of_artifacts }
     "bc15bc60-e7a8-43cb-ab01-2106be3983a1" "wit" "tags" "{project}/_apis/{area}/{resource}/{tagIdOrName}" 1 "5.2" "7.2" "7.1" { "GET" => work_item_parts::tags }
-    "c3c1012b-bea7-49d7-b45e-1664e566f84c" "work" "teamsettings" "{project}/{team}/_apis/{area}/{resource}" 1 "2.0" "7.2" "7.1" { "GET" => teams::settings }
-    "c9175577-28a1-4b06-9197-8636af9f64ad" "work" "iterations" "{project}/{team}/_apis/{area}/teamsettings/{resource}/{id}" 1 "2.0" "7.2" "7.1" { "GET" => teams::iterations }
-    "07ced576-58ed-49e6-9c1e-5cb53ab8bf2a" "work" "teamfieldvalues" "{project}/{team}/_apis/{area}/teamsettings/{resource}" 1 "2.0" "7.2" "7.1" { "GET" => teams::field_values }
+    "c3c1012b-bea7-49d7-b45e-1664e566f84c" "work" "teamsettings" "{project}/{team}/_apis/{area}/{resource}" 1 "2.0" "7.2" "7.1" { "GET" => teams::settings, "PATCH" => teams::change_settings }
+    "c9175577-28a1-4b06-9197-8636af9f64ad" "work" "iterations" "{project}/{team}/_apis/{area}/teamsettings/{resource}/{id}" 1 "2.0" "7.2" "7.1" { "GET" => teams::iterations, "POST" => teams::add_iteration, "DELETE" => teams::remove_iteration }
+    "07ced576-58ed-49e6-9c1e-5cb53ab8bf2a" "work" "teamfieldvalues" "{project}/{team}/_apis/{area}/teamsettings/{resource}" 1 "2.0" "7.2" "7.1" { "GET" => teams::field_values, "PATCH" => teams::change_field_values }
     "dbeaf647-6167-421a-bda9-c9327b25e2e6" "Build" "Definitions" "{project}/_apis/build/{resource}/{definitionId}" 7 "1.0" "7.2" "7.1" { "GET" => definitions::get, "POST" => definitions::create, "PUT" => definitions::replace, "DELETE" => definitions::delete }
+    "a906531b-d2da-4f55-bda7-f3e676cc50d9" "build" "folders" "{project}/_apis/{area}/{resource}/{*path}" 2 "3.0" "7.2" "0.0" { "GET" => folders::get, "PUT" => folders::create, "POST" => folders::update, "DELETE" => folders::delete }
+    "900fa995-c559-4923-aae7-f8424fe4fbea" "distributedtask" "queues" "{project}/_apis/{area}/{resource}/{queueId}" 1 "2.0" "7.2" "7.1" { "GET" => folders::queues }
     "0cd358e1-9217-4d94-8269-1c1ee6f93dcf" "Build" "Builds" "{project}/_apis/build/{resource}/{buildId}" 7 "1.0" "7.2" "7.1" { "GET" => builds::get, "POST" => builds::queue, "PATCH" => builds::update }
     "8baac422-4c6e-4de5-8532-db96d92acffa" "build" "Timeline" "{project}/_apis/{area}/builds/{buildId}/{resource}/{timelineId}" 3 "2.0" "7.2" "7.1" { "GET" => builds::timeline }
     "35a80daf-7f30-45fc-86e8-6b813d9c90df" "build" "logs" "{project}/_apis/{area}/builds/{buildId}/{resource}/{logId}" 2 "2.0" "7.2" "7.1" { "GET" => builds::logs }
@@ -282,7 +290,7 @@ static ROUTES: &[Route] = routes! {
     "5a21f5d2-5642-47e4-a0bd-1356e6731bee" "build" "workitems" "{project}/_apis/{area}/builds/{buildId}/{resource}" 2 "2.0" "7.2" "7.1" { "GET" => builds::work_items }
     "1db06c96-014e-44e1-ac91-90b2d4b3e984" "build" "artifacts" "{project}/_apis/{area}/builds/{buildId}/{resource}/{artifactName}" 5 "2.0" "7.2" "7.1" { "GET" => builds::nothing }
     "6e6114b2-8161-44c8-8f6c-c5505782427f" "build" "tags" "{project}/_apis/{area}/builds/{buildId}/{resource}/{*tag}" 3 "2.0" "7.2" "7.1" { "GET" => definitions::build_tags, "PUT" => definitions::add_build_tag, "POST" => definitions::add_build_tags, "DELETE" => definitions::remove_build_tag }
-    "d84ac5c6-edc7-43d5-adc9-1b34be5dea09" "build" "tags" "{project}/_apis/{area}/{resource}" 3 "2.0" "7.2" "7.1" { "GET" => definitions::all_tags }
+    "d84ac5c6-edc7-43d5-adc9-1b34be5dea09" "build" "tags" "{project}/_apis/{area}/{resource}/{*tag}" 3 "2.0" "7.2" "7.1" { "GET" => definitions::all_tags }
     "cadb3810-d47d-4a3c-a234-fe5f3be50138" "Test" "Runs" "{project}/_apis/test/{resource}/{runId}" 3 "1.0" "7.2" "7.1" { "GET" => builds::test_runs }
     "4637d869-3a76-4468-8057-0bb02aa385cf" "Test" "Results" "{project}/_apis/test/Runs/{runId}/{resource}/{testCaseResultId}" 6 "1.0" "7.2" "7.1" { "GET" => builds::test_results }
     "28e1305e-2afe-47bf-abaf-cbb0e6a91988" "Pipelines" "pipelines" "{project}/_apis/{area}/{pipelineId}" 1 "5.1" "7.2" "7.1" { "GET" => builds::pipelines }

@@ -6,6 +6,8 @@ use super::pull_request_input::number;
 use super::{Call, Reply};
 use crate::simulator::azure_devops::refusal::Refusal;
 use crate::simulator::azure_devops::render::{Expand, stamp};
+use crate::simulator::azure_devops::state::queries::{Spot, no_query};
+use crate::simulator::azure_devops::state::teams::no_team;
 use crate::simulator::azure_devops::state::{
     Outcome, Relation, Target, WorkItem, World, fields, patch, wiql,
 };
@@ -299,17 +301,25 @@ pub fn of_artifacts(call: &Call<'_>) -> Outcome<Reply> {
 pub fn wiql(call: &Call<'_>) -> Outcome<Reply> {
     let body = call.json()?;
     let text = body["query"].as_str().ok_or_else(|| Refusal::invalid("query"))?;
-    let query = wiql::parse(text).map_err(Refusal::query)?;
+    run_query(call, &call.organisation.lock(), text)
+}
+
+/// `GET wiql/{id}`: runs a saved query.
+pub fn saved_wiql(call: &Call<'_>) -> Outcome<Reply> {
     let world = call.organisation.lock();
-    let project = call.optional_project(&world)?.map(|p| p.id);
-    if let Some(team) = call.optional("team")
-        && world.find_team(team).is_none_or(|p| Some(p.id) != project)
-    {
-        return Err(Refusal::new(
-            404,
-            "TeamNotFoundException",
-            format!("The team with id '{team}' does not exist."),
-        ));
+    let (project, id) = (call.project(&world)?.id, call.text("id"));
+    let found = match world.query_spot(call.actor, project, id)? {
+        Spot::Saved(found) => world.queries.get(&found).and_then(|query| query.wiql.as_deref()),
+        Spot::Top(_) => None,
+    };
+    run_query(call, &world, found.ok_or_else(|| no_query(id))?)
+}
+
+fn run_query(call: &Call<'_>, world: &World, text: &str) -> Outcome<Reply> {
+    let query = wiql::parse(text).map_err(Refusal::query)?;
+    let project = call.optional_project(world)?.map(|p| p.id);
+    if let Some(team) = call.optional("team") {
+        call.project(world)?.find_team(team).ok_or_else(|| no_team(team))?;
     }
     let top = call.query.count("top")?;
     let ids = world.query_work_items(call.actor, &query, project, call.query.flag("timePrecision"), top)?;

@@ -1,5 +1,6 @@
 //! What a build will do: its files are read and its checks run before any of it is shown.
 
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -42,13 +43,17 @@ impl Reading {
     }
 
     fn files(&self, store: &Store) -> Outcome<Vec<(String, Vec<u8>)>> {
-        let Some(root) = store.entry(&self.commit, "/") else { return Ok(Vec::new()) };
         let mut files = Vec::new();
         let mut budget = READ_BYTES;
         let globs: Vec<_> =
             self.definition.checks.iter().filter_map(|c| globset::Glob::new(&c.files).ok()).collect();
         let globs: Vec<_> = globs.iter().map(globset::Glob::compile_matcher).collect();
-        for entry in store.below(&root, true)?.into_iter().filter(|e| !e.folder && e.mode != 0o160_000) {
+        let mut entries = Vec::new();
+        for folder in folders(self.definition.checks.iter().map(|check| check.files.as_str())) {
+            let Some(found) = store.entry(&self.commit, &format!("/{folder}")) else { continue };
+            entries.extend(if found.folder { store.below(&found, true)? } else { vec![found] });
+        }
+        for entry in entries.into_iter().filter(|e| !e.folder && e.mode != 0o160_000) {
             let path = entry.path.trim_start_matches('/');
             // Only what a check asks for is read.
             if !globs.iter().any(|g| g.is_match(path)) {
@@ -61,6 +66,22 @@ impl Reading {
         }
         Ok(files)
     }
+}
+
+/// The places of a tree in which patterns can find anything: a pattern's beginning without signs. None is
+/// below another.
+fn folders<'g>(patterns: impl Iterator<Item = &'g str>) -> Vec<String> {
+    let beginning = |pattern: &str| {
+        let plain = |part: &&str| !part.contains(['*', '?', '[', ']', '{', '}', '!', '\\', ',']);
+        pattern.split('/').take_while(plain).collect::<Vec<_>>().join("/")
+    };
+    let all: BTreeSet<String> = patterns.map(beginning).collect();
+    let is_below = |path: &str, other: &str| {
+        let rest = path.strip_prefix(other);
+        other.is_empty() || rest.is_some_and(|rest| rest.starts_with('/'))
+    };
+    let stands_alone = |path: &&String| !all.iter().any(|other| other != *path && is_below(path, other));
+    all.iter().filter(stands_alone).cloned().collect()
 }
 
 /// The steps of a build with what its checks find, before any of it is shown.
@@ -144,4 +165,21 @@ pub(super) fn stamp_log(step: &mut Step, now: Timestamp) {
     }
     lines.push(format!("##[section]Finishing: {}", step.name));
     step.log = lines.into_iter().map(|line| format!("{begun:.7} {line}")).collect();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::folders;
+
+    #[test]
+    fn only_what_a_pattern_can_find_is_walked() {
+        let found = |patterns: &[&str]| folders(patterns.iter().copied());
+        assert_eq!(
+            found(&["src/**/*.ts", "src/auth/*.ts", "src-old/*", "README.md"]),
+            ["README.md", "src", "src-old"]
+        );
+        assert_eq!(found(&["src/*.ts", "**/*.json"]), [""]);
+        assert_eq!(found(&["a.{ts,js}"]), [""]);
+        assert!(found(&[]).is_empty());
+    }
 }

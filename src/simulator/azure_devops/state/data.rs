@@ -1,6 +1,6 @@
 //! What the organisation holds: people, projects, repositories, and the collections of the rest.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -8,14 +8,19 @@ use uuid::Uuid;
 
 use super::Counters;
 use super::access::Denial;
+use super::attachments::Attachment;
 use super::build::{Build, Definition};
 use super::entries::AccessEntry;
+use super::folders::Folder;
 use super::hooks::Subscription;
 use super::jobs::Job;
 use super::ledger::Entry;
+use super::operations::Operation;
 use super::policies::Policy;
 use super::pull_request::PullRequest;
+use super::queries::SavedQuery;
 use super::table::{Log, Table};
+use super::teams::Teams;
 use super::work_item::WorkItem;
 use crate::simulator::azure_devops::wire_enum::wire_enum;
 
@@ -48,6 +53,18 @@ pub struct Data {
     pub policies: Table<u32, Policy>,
     /// Service hook subscriptions by id.
     pub subscriptions: Table<Uuid, Subscription>,
+    /// What goes on for a while, as the making of a project.
+    #[serde(default)]
+    pub operations: Table<Uuid, Operation>,
+    /// Saved queries and their folders.
+    #[serde(default)]
+    pub queries: Table<Uuid, SavedQuery>,
+    /// Files on work items and pull requests; their bytes are beside the repositories.
+    #[serde(default)]
+    pub attachments: Table<Uuid, Attachment>,
+    /// Folders of build definitions, by project and path.
+    #[serde(default)]
+    pub folders: Table<String, Folder>,
     /// Build definitions by id.
     pub definitions: Table<u32, Definition>,
     /// Builds by id.
@@ -112,7 +129,7 @@ wire_enum! {
     Process { Basic = 1 "Basic", Agile = 2 "Agile" }
 }
 
-/// A project with its single team.
+/// A project with its teams.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Project {
     /// Id.
@@ -128,12 +145,18 @@ pub struct Project {
     /// Those of them who are in no group of the project: invited from outside, or services.
     #[serde(default)]
     pub guests: BTreeSet<Uuid>,
-    /// Its team: id and name.
+    /// The team it starts with: id and name.
     pub team: (Uuid, String),
+    /// Its other teams, and what teams work on.
+    #[serde(default)]
+    pub teams: Teams,
     /// Area paths, with backslashes; the first is the root.
     pub areas: Vec<String>,
     /// Iteration paths, with backslashes; the first is the root.
     pub iterations: Vec<String>,
+    /// First and last day of iterations, by position.
+    #[serde(default)]
+    pub iteration_dates: BTreeMap<usize, super::tree::Dates>,
     /// Grows with every change to the project.
     pub revision: u32,
     /// When it last changed.
@@ -233,11 +256,5 @@ impl Data {
     pub fn find_project(&self, text: &str) -> Option<&Project> {
         let id = Uuid::try_parse(text).ok();
         self.projects.values().find(|p| Some(p.id) == id || p.name.eq_ignore_ascii_case(text))
-    }
-
-    /// The team with this id or name.
-    pub fn find_team(&self, text: &str) -> Option<&Project> {
-        let id = Uuid::try_parse(text).ok();
-        self.projects.values().find(|p| Some(p.team.0) == id || p.team.1.eq_ignore_ascii_case(text))
     }
 }

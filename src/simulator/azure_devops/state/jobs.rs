@@ -45,6 +45,11 @@ pub enum JobKind {
         /// Number.
         build: u32,
     },
+    /// Take an operation one state further.
+    Operate {
+        /// Id.
+        operation: Uuid,
+    },
     /// Send a notification.
     Deliver {
         /// Subscription.
@@ -154,6 +159,7 @@ impl World {
                     work.extend(self.advance_build(build).map(Work::Read));
                     Ok(())
                 }
+                JobKind::Operate { operation } => self.operate(operation),
                 JobKind::Deliver { subscription, notification } => {
                     deliveries.extend(self.start_delivery(subscription, notification));
                     Ok(())

@@ -5,12 +5,16 @@
 
 use serde_json::{Map, Value};
 
+use super::attachments::Attachment;
 use super::build::{Build, Definition};
 use super::data::{Data, Person, Project, Reference, Repository};
+use super::folders::Folder;
 use super::hooks::{Notification, Subscription};
 use super::jobs::Job;
+use super::operations::Operation;
 use super::policies::Policy;
 use super::pull_request::PullRequest;
+use super::queries::SavedQuery;
 use super::table::{Entry, Written, join, split};
 use super::work_item::WorkItem;
 
@@ -24,6 +28,10 @@ impl Entry for Notification {}
 impl Entry for Definition {}
 impl Entry for Build {}
 impl Entry for Job {}
+impl Entry for Operation {}
+impl Entry for SavedQuery {}
+impl Entry for Attachment {}
+impl Entry for Folder {}
 
 // A repository may have thousands of branches, a subscription hundreds of deliveries.
 impl Entry for Repository {
@@ -56,12 +64,23 @@ macro_rules! collections {
             work_items,
             policies,
             subscriptions,
+            operations,
+            queries,
+            attachments,
+            folders,
             definitions,
             builds,
             commit_statuses,
             ledger,
             jobs
         )
+    };
+}
+
+/// Does the same with everything that is so small that each line has it whole.
+macro_rules! small {
+    ($do:ident) => {
+        $do!(denials, entries, administrators, readers, left, next, random)
     };
 }
 
@@ -80,9 +99,12 @@ impl Data {
             };
         }
         collections!(take);
-        line.insert("denials".into(), serde_json::to_value(&self.denials)?);
-        line.insert("next".into(), serde_json::to_value(&self.next)?);
-        line.insert("random".into(), self.random.into());
+        macro_rules! take_whole {
+            ($($name:ident),*) => {
+                $(line.insert(stringify!($name).into(), serde_json::to_value(&self.$name)?);)*
+            };
+        }
+        small!(take_whole);
         Ok(Value::Object(line))
     }
 
@@ -99,9 +121,14 @@ impl Data {
             };
         }
         collections!(apply);
-        self.denials = serde_json::from_value(line["denials"].take())?;
-        self.next = serde_json::from_value(line["next"].take())?;
-        self.random = serde_json::from_value(line["random"].take())?;
+        macro_rules! apply_whole {
+            ($($name:ident),*) => {
+                $(if let Some(whole) = line.get_mut(stringify!($name)) {
+                    self.$name = serde_json::from_value(whole.take())?;
+                })*
+            };
+        }
+        small!(apply_whole);
         Ok(())
     }
 

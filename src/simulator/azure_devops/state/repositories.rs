@@ -309,11 +309,12 @@ impl World {
         for repository in self.repositories.values() {
             let store = self.store(repository.id)?;
             let on_disk = store.references()?;
-            for (name, reference) in repository.refs.iter().filter(|(n, r)| on_disk.get(*n) != Some(&r.sha)) {
-                store.set_reference(name, &reference.sha)?;
-            }
+            // Strays first: `a` in the way of `a/b` has to go before that can be there.
             for (name, sha) in on_disk.iter().filter(|(n, _)| !repository.refs.contains_key(*n)) {
                 store.move_reference(name, sha, ZERO_SHA, "")?;
+            }
+            for (name, reference) in repository.refs.iter().filter(|(n, r)| on_disk.get(*n) != Some(&r.sha)) {
+                store.set_reference(name, &reference.sha)?;
             }
         }
         Ok(())

@@ -14,6 +14,13 @@ const ENTRIES: usize = 100;
 /// Longest label, in characters.
 const LABEL: usize = 128;
 
+/// Takes out of `list` what `is_it` finds; whether there was any.
+fn take_out<T>(list: &mut Vec<T>, is_it: impl Fn(&T) -> bool) -> bool {
+    let before = list.len();
+    list.retain(|one| !is_it(one));
+    list.len() < before
+}
+
 impl Reviewer {
     /// A reviewer who has not voted.
     pub fn new(id: Uuid, required: bool) -> Self {
@@ -43,6 +50,12 @@ impl World {
         Ok(found)
     }
 
+    /// The same, to be changed.
+    fn editable_mut(&mut self, actor: Actor, id: u32) -> Outcome<&mut PullRequest> {
+        self.editable(actor, id)?;
+        self.data.pull_requests.get_mut(&id).ok_or_else(Refusal::pull_request)
+    }
+
     /// Adds or changes a reviewer; `vote` only for oneself (or 0, which asks for a new vote).
     ///
     /// # Errors
@@ -55,7 +68,6 @@ impl World {
         vote: Option<i32>,
         required: Option<bool>,
     ) -> Outcome<Reviewer> {
-        self.editable(actor, id)?;
         self.check_reviewer(reviewer)?;
         if let Some(vote) = vote {
             if !VOTES.contains(&vote) {
@@ -69,7 +81,7 @@ impl World {
                 ));
             }
         }
-        let Some(found) = self.data.pull_requests.get_mut(&id) else { return Err(Refusal::pull_request()) };
+        let found = self.editable_mut(actor, id)?;
         let place = found.reviewers.iter().position(|r| r.id == reviewer);
         if place.is_none() && found.reviewers.len() >= ENTRIES {
             return Err(Refusal::invalid(format!("reviewers (at most {ENTRIES})")));
@@ -136,11 +148,8 @@ impl World {
     /// # Errors
     /// 404 when it was none.
     pub fn remove_reviewer(&mut self, actor: Actor, id: u32, reviewer: Uuid) -> Outcome<()> {
-        self.editable(actor, id)?;
-        let Some(found) = self.data.pull_requests.get_mut(&id) else { return Err(Refusal::pull_request()) };
-        let before = found.reviewers.len();
-        found.reviewers.retain(|r| r.id != reviewer);
-        if found.reviewers.len() == before {
+        let found = self.editable_mut(actor, id)?;
+        if !take_out(&mut found.reviewers, |r| r.id == reviewer) {
             return Err(Refusal::invalid(format!("reviewerId ({reviewer} is not a reviewer)")));
         }
         let account = self.account(reviewer);
@@ -170,13 +179,12 @@ impl World {
     /// # Errors
     /// 400 for an empty or over-long text.
     pub fn add_label(&mut self, actor: Actor, id: u32, name: &str) -> Outcome<Label> {
-        self.editable(actor, id)?;
         let name = name.trim();
         if name.is_empty() || name.chars().count() > LABEL {
             return Err(Refusal::invalid(format!("name (a label has 1 to {LABEL} characters)")));
         }
         let new = Label { id: self.new_id(), name: name.to_owned() };
-        let Some(found) = self.data.pull_requests.get_mut(&id) else { return Err(Refusal::pull_request()) };
+        let found = self.editable_mut(actor, id)?;
         if let Some(there) = found.labels.iter().find(|l| l.name.eq_ignore_ascii_case(name)) {
             return Ok(there.clone());
         }
@@ -193,11 +201,9 @@ impl World {
     /// # Errors
     /// 404 when it is not there.
     pub fn remove_label(&mut self, actor: Actor, id: u32, label: &str) -> Outcome<()> {
-        self.editable(actor, id)?;
-        let Some(found) = self.data.pull_requests.get_mut(&id) else { return Err(Refusal::pull_request()) };
-        let before = found.labels.len();
-        found.labels.retain(|l| !l.name.eq_ignore_ascii_case(label) && l.id.to_string() != label);
-        if found.labels.len() == before {
+        let found = self.editable_mut(actor, id)?;
+        let is_it = |l: &Label| l.name.eq_ignore_ascii_case(label) || l.id.to_string() == label;
+        if !take_out(&mut found.labels, is_it) {
             return Err(Refusal::new(
                 404,
                 "LabelNotFoundException",
@@ -215,7 +221,8 @@ impl World {
     pub fn add_status(&mut self, actor: Actor, id: u32, mut status: Status) -> Outcome<Status> {
         let found = self.pull_requests.get(&id).ok_or_else(Refusal::pull_request)?;
         self.require_git(actor, self.repository(found.repository)?, Permission::PullRequestContribute)?;
-        status.id = u32::try_from(found.statuses.len()).unwrap_or(u32::MAX).saturating_add(1);
+        // Numbers of removed ones are not given again while later ones are there.
+        status.id = found.statuses.iter().map(|s| s.id).max().unwrap_or(0).saturating_add(1);
         let target = format!("pull_request/{id}/statuses/{}", status.name);
         if let Some(found) = self.data.pull_requests.get_mut(&id) {
             found.statuses.push(status.clone());
@@ -230,11 +237,8 @@ impl World {
     /// # Errors
     /// 404 when it is not there.
     pub fn remove_status(&mut self, actor: Actor, id: u32, status: u32) -> Outcome<()> {
-        self.editable(actor, id)?;
-        let Some(found) = self.data.pull_requests.get_mut(&id) else { return Err(Refusal::pull_request()) };
-        let before = found.statuses.len();
-        found.statuses.retain(|s| s.id != status);
-        if found.statuses.len() == before {
+        let found = self.editable_mut(actor, id)?;
+        if !take_out(&mut found.statuses, |s| s.id == status) {
             return Err(Refusal::new(
                 404,
                 "GitStatusNotFoundException",

@@ -40,6 +40,8 @@ pub fn administrators() -> BTreeSet<Uuid> {
 /// it is `provisioned`.
 pub fn data(now: Timestamp, seed: u64, provisioned: bool) -> Data {
     let agent = Uuid::try_parse(AGENT_USER_ID).unwrap_or_default();
+    // As fine as the service keeps it; some clients read no more than seven digits of a second.
+    let now = Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now);
     let people = [
         person(ALICE, "alice", "Alice Martin", "lead"),
         person(BOB, "bob", "Bob Keller", "developer"),
@@ -80,6 +82,10 @@ pub fn data(now: Timestamp, seed: u64, provisioned: bool) -> Data {
         work_items: Table::default(),
         policies: Table::default(),
         subscriptions: Table::default(),
+        operations: Table::default(),
+        queries: Table::default(),
+        attachments: Table::default(),
+        folders: Table::default(),
         definitions: Table::default(),
         builds: Table::default(),
         denials: Vec::new(),
@@ -122,6 +128,8 @@ fn project(id: Uuid, name: &str, description: &str, members: &[Uuid], now: Times
         team: (Uuid::from_u128(id.as_u128() + 0x1000), format!("{name} Team")),
         areas: vec![name.into(), format!("{name}\\Shop"), format!("{name}\\Platform")],
         iterations: vec![name.into(), format!("{name}\\Sprint 1"), format!("{name}\\Sprint 2")],
+        iteration_dates: Default::default(),
+        teams: Default::default(),
         revision: 7,
         updated: now,
     }

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use super::access::Permission;
 use super::fields;
 use super::patch::Operation;
+use super::tree::Tree;
 use super::{Actor, Counters, FieldValue, Outcome, Revision, Update, WorkItem, WorkItemComment, World};
 use crate::simulator::azure_devops::refusal::Refusal;
 use crate::simulator::azure_devops::wire_enum::wire_enum;
@@ -325,12 +326,10 @@ impl World {
             ));
         }
         let shown_id = if draft.is_new { -1 } else { i64::from(item.id) };
-        let known = |paths: &[String], path: &str| paths.iter().any(|p| p.eq_ignore_ascii_case(path));
-        if !known(&home.areas, item.text("System.AreaPath")) {
-            return Err(Refusal::tree_path(shown_id, "System.AreaPath"));
-        }
-        if !known(&home.iterations, item.text("System.IterationPath")) {
-            return Err(Refusal::tree_path(shown_id, "System.IterationPath"));
+        for (tree, field) in [(Tree::Areas, "System.AreaPath"), (Tree::Iterations, "System.IterationPath")] {
+            if home.node(tree, item.text(field)).is_none() {
+                return Err(Refusal::tree_path(shown_id, field));
+            }
         }
         if let Some(FieldValue::Integer(priority)) = item.fields.get("Microsoft.VSTS.Common.Priority")
             && !(1..=4).contains(priority)
