@@ -30,11 +30,12 @@ Parts, in this order:
   test      cargo test: unit tests, the house rules, the main job by its API, and clients that we
             did not write (git, the official Python client) against the simulated organisation
   crash     the process is killed once at every point of its work, and at seeded bytes; two
-            replicas; and each defence is switched off once, to see that the checks notice.
+            replicas; and each defence is switched off once, to see that the checks notice, and that
+            it is what stops its attacks.
             scripts/soak.sh runs all points, steps and seeds
   exchanges what went to and fro in the tests, against the official documents and recordings
             of the service, where ../shared is present
-  browser   the main job in Chromium, against the built program
+  browser   the main job and the approvals in Chromium, against the built program
 
 What a part needs is installed first where it can be: with apt-get, as root or with sudo, and
 from npm and PyPI into .test/. Exit status: 0 when everything holds, 1 when something does not, 2 when
@@ -194,12 +195,15 @@ part_crash() {
   have_postgres || return 1
   # Beside the binary that everything else uses: both are built in one folder, where all that
   # they share is built once.
-  limited build cargo build --locked --features fail-points --bin ado-coworker || return 1
+  limited build cargo build --locked --features fail-points,weaken --bin ado-coworker || return 1
   mkdir -p target/fail-points
   cp target/debug/ado-coworker target/fail-points/ado-coworker
   limited build cargo test --locked --test it --no-run || return 1
   limited crash env ADO_COWORKER_TEST_CRASH_BINARY="$PWD/target/fail-points/ado-coworker" \
-    cargo test --locked --test it -- --ignored --nocapture --skip soak_ crash::
+    cargo test --locked --test it -- --ignored --nocapture --skip soak_ crash:: || return 1
+  # With each defence switched off once, its attacks must come through.
+  limited crash env ADO_COWORKER_TEST_WEAK_BINARY="$PWD/target/fail-points/ado-coworker" \
+    cargo test --locked --test it -- --ignored --nocapture scenario::
 }
 
 part_exchanges() {
@@ -224,7 +228,9 @@ part_browser() {
   have_browser || return 1
   # The profile of `cargo run` and `cargo test`: all three share one build.
   limited build cargo build --locked || return 1
-  limited browser node tests/browser/main_job.mjs
+  limited browser node tests/browser/main_job.mjs || return 1
+  limited browser node tests/browser/replay.mjs || return 1
+  limited browser node tests/browser/approvals.mjs
 }
 
 main() {

@@ -8,7 +8,7 @@ const RETRY_MS = [500, 1000, 2000, 5000];
 const NEAR_END_PX = 160;
 const ENTRY_TYPES = ["created", "message", "prepared", "replied", "tool_started", "decided", "intended",
   "approval_requested", "approval_changed", "carried",
-  "performed", "tool_finished", "trouble", "waiting", "resumed", "cancel_requested", "finished", "unknown"];
+  "performed", "exchanged", "tool_finished", "trouble", "waiting", "resumed", "cancel_requested", "killed", "finished", "unknown"];
 
 const byId = (id) => document.getElementById(id);
 const wait = (ms) => new Promise((done) => setTimeout(done, ms));
@@ -43,7 +43,10 @@ document.addEventListener("keydown", (event) => {
 // A form that goes to another page is sent once; coming back, it can be sent again.
 document.addEventListener("submit", (event) => {
   if (event.defaultPrevented) return;
-  for (const button of event.target.querySelectorAll("button")) button.disabled = true;
+  // A moment later: a button that is disabled now would not be sent along, and it says what was chosen.
+  setTimeout(() => {
+    for (const button of event.target.querySelectorAll("button")) button.disabled = true;
+  });
 });
 addEventListener("pageshow", (event) => {
   if (!event.persisted) return;

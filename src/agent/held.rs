@@ -18,6 +18,8 @@ pub struct Held {
     /// Writes of that call that the log knows.
     pub writes: Vec<EarlierWrite>,
     carried: bool,
+    /// A review of the broken glass was asked for.
+    reviewed: bool,
 }
 
 impl Held {
@@ -41,7 +43,7 @@ impl Approvals {
         // A call that is made again keeps what it wrote before.
         let before = self.held.iter().find(|held| held.approval.request.step == request.step);
         let writes = before.map_or_else(|| writes.to_vec(), |held| held.writes.clone());
-        self.held.push(Held { approval, call: call.clone(), writes, carried: false });
+        self.held.push(Held { approval, call: call.clone(), writes, carried: false, reviewed: false });
     }
 
     /// The call of an earlier step that asked.
@@ -99,6 +101,19 @@ impl Approvals {
             names.join(" and "),
             outcome.content
         ))
+    }
+
+    /// A review of this one was asked for.
+    pub fn reviewed(&mut self, id: &str) {
+        self.held
+            .iter_mut()
+            .filter(|held| held.approval.request.id == id)
+            .for_each(|held| held.reviewed = true);
+    }
+
+    /// The next one for which the glass was broken and no review was asked for yet.
+    pub fn to_review(&self) -> Option<&Held> {
+        self.held.iter().find(|held| !held.reviewed && held.approval.break_glass().is_some())
     }
 
     /// The next approval whose call has to be made again.

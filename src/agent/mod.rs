@@ -6,6 +6,8 @@
 //! ([`state`]) does no input or output.
 //! Must never know: HTTP, SQL, who is watching.
 
+mod aside;
+mod hear;
 mod held;
 mod look;
 mod prompts;
@@ -13,36 +15,28 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod triage;
+mod waits;
 mod words;
 
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
-use crate::clock::{self, Clock};
+use crate::clock::Clock;
 use crate::fault_point;
-use crate::journal::{
-    Call, Claim, Entry, Holder, Journal, JournalError, Logged, Notice, RunId, Status, Usage, WaitingFor,
-};
+use crate::journal::{Call, Claim, Entry, Holder, Journal, JournalError, Logged, Status, Usage};
+use crate::meter;
 use crate::model::{Finish, Model, ModelError, Piece, Reply, ToolSchemas};
+use crate::policy::Ahead;
 use crate::policy::approval::{Approval, Change, State};
-use crate::tools::{self, Interrupted, Toolbox};
+use crate::tools::{self, Toolbox};
+use crate::trace::{self, Called, Span};
 
 use held::Held;
 pub use prompts::Facts as PromptFacts;
 use state::{Next, RunState};
 pub use triage::TriageError;
-
-/// Pause after the first failure of an outside system; doubled with each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-/// Longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
-
-/// How long after an approval's end a run looks at it, in microseconds: the store's clock may stand
-/// a little behind.
-const EXPIRY_MARGIN: i64 = 250_000;
 
 /// Works runs of one co-worker.
 pub struct Agent {
@@ -65,6 +59,16 @@ pub enum Left {
     Stopped,
     /// Another worker holds the run.
     Lost,
+}
+
+impl Left {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::Stopped => "stopped",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 impl Agent {
@@ -96,17 +100,45 @@ impl Agent {
     /// # Errors
     /// When the journal cannot be read or written: then nothing more is done.
     pub async fn advance(&self, claim: Claim, stop: &CancellationToken) -> Result<Left, JournalError> {
+        let name = &self.facts.agent_user;
+        let span = Span::of_run(claim.run.as_str(), claim.fence == 1, format!("invoke_agent {name}"), || {
+            vec![
+                trace::attribute(trace::OPERATION, "invoke_agent"),
+                trace::attribute(trace::PROVIDER, meter::PROVIDER),
+                trace::attribute(trace::AGENT_ID, self.facts.agent_identity.clone()),
+                trace::attribute(trace::AGENT_NAME, name.clone()),
+                trace::attribute(trace::AGENT_VERSION, env!("CARGO_PKG_VERSION")),
+                trace::attribute(trace::CONVERSATION, claim.run.as_str().to_owned()),
+                trace::attribute(trace::FENCE, claim.fence),
+            ]
+        });
+        let left = span.over(self.work_on(claim, stop)).await;
+        match &left {
+            Ok(left) => span.set(trace::LEFT, left.as_str()),
+            Err(_) => span.failed("journal"),
+        }
+        left
+    }
+
+    async fn work_on(&self, claim: Claim, stop: &CancellationToken) -> Result<Left, JournalError> {
         let mut holder = Holder::new(self.journal.clone(), claim, 0);
         let mut state = RunState::default();
         holder.read_on().await?;
-        let cancel = stop.child_token();
-        let listener = tokio::spawn(hear_cancel(self.journal.clone(), holder.run().clone(), cancel.clone()));
+        let (cancel, lost) = (stop.child_token(), CancellationToken::new());
+        let heard = hear::Heard { cancel: cancel.clone(), lost: lost.clone() };
+        let listener = tokio::spawn(hear::listen(self.journal.clone(), holder.run().clone(), heard));
         let left = loop {
             for logged in holder.take_unseen() {
                 state.apply(&logged);
             }
             if stop.is_cancelled() {
                 break Ok(Left::Stopped);
+            }
+            // Before every call of a model or a tool: whoever stopped everything stopped this, too.
+            match self.journal.halted().await {
+                Ok(None) if !lost.is_cancelled() => {}
+                Ok(_) => break Ok(Left::Lost),
+                Err(error) => break Err(error),
             }
             match self.step(&mut holder, &mut state, &cancel).await {
                 Ok(true) => {}
@@ -143,55 +175,26 @@ impl Agent {
                 holder.record(vec![entry]).await?;
                 Ok(true)
             }
-            Next::AskModel { turn } => self.ask_model(holder, state, turn, cancel).await,
+            Next::AskModel { turn } => match self.spent_out(holder, Ahead::Turn).await? {
+                Some(over) => self.out_of_budget(holder, state, &over).await,
+                None => self.ask_model(holder, state, turn, cancel).await,
+            },
             Next::RunTool { step, call, started, earlier } => {
+                // One that was begun is counted already.
+                if !started && let Some(over) = self.spent_out(holder, Ahead::Step).await? {
+                    return self.out_of_budget(holder, state, &over).await;
+                }
                 self.run_tool(holder, state, Step { step, call, started, earlier }, cancel).await
             }
+            Next::Review { held } => self.review(holder, state, &held, cancel).await,
             Next::Carry { held } => self.carry(holder, state, *held, cancel).await,
             Next::Wait { waiting_for, reason } => {
                 let entry = Entry::Waiting { waiting_for, reason, wake_at: self.wake_at(state) };
                 Ok(!holder.record(vec![entry]).await?)
             }
             Next::Finish { status, answer, remedy } => {
-                let why = format!("The run ended: {}.", status.as_str());
-                let ended = |approval: &Approval| Entry::ApprovalChanged {
-                    id: approval.request.id.clone(),
-                    what: Change::Cancelled { why: why.clone() },
-                };
-                let mut entries: Vec<Entry> = state.approvals.unsettled().map(ended).collect();
-                entries.push(Entry::Finished { status, answer, remedy });
-                Ok(!holder.record(entries).await?)
+                Ok(!holder.record(aside::ending(state, status, answer, remedy)).await?)
             }
-        }
-    }
-
-    /// When a waiting run looks at its approvals by itself: just after the first of them ends.
-    fn wake_at(&self, state: &RunState) -> Option<i64> {
-        let expiry = state.approvals.first_expiry()?;
-        let now = self.clock.now().as_microsecond();
-        Some(expiry.max(now).saturating_add(EXPIRY_MARGIN))
-    }
-
-    /// Ends approvals whose time is over. True: something was written.
-    async fn expire(&self, holder: &mut Holder, state: &RunState) -> Result<bool, JournalError> {
-        let now = self.clock.now().as_microsecond();
-        let over = |approval: &&Approval| now >= approval.request.expires_at;
-        let ended = |approval: &Approval| Entry::ApprovalChanged {
-            id: approval.request.id.clone(),
-            what: Change::Expired,
-        };
-        let entries: Vec<Entry> = state.approvals.unsettled().filter(over).map(ended).collect();
-        if entries.is_empty() {
-            return Ok(false);
-        }
-        match holder.record(entries).await {
-            Ok(_) => Ok(true),
-            // The store's clock stands a little behind ours, or somebody decided just now.
-            Err(JournalError::Approval(_)) => {
-                holder.read_on().await?;
-                Ok(false)
-            }
-            Err(error) => Err(error),
         }
     }
 
@@ -209,8 +212,10 @@ impl Agent {
         let since = Instant::now();
         let request = tools::Call {
             step,
+            id: &held.call.id,
             name: &held.call.name,
             arguments: &held.call.arguments,
+            again: true,
             requested_by: &order.requested_by,
             earlier: held.writes.clone(),
             cancel,
@@ -248,30 +253,32 @@ impl Agent {
         turn: u32,
         cancel: &CancellationToken,
     ) -> Result<bool, JournalError> {
-        // Words that came since the last entry belong into this request.
-        holder.read_on().await?;
-        let unseen = holder.take_unseen();
-        if !unseen.is_empty() {
-            holder.give_back(unseen);
-            return Ok(true);
-        }
         let read_to = state.before_request();
         let (journal, run) = (self.journal.clone(), holder.run().clone());
-        let mut begun = false;
+        let (mut begun, mut spoken) = (false, self.toolbox.spoken(&run));
         let mut on_piece = |piece: Piece<'_>| match piece {
             Piece::Text(text) => {
                 fault_point::pass("model.piece");
-                journal.words(&run, turn, !begun, text);
-                begun = true;
+                let words = spoken.push(text);
+                if !words.is_empty() {
+                    journal.words(&run, turn, !begun, &words);
+                    begun = true;
+                }
             }
-            Piece::Restart => journal.words(&run, turn, true, ""),
+            Piece::Restart => {
+                spoken.restart();
+                journal.words(&run, turn, true, "");
+            }
         };
         let since = Instant::now();
         fault_point::pass("model.before_reply");
-        match self.model.reply(&state.conversation, &self.schemas, &mut on_piece, cancel).await {
+        let asked = self.model.reply(&state.conversation, &self.schemas, &mut on_piece, cancel);
+        let (reply, outside) = trace::collecting(asked).await;
+        match reply {
             Ok(reply) => {
                 fault_point::pass("model.after_reply");
-                holder.record(vec![replied(turn, read_to, reply, since.elapsed())]).await?;
+                let reply = replied(turn, read_to, spoken.whole(reply), since.elapsed(), outside);
+                holder.record(vec![reply]).await?;
                 Ok(true)
             }
             Err(error) => {
@@ -310,25 +317,6 @@ impl Agent {
         }
     }
 
-    /// Lays the run aside until an outside system may be well again.
-    async fn pause(
-        &self,
-        holder: &mut Holder,
-        state: &RunState,
-        what: String,
-        remedy: String,
-        after: Option<Duration>,
-    ) -> Result<bool, JournalError> {
-        let pause = FIRST_PAUSE.saturating_mul(1 << state.outages.min(6)).min(LONGEST_PAUSE);
-        let pause = after.map_or(pause, |after| after.max(pause));
-        let wake_at = clock::add(self.clock.now(), pause).as_microsecond();
-        let reason = format!("{} It is tried again in {} s.", sentence(&what), pause.as_secs().max(1));
-        tracing::warn!(run = %holder.run(), %what, pause_s = pause.as_secs(), "laid aside");
-        let trouble = Entry::Trouble { what: reason.clone(), remedy: Some(remedy) };
-        let waiting = Entry::Waiting { waiting_for: WaitingFor::RateLimit, reason, wake_at: Some(wake_at) };
-        Ok(!holder.record(vec![trouble, waiting]).await?)
-    }
-
     async fn run_tool(
         &self,
         holder: &mut Holder,
@@ -350,8 +338,10 @@ impl Agent {
         let since = Instant::now();
         let request = tools::Call {
             step,
+            id: &call.id,
             name: &call.name,
             arguments: &call.arguments,
+            again: started,
             requested_by: &order.requested_by,
             earlier,
             cancel,
@@ -373,43 +363,6 @@ impl Agent {
                 Ok(true)
             }
             Err(interrupted) => self.interrupted(holder, state, interrupted).await,
-        }
-    }
-
-    /// A call has no result now: waits, stops, or leaves the run to a person.
-    async fn interrupted(
-        &self,
-        holder: &mut Holder,
-        state: &RunState,
-        interrupted: Interrupted,
-    ) -> Result<bool, JournalError> {
-        match interrupted {
-            Interrupted::Later { after, what, remedy } => {
-                self.pause(holder, state, what, remedy, Some(after)).await
-            }
-            Interrupted::Cancelled => {
-                holder.read_on().await?;
-                Ok(true)
-            }
-            Interrupted::AskedTooMuch { reason, wake_at } => {
-                let entry = Entry::Waiting { waiting_for: WaitingFor::Approval, reason, wake_at };
-                Ok(!holder.record(vec![entry]).await?)
-            }
-            Interrupted::NoIdentity { what, remedy } => {
-                let (status, answer) = (Status::Parked, sentence(&what));
-                let remedy = Some(format!("{remedy} Then send the run on with a message."));
-                Ok(!holder.record(vec![Entry::Finished { status, answer, remedy }]).await?)
-            }
-            Interrupted::Unclear(what) => {
-                let remedy = "Look in Azure DevOps whether it is there, then send the run on with a message.";
-                let entry = Entry::Finished {
-                    status: Status::Parked,
-                    answer: sentence(&what),
-                    remedy: Some(remedy.into()),
-                };
-                Ok(!holder.record(vec![entry]).await?)
-            }
-            Interrupted::Journal(error) => Err(error),
         }
     }
 }
@@ -435,15 +388,8 @@ struct Step {
     earlier: Vec<tools::EarlierWrite>,
 }
 
-fn replied(turn: u32, read_to: i64, reply: Reply, took: Duration) -> Entry {
-    let finish = match &reply.finish {
-        Finish::Stop => "stop",
-        Finish::ToolCalls => "tool_calls",
-        Finish::Length => "length",
-        Finish::ContentFilter => "content_filter",
-        Finish::Other(other) => other,
-    };
-    let finish = finish.to_owned();
+fn replied(turn: u32, read_to: i64, reply: Reply, took: Duration, outside: Vec<Called>) -> Entry {
+    let finish = reply.finish.as_str().to_owned();
     // With another reason the last call may be cut off: none is made (model::Reply).
     let calls = match reply.finish {
         Finish::ToolCalls => reply.tool_calls,
@@ -459,6 +405,7 @@ fn replied(turn: u32, read_to: i64, reply: Reply, took: Duration) -> Entry {
         model: reply.model,
         request_id: reply.request_id,
         duration_ms: millis(took),
+        outside,
     }
 }
 
@@ -476,24 +423,4 @@ fn sentence(text: &str) -> String {
     let mut chars = text.chars();
     let first = chars.next().map(|c| c.to_uppercase().collect::<String>()).unwrap_or_default();
     format!("{first}{}.", chars.as_str())
-}
-
-/// Trips `cancel` when somebody asks this run to stop.
-async fn hear_cancel(journal: Journal, run: RunId, cancel: CancellationToken) {
-    let (_, mut notices) = journal.watch(&run);
-    let mut read = journal.run(&run).await.ok().flatten().map_or(0, |row| row.last_seq);
-    loop {
-        match notices.recv().await {
-            Ok(Notice::Appended(_)) | Err(RecvError::Lagged(_)) => {
-                let Ok(log) = journal.log(&run, read).await else { continue };
-                if log.iter().any(|logged| matches!(logged.entry, Entry::CancelRequested { .. })) {
-                    cancel.cancel();
-                    return;
-                }
-                read = log.last().map_or(read, |logged| logged.seq);
-            }
-            Ok(Notice::Delta { .. }) => {}
-            Err(RecvError::Closed) => return,
-        }
-    }
 }

@@ -8,16 +8,10 @@ use serde_json::{Value, json};
 
 use super::held::{Approvals, Held};
 use crate::event::Trigger;
-use crate::journal::{Call, Entry, Logged, Person, Status, Usage, WaitingFor};
+use crate::journal::{Call, Entry, Logged, Person, Status, WaitingFor};
 use crate::model::{Conversation, ConversationError, Message, ToolCall};
-use crate::tools::{ASK_PERSON, EarlierWrite, Standing};
+use crate::tools::{ASK_PERSON, EarlierWrite, FIRST_NOTICE, Standing};
 
-/// Most model turns of one run.
-pub const MAX_TURNS: u32 = 60;
-/// Most tool calls of one run.
-pub const MAX_STEPS: u32 = 120;
-/// Most tokens of one run, read and written.
-pub const MAX_TOKENS: u64 = 2_000_000;
 /// Replies in a row that hold nothing to act on before the run ends.
 pub const MAX_EMPTY_REPLIES: u32 = 3;
 /// The same call with the same failing result this often in a row ends the run.
@@ -45,6 +39,11 @@ pub enum Next {
         started: bool,
         /// Writes of this step that the log knows.
         earlier: Vec<EarlierWrite>,
+    },
+    /// Tell of a broken glass and ask for its review.
+    Review {
+        /// The approval and its call.
+        held: Box<Held>,
     },
     /// Make the call behind an approval again: this is how an approved action is carried out.
     Carry {
@@ -116,7 +115,6 @@ pub struct RunState {
     ended: bool,
     turn: u32,
     step: u32,
-    usage: Usage,
     empty_replies: u32,
     same_failures: u32,
     last_failure: Option<(String, String, String)>,
@@ -146,7 +144,6 @@ impl Default for RunState {
             ended: false,
             turn: 0,
             step: 0,
-            usage: Usage::default(),
             empty_replies: 0,
             same_failures: 0,
             last_failure: None,
@@ -175,9 +172,9 @@ impl RunState {
                 self.say(&Message::System { text: system.clone() });
                 self.prepared = true;
             }
-            Entry::Replied { turn, read_to, text, calls, usage, .. } => {
+            Entry::Replied { turn, read_to, text, calls, .. } => {
                 self.hand_over(*read_to);
-                self.replied(*turn, text, calls, *usage);
+                self.replied(*turn, text, calls);
             }
             Entry::ToolStarted { step, call_id, .. } => {
                 self.step = *step;
@@ -211,6 +208,10 @@ impl RunState {
                     self.notice(logged.seq, notice);
                 }
             }
+            Entry::ReviewAsked { id, .. } => {
+                self.outages = 0;
+                self.approvals.reviewed(id);
+            }
             Entry::ToolFinished { call_id, tool, outcome, .. } => {
                 self.tool_finished(call_id, tool, outcome.ok, &outcome.content);
             }
@@ -222,6 +223,9 @@ impl RunState {
             | Entry::TaintChanged { .. }
             | Entry::Trouble { .. }
             | Entry::Waiting { .. }
+            | Entry::Exchanged { .. }
+            | Entry::Killed { .. }
+            | Entry::House { .. }
             | Entry::Resumed {} => {}
         }
     }
@@ -245,7 +249,8 @@ impl RunState {
             None => writes.retain(|earlier| earlier.write != write),
         });
         let part = |name: &str| effect?.get(name)?.as_str();
-        if let (Some(kind @ ("pull_request" | "work_item")), Some(id)) = (part("kind"), part("id"))
+        if write < FIRST_NOTICE
+            && let (Some(kind @ ("pull_request" | "work_item")), Some(id)) = (part("kind"), part("id"))
             && let Ok(id) = id.parse()
         {
             self.newest = Some((kind.to_owned(), id));
@@ -293,11 +298,9 @@ impl RunState {
         }
     }
 
-    fn replied(&mut self, turn: u32, text: &str, calls: &[Call], usage: Usage) {
+    fn replied(&mut self, turn: u32, text: &str, calls: &[Call]) {
         self.turn = turn;
         self.outages = 0;
-        self.usage.input += usage.input;
-        self.usage.output += usage.output;
         if calls.is_empty() && text.trim().is_empty() {
             self.empty_replies += 1;
             let text = "Your last reply was empty or cut off. Call a tool, or answer in words.".to_owned();
@@ -365,6 +368,10 @@ impl RunState {
     pub fn next(&self) -> Next {
         if self.ended {
             return Next::Nothing;
+        }
+        // Before everything else, also before a stop: the glass stays broken.
+        if let Some(held) = self.approvals.to_review().filter(|_| self.outages <= MAX_OUTAGES) {
+            return Next::Review { held: Box::new(held.clone()) };
         }
         if let Some(end) = self.end() {
             return end;
@@ -444,13 +451,6 @@ impl RunState {
             return fail(
                 "The same tool call failed the same way three times in a row.",
                 "See the last tool call; give more detail in a message to go on.",
-            );
-        }
-        let tokens = self.usage.input + self.usage.output;
-        if self.turn >= MAX_TURNS || self.step >= MAX_STEPS || tokens >= MAX_TOKENS {
-            return fail(
-                "The budget of one run is spent (60 turns, 120 tool calls, 2,000,000 tokens).",
-                "Split the work into smaller pieces.",
             );
         }
         None

@@ -59,7 +59,7 @@ pub(super) async fn demo(options: cli::Demo, stop: CancellationToken) -> anyhow:
     config.web.offers = OFFERS.map(|(text, what)| (text.to_owned(), what.to_owned())).to_vec();
     config.web.notice = Some(given.get("NOTICE").map_or_else(|| notice(real, &config), str::to_owned));
     let deployment = config.model.deployment.clone();
-    let app = App::build(config, page.clone()).await?;
+    let app = App::build(config, page.clone(), Clock::Real).await?;
     let told = stop.clone();
     let told = tokio::spawn(async move {
         println!("ready {}", page.as_str().trim_end_matches('/'));

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::cli;
+use crate::audit::Bundle;
 use crate::clock::Clock;
 use crate::config::{Config, Role, RoleGroups, Settings};
 use crate::journal::Journal;
@@ -267,6 +268,17 @@ async fn recorded(place: &str) -> anyhow::Result<Decisions> {
         return of_journal(place).await;
     }
     let mut path = PathBuf::from(place);
+    let is_bundle = path.is_dir() || path.extension().is_some_and(|kind| kind == "tar");
+    if is_bundle && let Ok(bundle) = Bundle::read(&path) {
+        let mut found = Decisions::new();
+        for entry in bundle.entries() {
+            let body: Option<Value> = entry.body.as_deref().map(serde_json::from_str).transpose()?;
+            if let Some(body) = body {
+                collect(&body, &format!("{}#{}", bundle.run, entry.seq), 0, &mut found);
+            }
+        }
+        return Ok(found);
+    }
     if path.is_dir() {
         path.push("events.jsonl");
     }

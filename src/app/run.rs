@@ -9,6 +9,7 @@ use tokio_util::sync::CancellationToken;
 use url::Url;
 
 use super::{App, cli, login};
+use crate::clock::Clock;
 use crate::config::{self, Config};
 use crate::journal::{Journal, NewRun, Notice, Person, RunId, RunView, Source, Status, StepKind, WaitingFor};
 
@@ -32,7 +33,7 @@ async fn here(options: &cli::Run, stop: CancellationToken) -> anyhow::Result<u8>
     let config = config::Settings::read()?.check()?;
     let public_url = super::public_url(&config, config.web.listen_address);
     let new = order(options, &config);
-    let app = App::build(config, public_url).await?;
+    let app = App::build(config, public_url, Clock::Real).await?;
     let id = app.journal.create(new).await?;
     eprintln!("run {id}");
     let progress = tokio::spawn(tell(app.journal.clone(), id.clone()));

@@ -205,9 +205,8 @@ impl Bundle {
     }
 
     fn from_files(files: &BTreeMap<String, Vec<u8>>) -> Result<Self, BundleError> {
-        let get = |name: &str| {
-            files.get(name).ok_or_else(|| BundleError::Unreadable(format!("{name} is missing")))
-        };
+        let get =
+            |name: &str| files.get(name).ok_or_else(|| BundleError::Unreadable(format!("{name} is missing")));
         let unreadable =
             |name: &str, error: &dyn std::fmt::Display| BundleError::Unreadable(format!("{name}: {error}"));
         let manifest: Manifest = serde_json::from_slice(get("manifest.json")?)
@@ -237,7 +236,12 @@ impl Bundle {
 ///
 /// # Errors
 /// [`BundleError`].
-pub async fn export(journal: &Journal, run: &RunId, policy: &str, path: &Path) -> Result<Bundle, BundleError> {
+pub async fn export(
+    journal: &Journal,
+    run: &RunId,
+    policy: &str,
+    path: &Path,
+) -> Result<Bundle, BundleError> {
     let bundle = Bundle::of_run(journal, run).await?;
     let file = std::fs::OpenOptions::new().write(true).create_new(true).open(path)?;
     let mut tar = tar::Builder::new(file);
@@ -334,7 +338,7 @@ fn read_tar(path: &Path) -> Result<BTreeMap<String, Vec<u8>>, BundleError> {
     let mut files = BTreeMap::new();
     for entry in archive.entries()? {
         let mut entry = entry?;
-        let name = entry.path()?.to_string_lossy().into_owned();
+        let name = entry.path()?.to_string_lossy().trim_start_matches("./").to_owned();
         let mut bytes = Vec::new();
         entry.read_to_end(&mut bytes)?;
         files.insert(name, bytes);

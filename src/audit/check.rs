@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::bundle::{Bundle, Line};
 use super::key::{key_id, signature_is_by};
 use super::text_of;
-use crate::journal::{Checkpoint, Head, Recorded, RecordKey, RunId, commitment, entry_hash, head_hash};
+use crate::journal::{Checkpoint, Head, RecordKey, Recorded, RunId, commitment, entry_hash, head_hash};
 
 /// What was done to a record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
@@ -243,7 +243,10 @@ pub(super) fn ends(heads: &[Head], head: Option<&str>, faults: &mut Vec<Fault>) 
         let hash = head_hash(end.n, &end.run, end.seq, &end.head, &end.prev);
         let follows = last.is_none_or(|last| end.prev == last.hash && end.n == last.n + 1);
         if hash.as_str() != end.hash || !follows {
-            fault(Tampering::Edited, format!("end {} does not continue the chain over the ends of runs", end.n));
+            fault(
+                Tampering::Edited,
+                format!("end {} does not continue the chain over the ends of runs", end.n),
+            );
             return false;
         }
         last = Some(end);

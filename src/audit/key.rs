@@ -104,20 +104,20 @@ impl Key {
         }
         let document = Ed25519KeyPair::generate_pkcs8(&SystemRandom::new())
             .map_err(|_| fault("the system gives no random bytes".to_owned()))?;
-        let mut options = fs::OpenOptions::new();
-        options.write(true).create_new(true);
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = match options.open(path) {
-            Ok(file) => file,
+        let pem = format!("{PEM_BEGIN}\n{}\n{PEM_END}\n", STANDARD.encode(document.as_ref()));
+        // Whole before it has its name, so that nobody reads half of it.
+        let partial = path.with_extension(format!("{}.partial", uuid::Uuid::new_v4().simple()));
+        let written = write_private(&partial, &pem).and_then(|()| fs::hard_link(&partial, path));
+        // It has its name, or is of no use.
+        let _ = fs::remove_file(&partial);
+        match written {
+            Ok(()) => {}
             // Another process was quicker.
             Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
                 return Ok((Self::read(path)?, false));
             }
             Err(error) => return Err(fault(error.to_string())),
-        };
-        let pem = format!("{PEM_BEGIN}\n{}\n{PEM_END}\n", STANDARD.encode(document.as_ref()));
-        file.write_all(pem.as_bytes()).and_then(|()| file.sync_all()).map_err(|e| fault(e.to_string()))?;
+        }
         let key = Self::from_pkcs8(document.as_ref()).ok_or_else(|| KeyError::NotAKey(path.to_owned()))?;
         Ok((key, true))
     }
@@ -144,6 +144,17 @@ impl Key {
             signature: STANDARD.encode(self.pair.sign(text.as_bytes()).as_ref()),
         }
     }
+}
+
+/// Writes a file that only its owner can read.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let mut options = fs::OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(path)?;
+    file.write_all(text.as_bytes())?;
+    file.sync_all()
 }
 
 /// The name of a public key.

@@ -8,14 +8,20 @@
 
 mod bundle;
 mod check;
+pub mod events;
 mod key;
 mod notary;
+mod reconcile;
+pub mod retention;
+pub mod usage;
 mod whole;
 
 pub use bundle::{Bundle, BundleError, Line, export};
 pub use check::{Fault, Report, Tampering, Trusted, check};
 pub use key::{Key, KeyError, public_key};
 pub use notary::Notary;
+pub use reconcile::Known;
+pub use usage::{Usage, Used};
 pub use whole::{OfRun, Whole, check_journal};
 
 use crate::journal::Checkpoint;

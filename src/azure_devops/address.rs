@@ -19,6 +19,8 @@ pub(super) enum Host {
     Identities,
     /// Code search.
     Search,
+    /// The audit log.
+    Audit,
 }
 
 /// The base URLs of one organisation, without a slash at the end.
@@ -27,6 +29,7 @@ pub(super) struct Address {
     main: Url,
     identities: Url,
     search: Url,
+    audit: Url,
 }
 
 impl Address {
@@ -39,7 +42,12 @@ impl Address {
         main.set_fragment(None);
         let path = main.path().trim_end_matches('/').to_owned();
         main.set_path(&path);
-        Self { identities: beside(&main, "vssps"), search: beside(&main, "almsearch"), main }
+        Self {
+            identities: beside(&main, "vssps"),
+            search: beside(&main, "almsearch"),
+            audit: beside(&main, "auditservice"),
+            main,
+        }
     }
 
     /// The organisation's host.
@@ -56,6 +64,7 @@ impl Address {
             Host::Main => &self.main,
             Host::Identities => &self.identities,
             Host::Search => &self.search,
+            Host::Audit => &self.audit,
         };
         let mut text = base.as_str().trim_end_matches('/').to_owned();
         let mut rest = segments.iter();

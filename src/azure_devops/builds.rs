@@ -137,6 +137,8 @@ pub struct Definition {
     pub id: u32,
     /// Name.
     pub name: String,
+    /// The file that defines it, where it is defined by one.
+    pub yaml: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -161,6 +163,13 @@ pub(super) struct RawBuild {
 struct RawDefinition {
     id: u32,
     name: Option<String>,
+    process: Option<RawProcess>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RawProcess {
+    yaml_filename: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -422,9 +431,15 @@ impl Client {
         let question = Question::of(&DEFINITIONS, &segments)
             .with("repositoryId", repository_id)
             .with("repositoryType", "TfsGit")
+            // Without it the file of a definition is not told.
+            .with("includeAllProperties", "true")
             .with("$top", MAX_DEFINITIONS);
         let found = self.ask::<List<RawDefinition>>(question).await?.value.unwrap_or_default();
-        let definition = |raw: RawDefinition| Definition { id: raw.id, name: raw.name.unwrap_or_default() };
+        let definition = |raw: RawDefinition| Definition {
+            id: raw.id,
+            name: raw.name.unwrap_or_default(),
+            yaml: raw.process.and_then(|process| process.yaml_filename),
+        };
         Ok(found.into_iter().map(definition).collect())
     }
 

@@ -8,6 +8,7 @@
 //! redirect, so that no bearer can be led elsewhere.
 //! Must never know: models, prompts, runs, the journal, rules.
 
+mod activity;
 mod address;
 mod bodies;
 mod builds;
@@ -38,10 +39,12 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config;
+use crate::http::Quiet;
 use crate::identity::Identity;
 use serde::de::DeserializeOwned;
 use transport::{Answer, Question, Transport};
 
+pub use activity::{Deed, Did};
 pub use builds::{Build, BuildResult, BuildStatus, Definition, FailedStep, FailedTest, LogTail, TestSummary};
 pub use effect::{Effect, EffectKind};
 pub use error::{Error, Failure};
@@ -65,8 +68,6 @@ pub type Guard = Arc<dyn Fn() -> bool + Send + Sync>;
 #[derive(Clone)]
 pub struct Client {
     transport: Arc<Transport>,
-    /// W3C trace context sent along, where the caller works inside a trace.
-    traceparent: Option<Arc<str>>,
     /// Asked before each write.
     guard: Option<Guard>,
 }
@@ -80,6 +81,11 @@ impl Client {
         clock: Clock,
     ) -> Client {
         Self::with_patience(settings, identity, http, clock, retry::MAX_WAIT)
+    }
+
+    /// The pause that the service asked for.
+    pub fn quiet(&self) -> Arc<Quiet> {
+        self.transport.quiet.clone()
     }
 
     /// The organisation's host.
@@ -96,12 +102,7 @@ impl Client {
         patience: Duration,
     ) -> Client {
         let transport = Transport::new(&settings.organization_url, identity, http, clock, patience);
-        Client { transport: Arc::new(transport), traceparent: None, guard: None }
-    }
-
-    /// The same client, sending `traceparent` (W3C form) with every request.
-    pub fn with_traceparent(&self, traceparent: &str) -> Client {
-        Client { traceparent: Some(traceparent.into()), ..self.clone() }
+        Client { transport: Arc::new(transport), guard: None }
     }
 
     /// The same client, which sends a write only while `guard` says so: at the last moment, after
@@ -115,6 +116,6 @@ impl Client {
     }
 
     async fn ask_page<T: DeserializeOwned>(&self, question: Question<'_>) -> Result<Answer<T>, Error> {
-        self.transport.ask(question.traced(self.traceparent.as_deref())).await
+        self.transport.ask(question).await
     }
 }

@@ -100,6 +100,9 @@ pub(super) const BUILD_LOGS: Read = get("{project}/_apis/build/builds/{id}/logs"
 pub(super) const BUILD_LOG: Read = get("{project}/_apis/build/builds/{id}/logs/{log}");
 pub(super) const TEST_RUNS: Read = get("{project}/_apis/test/runs");
 pub(super) const TEST_RESULTS: Read = get("{project}/_apis/test/runs/{run}/results");
+/// A preview for ever, on a host of its own.
+pub(super) const AUDIT_LOG: Read =
+    Read { host: Host::Audit, version: "7.1-preview.1", ..get("_apis/audit/auditlog") };
 pub(super) const CODE_SEARCH: Read =
     Read { host: Host::Search, ..ask("{project}/_apis/search/codesearchresults") };
 pub(super) const WIQL: Read = ask("{project}/_apis/wit/wiql");
@@ -181,11 +184,13 @@ mod tests {
             &TEST_RUNS,
             &TEST_RESULTS,
             &CODE_SEARCH,
+            &AUDIT_LOG,
         ];
         for route in read {
             // discovery/options_apis.json: releasedVersion 0.0.
             let is_preview = route.template.contains("connectionData")
                 || route.template.contains("_apis/graph/")
+                || route.template.contains("_apis/audit/")
                 || route.template.contains("wit/workItems/{id}/comments");
             assert_eq!(route.version.contains("preview"), is_preview, "{}", route.template);
             let is_question =

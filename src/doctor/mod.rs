@@ -105,6 +105,7 @@ const SERVICE_HOOKS: Line = ("service_hooks", "Service hooks");
 const LOOKING: Line = ("looking", "Looking for events");
 const MODEL: Line = ("model", "Model");
 const DATABASE: Line = ("database", "Database");
+const RECORD_KEY: Line = ("record_key", "Key of the record");
 const API_KEY: Line = ("secret.azure_openai_api_key", "Model key");
 const WEBHOOK_PASSWORD: Line = ("secret.webhook_password", "Webhook password");
 const DATABASE_PASSWORD: Line = ("secret.database_password", "Database password");
@@ -134,7 +135,7 @@ const OUTSIDE: &[Line] = &[
     SERVICE_HOOKS,
 ];
 /// The checks after those.
-const LAST: &[Line] = &[LOOKING, MODEL, DATABASE, API_KEY, WEBHOOK_PASSWORD, DATABASE_PASSWORD];
+const LAST: &[Line] = &[LOOKING, MODEL, DATABASE, RECORD_KEY, API_KEY, WEBHOOK_PASSWORD, DATABASE_PASSWORD];
 
 /// The list while it grows.
 #[derive(Default)]
@@ -242,6 +243,7 @@ impl Doctor {
         self.looking(&mut findings).await;
         bag.model(&mut findings).await;
         self.database(&mut findings).await;
+        self.record_key(&mut findings);
         self.static_secrets(&mut findings);
         let lines: Vec<Line> =
             [SETTINGS, COLLECT, FOREIGN_SECRETS].iter().chain(OUTSIDE).chain(LAST).copied().collect();

@@ -7,9 +7,10 @@ use secrecy::ExposeSecret as _;
 use url::{Host, Url};
 
 use super::{
-    API_KEY, COLLECT, DATABASE, DATABASE_PASSWORD, Doctor, FOREIGN_SECRETS, Findings, SETTINGS,
+    API_KEY, COLLECT, DATABASE, DATABASE_PASSWORD, Doctor, FOREIGN_SECRETS, Findings, RECORD_KEY, SETTINGS,
     WEBHOOK_PASSWORD, sentence,
 };
+use crate::audit::Key;
 use crate::config::{Fault, Foreign};
 use crate::journal::{self, Found};
 
@@ -144,6 +145,25 @@ impl Doctor {
                 DATABASE,
                 sentence(&error.to_string()),
                 "Check DATABASE_URL; for a file the rights on it and its folder and the space on the disk, for a server that it is up and lets this user in.",
+            ),
+        }
+    }
+
+    /// The key that signs the record.
+    pub(super) fn record_key(&self, findings: &mut Findings) {
+        match self.config.record_key_file.as_deref().map(Key::read) {
+            Some(Ok(key)) => findings.ok(RECORD_KEY, format!("RECORD_KEY_FILE holds the key {}.", key.id())),
+            Some(Err(error)) => findings.fail(
+                RECORD_KEY,
+                sentence(&error.to_string()),
+                "Name an Ed25519 key in PKCS#8 PEM in RECORD_KEY_FILE, readable by its owner only: openssl genpkey \
+                 -algorithm ed25519 -out record-key.pem.",
+            ),
+            None => findings.warn(
+                RECORD_KEY,
+                "RECORD_KEY_FILE is not set: the record is signed with a key that is made beside the database, where \
+                 whoever can change the record finds it, too.",
+                "Give a key from a place of its own in RECORD_KEY_FILE, and keep its public part elsewhere.",
             ),
         }
     }

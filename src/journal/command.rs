@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::chain::Draft;
 use super::{
-    Checkpoint, Claim, IntakeStatus, Judging, Limits, Logged, NewRun, Received, RunId, Seen,
+    Checkpoint, Claim, Erasable, IntakeStatus, Judging, Limits, Logged, NewRun, Person, Received, RunId, Seen,
 };
 use crate::event::OutsideEvent;
 
@@ -41,11 +41,19 @@ pub(super) enum Command {
     /// Forgets events that were settled long ago.
     Sweep { older_than: Duration, most: i64 },
     /// Keeps who has signed in.
-    KeepSession { key: String, body: String, ends_at: i64 },
+    KeepSession { key: String, body: String, ends_at: i64, oid: String, groups: Option<Vec<String>> },
     /// Ends a session.
     EndSession { key: String },
     /// Puts an event back to be judged again.
     Redeliver { id: String },
+    /// Erases bodies.
+    Erase { what: Erasable, most: i64 },
+    /// Keeps the bodies of a run from erasure, or no longer.
+    Hold { run: RunId, held: bool },
+    /// Stops everything.
+    Halt { by: Person, reason: String, draft: Draft },
+    /// Lets everything go on.
+    Lift { draft: Draft },
     /// Writes down signatures over the record.
     Sign { public_key: String, checkpoints: Vec<Checkpoint> },
 }

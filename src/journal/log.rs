@@ -6,11 +6,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Note;
 use crate::action::Action;
 use crate::digest::Digest;
 use crate::event::Trigger;
 use crate::policy::approval::{Change, Request, Who};
 use crate::policy::{Label, TaintSource, Verdict};
+use crate::trace::Called;
 
 /// Identifies a run: 32 hexadecimal digits that sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -296,6 +298,9 @@ pub enum Entry {
         request_id: Option<String>,
         /// How long it took, in milliseconds.
         duration_ms: u64,
+        /// The requests that it took, by the ids that both sides know.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        outside: Vec<Called>,
     },
     /// Work on a tool call began.
     ToolStarted {
@@ -355,6 +360,15 @@ pub enum Entry {
         outcome: Outcome,
         /// How long it took, in milliseconds.
         duration_ms: u64,
+    },
+    /// Somebody broke the glass for an approval, and a review of that was asked for.
+    ReviewAsked {
+        /// Which approval.
+        id: String,
+        /// The page of the work item.
+        work_item: Option<String>,
+        /// Why there is none.
+        why_not: Option<String>,
     },
     /// An allowed action is about to be performed. Synced before it is sent.
     Intended {
@@ -417,6 +431,25 @@ pub enum Entry {
         /// Who.
         by: Person,
     },
+    /// A person ended it at once; the end follows.
+    Killed {
+        /// Who.
+        by: Person,
+        /// Why; may be empty.
+        reason: String,
+    },
+    /// What a step asked of Azure DevOps, in order.
+    Exchanged {
+        /// Step.
+        step: u32,
+        /// Each request with its answer.
+        exchanges: Vec<Called>,
+    },
+    /// Something in the house's own log.
+    House {
+        /// What.
+        note: Note,
+    },
     /// The end.
     Finished {
         /// How.
@@ -452,23 +485,4 @@ pub struct Logged {
     pub body: String,
     /// What it says.
     pub entry: Entry,
-}
-
-/// An entry as it stands in the record, with its place in the chain of hashes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Recorded {
-    /// Sequence number in the run, from 1.
-    pub seq: i64,
-    /// When, microseconds since 1970, UTC.
-    pub ts: i64,
-    /// The JSON text as stored; none when it was erased.
-    pub body: Option<String>,
-    /// The salt of its commitment, hexadecimal; erased together with the body.
-    pub salt: Option<String>,
-    /// `hmac-sha256:` and the HMAC-SHA-256 of the body under the salt.
-    pub commitment: String,
-    /// Hash of the entry before; empty for the first.
-    pub prev: String,
-    /// Hash of this entry: of `prev`, run, sequence number, time and commitment.
-    pub hash: String,
 }

@@ -18,8 +18,10 @@ mod approvals;
 mod backup;
 mod chain;
 mod command;
+mod erase;
 mod feed;
 mod holder;
+mod house;
 mod intake;
 mod log;
 mod look;
@@ -29,6 +31,7 @@ mod seal;
 mod seen;
 mod sessions;
 mod sole;
+mod spent;
 mod standing;
 mod store;
 mod view;
@@ -51,15 +54,16 @@ use store::{Readers, postgres, sqlite};
 
 pub use backup::backup;
 pub use chain::{SALT_BYTES, commitment, entry_hash, head_hash};
+pub use erase::{Class, Erasable};
 pub use feed::Notice;
 pub use holder::Holder;
+pub use house::{Halt, Note};
 pub use intake::{KEEP_EVENTS, SWEEP};
-pub use log::{
-    Call, Entry, Link, Logged, Outcome, Person, Recorded, RunId, Source, Status, Usage, WaitingFor,
-};
+pub use log::{Call, Entry, Link, Logged, Outcome, Person, RunId, Source, Status, Usage, WaitingFor};
 pub use look::{Found, look};
 pub use rows::{
-    Claim, IntakeRow, IntakeStatus, JournalError, Judging, Limits, NewRun, Ordered, Received, RunRow,
+    Backlog, Claim, IntakeRow, IntakeStatus, JournalError, Judging, Limits, NewRun, Ordered, Received,
+    Recorded, RunRow,
 };
 pub use seal::{Checkpoint, HEADS, Head, RecordKey, Unsigned};
 pub use seen::{FOUND, FOUND_AT, LOOKED_AT, Seen};

@@ -1,7 +1,7 @@
 //! What can be read of the journal.
 
 use super::store::read;
-use super::{IntakeRow, IntakeStatus, Journal, JournalError, Logged, PAGE, Recorded, RunId, RunRow};
+use super::{Backlog, IntakeRow, IntakeStatus, Journal, JournalError, Logged, PAGE, Recorded, RunId, RunRow};
 
 impl Journal {
     /// A run's row.
@@ -44,12 +44,66 @@ impl Journal {
         read!(self, unfinished())
     }
 
+    /// What has not ended, at this instant (microseconds since 1970).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn backlog(&self, now: i64) -> Result<Backlog, JournalError> {
+        read!(self, backlog(now))
+    }
+
     /// Entries of a run after `after`, oldest first, at most [`PAGE`].
     ///
     /// # Errors
     /// When the store fails or an entry does not read back.
     pub async fn log(&self, run: &RunId, after: i64) -> Result<Vec<Logged>, JournalError> {
         read!(self, log(run, after, PAGE))?.into_iter().collect()
+    }
+
+    /// Entries of all logs, the house's with them, in the order in which they were written: after one
+    /// instant and until another (microseconds since 1970). About `most` of them; those of one instant
+    /// come together.
+    ///
+    /// # Errors
+    /// When the store fails. An entry that does not read back is [`Entry::Unknown`](super::Entry).
+    pub async fn since(
+        &self,
+        after: i64,
+        until: i64,
+        most: i64,
+    ) -> Result<Vec<(RunId, Logged)>, JournalError> {
+        let unknown = |error: JournalError| match error {
+            JournalError::Corrupt { seq, .. } => seq,
+            _ => 0,
+        };
+        let rows: Vec<(RunId, Result<Logged, JournalError>)> = read!(self, since(after, until, most))?;
+        let read = |(run, entry): (RunId, Result<Logged, JournalError>)| {
+            let entry = entry.unwrap_or_else(|error| Logged {
+                seq: unknown(error),
+                ts: until,
+                body: String::new(),
+                entry: super::Entry::Unknown,
+            });
+            (run, entry)
+        };
+        Ok(rows.into_iter().map(read).collect())
+    }
+
+    /// One entry of a run.
+    ///
+    /// # Errors
+    /// When the store fails or the entry does not read back.
+    pub async fn entry(&self, run: &RunId, seq: i64) -> Result<Option<Logged>, JournalError> {
+        let found: Vec<Logged> = read!(self, log(run, seq - 1, 1))?.into_iter().collect::<Result<_, _>>()?;
+        Ok(found.into_iter().find(|logged| logged.seq == seq))
+    }
+
+    /// One entry of a run as it is stored and hashed.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn recorded(&self, run: &RunId, seq: i64) -> Result<Option<Recorded>, JournalError> {
+        Ok(read!(self, record(run, seq - 1, 1))?.into_iter().find(|recorded| recorded.seq == seq))
     }
 
     /// The record of a run as stored and hashed, entries after `after`, at most [`PAGE`]. Unlike

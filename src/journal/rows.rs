@@ -165,6 +165,19 @@ pub struct IntakeRow {
     pub received_at: i64,
 }
 
+/// What the whole journal holds that has not ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Runs that have not ended: status, what they wait for, how many.
+    pub unfinished: Vec<(Status, Option<WaitingFor>, i64)>,
+    /// Runs that a worker may take now.
+    pub due: i64,
+    /// Since when the first of them is due, microseconds since 1970.
+    pub due_since: Option<i64>,
+    /// Events that have not been judged.
+    pub events: i64,
+}
+
 /// Fate of what came in (CONTRACTS: event status).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -216,4 +229,23 @@ pub struct Received {
     pub id: String,
     /// Whether it had come before.
     pub duplicate: bool,
+}
+
+/// An entry as it stands in the record, with its place in the chain of hashes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// Sequence number in the run, from 1.
+    pub seq: i64,
+    /// When, microseconds since 1970, UTC.
+    pub ts: i64,
+    /// The JSON text as stored; none when it was erased.
+    pub body: Option<String>,
+    /// The salt of its commitment, hexadecimal; erased together with the body.
+    pub salt: Option<String>,
+    /// `hmac-sha256:` and the HMAC-SHA-256 of the body under the salt.
+    pub commitment: String,
+    /// Hash of the entry before; empty for the first.
+    pub prev: String,
+    /// Hash of this entry: of `prev`, run, sequence number, time and commitment.
+    pub hash: String,
 }

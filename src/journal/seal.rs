@@ -86,11 +86,7 @@ impl Journal {
     ///
     /// # Errors
     /// When it cannot be written.
-    pub async fn sign(
-        &self,
-        public_key: String,
-        checkpoints: Vec<Checkpoint>,
-    ) -> Result<bool, JournalError> {
+    pub async fn sign(&self, public_key: String, checkpoints: Vec<Checkpoint>) -> Result<bool, JournalError> {
         self.done(Command::Sign { public_key, checkpoints }).await
     }
 

@@ -8,6 +8,7 @@ use super::command::{Answer, Command};
 use super::store::read;
 use super::{Journal, JournalError, RunRow};
 use crate::event::TriggerKind;
+use crate::weaken::{Defence, off};
 
 /// Mark: when the last look for events was complete, microseconds since 1970.
 pub const LOOKED_AT: &str = "looked.at";
@@ -36,6 +37,9 @@ impl Journal {
     /// # Errors
     /// When it cannot be written.
     pub async fn see(&self, event: &str, seen: Vec<Seen>) -> Result<HashSet<String>, JournalError> {
+        if off(Defence::Dedup) {
+            return Ok(seen.into_iter().map(|seen| seen.version).collect());
+        }
         match self.writer.write(Command::See { event: event.to_owned(), seen }).await? {
             Answer::Own(own) => Ok(own),
             _ => Err(JournalError::Closed),

@@ -36,7 +36,18 @@ impl Journal {
     pub async fn keep_session(&self, key: &str, session: &Session) -> Result<(), JournalError> {
         let body = serde_json::to_string(session).map_err(|error| JournalError::Store(error.to_string()))?;
         let ends_at = session.ends_at.as_microsecond();
-        self.done(Command::KeepSession { key: key.to_owned(), body, ends_at }).await.map(|_| ())
+        let groups = session.groups_complete.then(|| session.groups.clone());
+        let (key, oid) = (key.to_owned(), session.oid.clone());
+        self.done(Command::KeepSession { key, body, ends_at, oid, groups }).await.map(|_| ())
+    }
+
+    /// Groups in which this person was first seen after `since` (microseconds since 1970), having been
+    /// known without them before. Entra does not tell since when somebody is in a group.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn joined_since(&self, oid: &str, since: i64) -> Result<Vec<String>, JournalError> {
+        read!(self, joined_since(oid, since))
     }
 
     /// The session under `key`, ended or not.

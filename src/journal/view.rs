@@ -173,6 +173,28 @@ impl RunView {
             }
             Entry::ApprovalChanged { id, what } => self.approval_changed(logged, id, what),
             Entry::Carried { id, outcome, .. } => self.carried(logged, id, outcome),
+            Entry::ReviewAsked { id, work_item, why_not } => {
+                let asked = self.approvals.iter().find(|known| known.request.id == *id);
+                let code = asked.map(Approval::code).unwrap_or_default();
+                let text = match why_not {
+                    None => format!(
+                        "The glass was broken for {code}: a work item asks for the review within 24 hours."
+                    ),
+                    Some(why) => format!(
+                        "The glass was broken for {code}, and no work item could ask for the review: {why}"
+                    ),
+                };
+                let mut step = Step::new(logged, StepKind::Notice, &text);
+                step.status = if why_not.is_some() { StepStatus::Failed } else { StepStatus::Ok };
+                step.remedy = why_not.as_ref().map(|_| "Make the work item by hand.".to_owned());
+                step.target_url.clone_from(work_item);
+                self.steps.push(step);
+                self.links.extend(work_item.clone().map(|url| Link {
+                    kind: "work_item".into(),
+                    title: format!("Review of {code}"),
+                    url,
+                }));
+            }
             Entry::Trouble { what, remedy } => {
                 let mut step = Step::new(logged, StepKind::Notice, what);
                 step.status = StepStatus::Failed;
@@ -186,6 +208,11 @@ impl RunView {
                 let text = format!("{} asked to stop.", by.name);
                 self.steps.push(Step::new(logged, StepKind::Notice, &text));
             }
+            Entry::Killed { by, reason } => {
+                let why = if reason.is_empty() { String::new() } else { format!(" {reason}") };
+                let text = format!("{} ended it at once.{why}", by.name);
+                self.steps.push(Step::new(logged, StepKind::Notice, &text));
+            }
             Entry::Finished { status, answer, remedy } => {
                 self.finish(logged, *status, answer, remedy.as_deref())
             }
@@ -197,7 +224,9 @@ impl RunView {
             Entry::Created { .. }
             | Entry::Prepared { .. }
             | Entry::Performed { .. }
-            | Entry::TaintChanged { .. } => {}
+            | Entry::TaintChanged { .. }
+            | Entry::Exchanged { .. }
+            | Entry::House { .. } => {}
         }
     }
 
@@ -228,6 +257,10 @@ impl RunView {
                 (Answer::Approve, _) => format!("{who} approved {code}. {}", decision.reason),
             };
             self.steps.push(Step::new(logged, StepKind::Notice, did.trim_end()));
+        }
+        if let Change::GrantEnded { by: Some(who), .. } = what {
+            let text = format!("{} ended the leave of {code} for more of its kind.", who.name);
+            self.steps.push(Step::new(logged, StepKind::Notice, &text));
         }
         let ended = state.is_final() && state != State::Executed;
         if let Some(step) = self.asking_step(id).filter(|_| ended) {

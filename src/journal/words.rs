@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use super::{Entry, Journal, NewRun};
+use crate::policy::approval::Change;
 
 /// Takes out of a person's words what must not be kept.
 pub type Cleaner = Arc<dyn Fn(&str) -> String + Send + Sync>;
@@ -27,6 +28,18 @@ impl Journal {
     pub(super) fn cleaned_entry(&self, entry: Entry) -> Entry {
         match entry {
             Entry::Message { from, text } => Entry::Message { from, text: self.cleaned(text) },
+            // What people say about a decision is kept and shown, too.
+            Entry::ApprovalChanged { id, what: Change::Decided(mut decision) } => {
+                decision.reason = self.cleaned(std::mem::take(&mut decision.reason));
+                decision.break_glass = decision.break_glass.take().map(|ticket| self.cleaned(ticket));
+                Entry::ApprovalChanged { id, what: Change::Decided(decision) }
+            }
+            Entry::ApprovalChanged { id, what: Change::Revoked { why, by } } => {
+                Entry::ApprovalChanged { id, what: Change::Revoked { why: self.cleaned(why), by } }
+            }
+            Entry::ApprovalChanged { id, what: Change::GrantEnded { why, by } } => {
+                Entry::ApprovalChanged { id, what: Change::GrantEnded { why: self.cleaned(why), by } }
+            }
             other => other,
         }
     }

@@ -14,6 +14,7 @@ use super::command::{Answer, Command};
 use super::feed::Bus;
 use super::store::{Backend, Committed, Fault, Unsure};
 use super::{JournalError, MAX_SILENCE};
+use crate::meter;
 
 /// Commands that may wait for the writer; senders beyond that wait themselves.
 const QUEUE: usize = 1_024;
@@ -53,10 +54,12 @@ impl Writer {
     /// Ends when the writer gave up for good, with the reason.
     pub(super) async fn failure(&self) -> String {
         let mut failed = self.failed.clone();
-        match failed.wait_for(Option::is_some).await {
-            Ok(why) => why.clone().unwrap_or_default(),
+        // Cloned out: what is watched is not held while this waits for ever.
+        let why = failed.wait_for(Option::is_some).await.ok().and_then(|why| why.clone());
+        match why {
+            Some(why) => why,
             // The writer ended with the journal: nothing failed.
-            Err(_) => std::future::pending().await,
+            None => std::future::pending().await,
         }
     }
 }
@@ -92,8 +95,10 @@ impl<B: Backend> Writing<B> {
             if batch.is_empty() {
                 return Ok(());
             }
+            let begun = Instant::now();
             let error = match self.attempt(batch).await {
                 Ok(committed) => {
+                    meter::commit(batch.len(), begun.elapsed());
                     self.bus.tell(&committed.told);
                     for ((_, reply), answer) in batch.drain(..).zip(committed.answers) {
                         // The asker may have gone meanwhile; what it asked for is done all the same.

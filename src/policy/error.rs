@@ -76,6 +76,14 @@ pub enum PolicyError {
         /// The role or group.
         group: String,
     },
+    /// A limit, a price or a kind of write that means nothing.
+    #[error("[budget]: {key}: {reason}")]
+    Budget {
+        /// Which.
+        key: String,
+        /// What is wrong, and what to write.
+        reason: String,
+    },
     /// A host that cannot be on the egress list.
     #[error("egress: {0}")]
     Host(#[from] crate::mask::sanitise::BadHost),

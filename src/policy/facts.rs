@@ -102,7 +102,7 @@ pub struct Instructor {
     pub id: Option<String>,
     /// Account or name.
     pub name: String,
-    /// Groups, by object id or role name; empty where they could not be resolved.
+    /// Groups, by object id and by name; empty where they could not be resolved, or no rule asks.
     pub groups: Vec<String>,
     /// What they may do.
     pub level: Level,
@@ -218,7 +218,7 @@ pub struct Verdict {
     pub message: String,
     /// Hash of the rule file that decided.
     pub policy: Digest,
-    /// Names this decision: run, step and number.
+    /// Names this decision: 32 hexadecimal digits.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub id: String,
     /// Digest of the facts.

@@ -8,6 +8,7 @@
 
 mod actions;
 pub mod approval;
+mod budget;
 mod check;
 mod conditions;
 mod error;
@@ -29,8 +30,10 @@ use serde::{Deserialize, Serialize};
 use crate::action::Action;
 use crate::digest::Digest;
 use crate::mask::sanitise::Hosts;
+use crate::weaken::{Defence, off};
 
 pub use actions::{KNOWN as KNOWN_ACTIONS, is_read};
+pub use budget::{Ahead, Budgets, Meter, Over, Quantity, Scope, Spent, SpentBy, Tokens};
 pub use error::PolicyError;
 pub use explain::{Explanation, RuleShown, RuleTrace};
 pub use facts::{Facts, Instructor, Label, Level, MAX_TAINT_SOURCES, TaintSource, Trigger, Verdict};
@@ -108,6 +111,7 @@ pub struct Policy {
     hash: Digest,
     egress: Vec<String>,
     hosts: Hosts,
+    budgets: Budgets,
 }
 
 impl Policy {
@@ -173,7 +177,7 @@ impl Policy {
     ) -> Result<(Permit, Verdict), Verdict> {
         let verdict = self.decide(facts).on(facts);
         let digest = action.digest().ok().filter(|_| facts.action == action.kind());
-        let digest = digest.filter(|digest| digest == proof.digest());
+        let digest = digest.filter(|digest| digest == proof.digest() || off(Defence::ApprovalDigest));
         match (verdict.outcome, digest) {
             (Outcome::Allow | Outcome::Ask, Some(digest)) => Ok((Permit { action, digest }, verdict)),
             (Outcome::Deny, _) => Err(verdict),
@@ -215,6 +219,17 @@ impl Policy {
     /// Hash of the rule file.
     pub fn hash(&self) -> &Digest {
         &self.hash
+    }
+
+    /// Whether a rule looks at the groups of who gave the order: then they are worth asking for.
+    pub fn asks_for_groups(&self) -> bool {
+        let asks = |condition: &conditions::Condition| matches!(condition, conditions::Condition::Group(_));
+        self.matcher.rules.iter().any(|rule| rule.conditions.iter().any(asks))
+    }
+
+    /// How much runs may use.
+    pub fn budgets(&self) -> &Budgets {
+        &self.budgets
     }
 
     /// Hosts that outgoing text may point to, as the file lists them.

@@ -7,7 +7,7 @@ use super::conditions::{Condition, Count, Flag, Patterns};
 use super::facts::{Facts, Label, Level, Trigger};
 use super::matcher::{Matcher, Rule};
 use super::terms::{self, Approvers, Grant, MAX_APPROVERS, MAX_TTL, Terms};
-use super::{Outcome, Policy, PolicyError, actions, check};
+use super::{Outcome, Policy, PolicyError, actions, budget, check};
 use crate::digest::Digest;
 use crate::mask::sanitise::Hosts;
 
@@ -16,15 +16,14 @@ pub(super) const MAX_RULES: usize = 2_000;
 /// Longest id of a rule, in bytes.
 const MAX_ID_BYTES: usize = 60;
 
-/// Tables that other parts of the program read from the same file.
-const OTHER_TABLES: [&str; 1] = ["budget"];
-
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct File {
     version: u32,
     #[serde(default)]
     egress: Egress,
+    #[serde(default)]
+    budget: budget::Form,
     #[serde(default, rename = "rule")]
     rules: Vec<Form>,
 }
@@ -61,6 +60,7 @@ struct Form {
     approvers: Option<Approvers>,
     ttl: Option<String>,
     grant: Option<Grant>,
+    require_reason: Option<bool>,
     branch: Option<Vec<String>>,
     branch_not: Option<Vec<String>>,
     any_path: Option<Vec<String>>,
@@ -152,13 +152,7 @@ pub fn parse(text: &str) -> Result<Policy, PolicyError> {
 /// # Errors
 /// [`PolicyError`] for the first doubt found, failing tests aside.
 pub fn parse_and_test(text: &str) -> Result<(Policy, Vec<Tested>), PolicyError> {
-    let mut table: toml::Table = toml::from_str(text)?;
-    for other in OTHER_TABLES {
-        table.remove(other);
-    }
-    // Read again from the text where nothing was taken out, so that an error names its line.
-    let has_other = OTHER_TABLES.iter().any(|name| text.contains(&format!("[{name}")));
-    let file: File = if has_other { table.try_into()? } else { toml::from_str(text)? };
+    let file: File = toml::from_str(text)?;
     if file.version != 1 {
         return Err(PolicyError::Version(file.version));
     }
@@ -181,7 +175,8 @@ pub fn parse_and_test(text: &str) -> Result<(Policy, Vec<Tested>), PolicyError> 
     check::reachable(&rules)?;
     let matcher = Matcher::new(rules, globs.branch, globs.exact, globs.path)?;
     let hash = Digest::of("ado-coworker policy v1", text.as_bytes());
-    let policy = Policy { matcher, hash, egress: file.egress.hosts, hosts: egress };
+    let budgets = file.budget.read()?;
+    let policy = Policy { matcher, hash, egress: file.egress.hosts, hosts: egress, budgets };
     let mut tested = Vec::new();
     for (rule, tests) in tests {
         for (i, test) in tests.into_iter().enumerate() {
@@ -339,10 +334,15 @@ fn glob(rule: &str, pattern: &str, fold: bool) -> Result<Glob, PolicyError> {
 
 fn terms_of(form: &Form) -> Result<Option<Terms>, PolicyError> {
     let value = |reason: String| PolicyError::Value { rule: form.id.clone(), reason };
-    let given = form.approvers.is_some() || form.ttl.is_some() || form.grant.is_some();
+    let given = form.approvers.is_some()
+        || form.ttl.is_some()
+        || form.grant.is_some()
+        || form.require_reason.is_some();
     if form.effect != Outcome::Ask {
         return match given {
-            true => Err(value("'approvers', 'ttl' and 'grant' belong to rules with effect \"ask\"".into())),
+            true => Err(value(
+                "'approvers', 'ttl', 'grant' and 'require_reason' belong to rules with effect \"ask\"".into(),
+            )),
             false => Ok(None),
         };
     }
@@ -368,5 +368,6 @@ fn terms_of(form: &Form) -> Result<Option<Terms>, PolicyError> {
         terms.ttl_s = ttl.as_secs();
     }
     terms.grant = form.grant.unwrap_or_default();
+    terms.require_reason = form.require_reason.unwrap_or_default();
     Ok(Some(terms))
 }

@@ -66,11 +66,19 @@ pub struct Terms {
     pub ttl_s: u64,
     /// How far the approval reaches.
     pub grant: Grant,
+    /// Whether who approves has to say why.
+    #[serde(default)]
+    pub require_reason: bool,
 }
 
 impl Default for Terms {
     fn default() -> Self {
-        Self { approvers: Approvers::default(), ttl_s: DEFAULT_TTL.as_secs(), grant: Grant::Once }
+        Self {
+            approvers: Approvers::default(),
+            ttl_s: DEFAULT_TTL.as_secs(),
+            grant: Grant::Once,
+            require_reason: false,
+        }
     }
 }
 
@@ -93,6 +101,7 @@ impl Terms {
             },
             ttl_s: self.ttl_s.min(other.ttl_s),
             grant: self.grant.min(other.grant),
+            require_reason: self.require_reason || other.require_reason,
         })
     }
 }
@@ -146,6 +155,7 @@ mod tests {
             },
             ttl_s: 60,
             grant: Grant::Session,
+            require_reason: false,
         };
         let both = of(&["a", "b"], 1).and(&of(&["b", "c"], 2)).unwrap();
         assert_eq!((both.approvers.any_of, both.approvers.min), (vec!["b".to_owned()], 2));

@@ -2,7 +2,8 @@
 //! that the person needs to see, and a notice where people are.
 
 use super::gate::Gate;
-use super::{Fault, Interrupted, target, veil};
+use super::results::counted;
+use super::{Fault, Interrupted, target};
 use crate::action::{Action, FileChange, ThreadStatus};
 use crate::journal::Entry;
 use crate::mask::Origin;
@@ -10,11 +11,12 @@ use crate::policy::approval::{
     Approval, Change, MAX_OPEN, MAX_PER_HOUR, Proof, Request, Source, Use, Who, resource,
 };
 use crate::policy::{Facts, Label, TaintSource, Verdict};
+use crate::trace;
 
 /// An hour, in microseconds.
 const HOUR: i64 = 3_600_000_000;
 /// Writes of a step from this number on are notices of the program's own.
-const NOTICES: u32 = 1_000;
+pub const NOTICES: u32 = 1_000;
 /// Deleted files from which a card says so.
 const MANY_DELETIONS: u32 = 5;
 /// Longest rationale that is kept, in characters.
@@ -53,6 +55,7 @@ impl Gate<'_> {
 
     /// Asks people for leave to do this. There is always a fault: the model is told that it waits.
     pub(super) async fn ask(&mut self, action: Action, facts: Facts, verdict: Verdict, write: u32) -> Fault {
+        counted(action.kind(), &verdict, self.toolbox().policy().hash());
         match self.asked(action, facts, verdict, write).await {
             Ok(approval) => Fault::Waits(Box::new(approval)),
             Err(fault) => fault,
@@ -76,7 +79,9 @@ impl Gate<'_> {
         self.check_caps().await?;
         let request = self.request(action, facts, verdict, write).await?;
         let approval = Approval::request(request.clone(), self.now());
+        let id = request.id.clone();
         self.record(vec![Entry::ApprovalRequested { request: Box::new(request) }]).await?;
+        trace::event("adoc.approval.requested", || vec![trace::attribute(trace::APPROVAL, id)]);
         self.notify(&approval);
         self.tell_people(&approval).await?;
         Ok(approval)
@@ -158,20 +163,27 @@ impl Gate<'_> {
     async fn tell_people(&mut self, approval: &Approval) -> Result<(), Fault> {
         let write = NOTICES + approval.request.write;
         let Some(action) = self.notice(approval) else { return Ok(()) };
-        match self.post_notice(action, write).await {
+        self.post_if_possible(action, write).await
+    }
+
+    /// Writes a notice, once; one that cannot be written is told in the log.
+    pub(super) async fn post_if_possible(&mut self, action: Action, write: u32) -> Result<(), Fault> {
+        if self.was_written(write) {
+            return Ok(());
+        }
+        match self.own_write(action, write).await {
             Err(Fault::Interrupted(Interrupted::Journal(error))) => {
                 Err(Fault::Interrupted(Interrupted::Journal(error)))
             }
             Err(error) => {
-                tracing::warn!(run = %self.run(), %error, "the notice of an approval could not be written");
+                tracing::warn!(run = %self.run(), %error, "a notice could not be written");
                 Ok(())
             }
-            Ok(()) => Ok(()),
+            Ok(_) => Ok(()),
         }
     }
 
     fn notice(&self, approval: &Approval) -> Option<Action> {
-        let (kind, id) = self.of_run().place.clone()?;
         let link = format!("{}/approvals/{}", self.public_url(), approval.request.id);
         let rules = approval.request.verdict.rules.join(", ");
         let text = format!(
@@ -182,6 +194,12 @@ impl Gate<'_> {
             approval.request.target.what,
             approval.request.terms().approvers.any_of.join(", "),
         );
+        self.at_place(text)
+    }
+
+    /// A comment in the pull request or the work item that the run is about.
+    pub(super) fn at_place(&self, text: String) -> Option<Action> {
+        let (kind, id) = self.of_run().place.clone()?;
         let served = self.toolbox().served.clone();
         match kind.as_str() {
             "pull_request" => Some(Action::CreateThread {
@@ -194,27 +212,6 @@ impl Gate<'_> {
             }),
             "work_item" => Some(Action::CommentOnWorkItem { project: served.project, id, text }),
             _ => None,
-        }
-    }
-
-    async fn post_notice(&mut self, action: Action, write: u32) -> Result<(), Fault> {
-        if self.was_written(write) {
-            return Ok(());
-        }
-        let mut facts = self.placed(&action, self.facts(action.kind()));
-        if let Action::CreateThread { repository, pull_request_id, .. } = &action {
-            let found = self.toolbox().azure.pull_request(repository, *pull_request_id).await?;
-            facts.own_pull_request = found.created_by.id == self.toolbox().me().await?.id;
-        }
-        // A notice stands where the run's own object is.
-        facts.run_object = true;
-        veil::check_action(self.session(), &action)?;
-        match self.toolbox().policy.get().permit_notice(action, &facts) {
-            Ok((permit, verdict)) => self.perform(permit, verdict, write, None).await.map(|_| ()),
-            Err(verdict) => {
-                tracing::debug!(rules = ?verdict.rules, "a rule denies the notice of an approval");
-                Ok(())
-            }
         }
     }
 

@@ -1,10 +1,11 @@
 //! What kinds of files a push touches: those that builds, rules, git or package managers obey.
 
 use icu_normalizer::ComposingNormalizerBorrowed;
+use yaml_rust2::parser::{Event, Parser};
 
 use crate::action::{Content, FileChange};
 
-/// Keys that stand at the beginning of a line in a build definition.
+/// Keys of the outermost level of a build definition.
 const CI_KEYS: [&str; 8] = ["trigger", "pr", "stages", "jobs", "steps", "extends", "pool", "schedules"];
 
 /// A path as rules compare it: NFC, lower case, without the leading slash.
@@ -98,12 +99,35 @@ fn is_ci(path: &str, text: Option<&str>, moved: bool) -> bool {
         || (yaml && (moved || text.is_some_and(reads_as_ci)))
 }
 
-/// Whether YAML text reads as a build definition or a template of one.
+/// Whether YAML text reads as a build definition or a template of one: by the keys of its outermost
+/// level, in whatever style they are written. What is no YAML, such as a template of some, is
+/// searched for the same words.
 fn reads_as_ci(text: &str) -> bool {
+    let text = text.trim_start_matches('\u{feff}');
+    let mut parser = Parser::new_from_str(text);
+    let (mut depth, mut is_key) = (0_usize, true);
+    // Taken one by one: neither aliases nor deep nesting can make this grow.
+    while let Ok((event, _)) = parser.next_token() {
+        match event {
+            Event::StreamEnd => return false,
+            Event::MappingStart(..) | Event::SequenceStart(..) => depth += 1,
+            Event::MappingEnd | Event::SequenceEnd => {
+                depth = depth.saturating_sub(1);
+                is_key ^= depth == 1;
+            }
+            Event::Scalar(word, ..) if depth == 1 => {
+                if is_key && CI_KEYS.contains(&word.trim()) {
+                    return true;
+                }
+                is_key = !is_key;
+            }
+            Event::Alias(_) if depth == 1 => is_key = !is_key,
+            _ => {}
+        }
+    }
     text.lines().any(|line| {
-        let Some((key, _)) = line.trim_start_matches('\u{feff}').split_once(':') else { return false };
-        let key = key.trim_matches(['"', '\'']).trim_end();
-        CI_KEYS.contains(&key)
+        let key = line.split_once(':').map(|(key, _)| key.trim_matches(|c: char| !c.is_alphanumeric()));
+        key.is_some_and(|key| CI_KEYS.contains(&key))
     })
 }
 
@@ -216,12 +240,22 @@ mod tests {
             ("deploy/web.yaml", "variables: {}\nsteps:\n- script: curl evil\n"),
             ("ci/t.yml", "parameters: []\njobs:\n"),
             (".github/workflows/a.yml", ""),
+            ("flow.yml", "{ \"steps\": [ { script: curl } ] }"),
+            ("indented.yml", "  jobs:\n  - job: x\n"),
+            ("complex.yml", "!!map\n? steps\n: - script: curl\n"),
+            ("nested.yml", "a: {b: [c, {d: e}]}\nf: &x g\nh: *x\nstages: []\n"),
+            ("broken.yml", "{{ if x }}\n- steps:\n  - script: curl\n"),
         ] {
             assert!(of(&[add(path, text)], &[]).touches_ci, "{path}");
         }
-        for (path, text) in
-            [("src/steps.ts", "steps:"), ("docker-compose.yml", "services:\n"), ("README.md", "")]
-        {
+        for (path, text) in [
+            ("src/steps.ts", "steps:"),
+            ("docker-compose.yml", "services:\n  steps: x\n"),
+            ("README.md", ""),
+            ("values.yaml", "a: steps\nb: [jobs, pool]\n"),
+            ("helm.yaml", "{{- if .Values.x }}\nname: y\n"),
+            ("empty.yml", ""),
+        ] {
             assert!(!of(&[add(path, text)], &[]).touches_ci, "{path}");
         }
         assert!(of(&[add("odd.txt", "")], &["odd.txt".into()]).touches_ci, "a definition names it");

@@ -371,7 +371,7 @@ fn add_diff(diff: &mut String, path: &ItemPath, old: &str, new: &str) {
         .to_string();
     diff.push_str(&text);
     if diff.len() > MAX_DIFF_BYTES {
-        diff.truncate(super::floor(diff, MAX_DIFF_BYTES));
+        diff.truncate(super::text::floor(diff, MAX_DIFF_BYTES));
         diff.push_str("\n(the rest of the diff is not shown)\n");
     }
 }
@@ -384,14 +384,9 @@ async fn send(
     new_hosts: Vec<String>,
 ) -> Result<Sent, Fault> {
     let repository = desk.toolbox.served.clone();
-    let paths: Vec<String> =
-        changes.iter().flat_map(FileChange::paths).map(|path| path.as_str().to_owned()).collect();
-    let deleted = changes.iter().filter(|change| matches!(change, FileChange::Delete { .. })).count();
     let facts = |kind: &str, desk: &Desk<'_>| Facts {
         branch: Some(to.branch.as_str().to_owned()),
         own_branch: to.own,
-        paths: paths.clone(),
-        deleted: u32::try_from(deleted).unwrap_or(u32::MAX),
         // A branch that this call makes is the run's own.
         run_object: to.url.is_none(),
         new_hosts: new_hosts.clone(),

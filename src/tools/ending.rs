@@ -6,8 +6,8 @@ use super::failure;
 use crate::action::Unacceptable;
 use crate::azure_devops::{self, Error};
 use crate::journal::{JournalError, Outcome};
-use crate::policy::Verdict;
 use crate::policy::approval::Approval;
+use crate::policy::{Over, Verdict};
 
 /// How long to leave a system alone that is down and does not say for how long.
 const OUTAGE_PAUSE: Duration = Duration::from_secs(2);
@@ -33,6 +33,9 @@ pub enum Interrupted {
         /// When it goes on by itself, microseconds since 1970.
         wake_at: Option<i64>,
     },
+    /// A budget leaves no room for a write.
+    #[error("{0}")]
+    OverBudget(Over),
     /// The agent has no identity to act with, and somebody must change something first.
     #[error("{what}")]
     NoIdentity {

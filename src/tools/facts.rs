@@ -21,11 +21,18 @@ pub(super) async fn complete(
     let hosts = toolbox.hosts()?;
     let (action, cleaned) = outgoing::clean(action, &hosts);
     veil::check_action(gate.session(), &action)?;
-    let mut facts = of_action(&action, gate.placed(&action, facts));
+    let obeyed = match &action {
+        Action::Push { .. } => toolbox.obeyed().await?,
+        _ => Vec::new(),
+    };
+    let mut facts = of_action(&action, &obeyed, gate.placed(&action, facts));
     facts.new_hosts.extend(cleaned.new_hosts);
     // What this very call did before: the run's standing is from before the call.
     let just_now = Standing::of(gate.unseen());
     of_run(standing, &just_now, gate.now(), &mut facts);
+    if let Some(person) = standing.requested_by().filter(|_| toolbox.policy().asks_for_groups()) {
+        facts.instructor.groups = toolbox.instructor_groups(person).await;
+    }
     facts.quotes = standing.quotes.quoted_in(&outgoing::words(&action));
     facts.run_object |= just_now.made_its_object(&action) || run_object(toolbox, standing, &action).await?;
     facts.reviewers_added = reviewers(toolbox, standing, &action).await?;
@@ -38,11 +45,11 @@ pub(super) async fn complete(
 }
 
 /// What the action itself says.
-fn of_action(action: &Action, facts: Facts) -> Facts {
+fn of_action(action: &Action, obeyed: &[String], facts: Facts) -> Facts {
     let mut facts = facts;
     match action {
         Action::Push { branch, changes, .. } => {
-            let found = classes::of(changes, &[]);
+            let found = classes::of(changes, obeyed);
             facts.branch = Some(branch.as_str().to_owned());
             facts.files = u32::try_from(found.paths.len()).unwrap_or(u32::MAX);
             facts.paths = found.paths;

@@ -6,21 +6,24 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::ending::settle;
-use super::{Fault, Interrupted, OfRun, Toolbox, facts, target};
+use super::results::counted;
+use super::{Fault, Interrupted, OfRun, Toolbox, facts, target, veil};
 use crate::action::{Action, BranchName, CommitId};
-use crate::azure_devops::{Effect, Error, Lookup};
+use crate::azure_devops::Effect;
 use crate::fault_point;
 use crate::journal::{Entry, Holder, Journal, JournalError, Logged};
 use crate::mask::Session;
 use crate::mask::sanitise::Flag;
 use crate::policy::approval::{Approval, Change, Edits, Shown, State};
-use crate::policy::{Facts, Outcome as Judged, Permit, Verdict};
+use crate::policy::{Ahead, Facts, Outcome as Judged, Permit, Policy, Verdict};
+use crate::weaken::{Defence, off};
 
 /// A write of the current step that an earlier attempt wrote down.
 #[derive(Clone, Debug, PartialEq)]
@@ -157,8 +160,8 @@ impl<'a> Gate<'a> {
         self.toolbox.public_url.as_str().trim_end_matches('/').to_owned()
     }
 
-    fn alive(&self) -> Result<(), Fault> {
-        match self.cancel.is_cancelled() {
+    async fn alive(&self) -> Result<(), Fault> {
+        match self.cancel.is_cancelled() || self.journal().halted().await?.is_some() {
             true => Err(Interrupted::Cancelled.into()),
             false => Ok(()),
         }
@@ -177,18 +180,43 @@ impl<'a> Gate<'a> {
 
     /// Asks leave to read, for example `git.read`.
     pub(super) async fn read(&mut self, action: &str) -> Result<(), Fault> {
-        self.alive()?;
+        self.alive().await?;
         let calls_per_minute = self.of_run.standing.calls_in_minute(self.now());
         let facts = Facts { calls_per_minute, taint: self.of_run.standing.label, ..self.facts(action) };
         let verdict = self.toolbox.policy.get().decide(&facts);
+        // Reads that are allowed are many, and not recorded.
         if verdict.outcome == Judged::Allow {
+            counted(action, &verdict, self.toolbox.policy.get().hash());
             return Ok(());
         }
-        self.refuse(action, verdict.on(&facts)).await
+        match self.judged(|policy| Err(policy.decide(&facts).on(&facts))) {
+            Err(verdict) => self.refuse(action, verdict).await,
+            Ok(_) => Ok(()),
+        }
+    }
+
+    /// Has the judge decide, and makes the verdict fit for the record: named, timed, without secrets.
+    pub(super) fn judged(
+        &self,
+        decide: impl FnOnce(&Policy) -> Result<(Permit, Verdict), Verdict>,
+    ) -> Result<(Permit, Verdict), Verdict> {
+        let policy = self.toolbox.policy.get();
+        let since = Instant::now();
+        let judged = decide(&policy);
+        let micros = u64::try_from(since.elapsed().as_micros()).unwrap_or(u64::MAX);
+        let noted = |verdict: Verdict| {
+            let facts = verdict.facts.and_then(|facts| veil::facts(&self.session, facts));
+            Verdict { id: uuid::Uuid::now_v7().simple().to_string(), micros, facts, ..verdict }
+        };
+        match judged {
+            Ok((permit, verdict)) => Ok((permit, noted(verdict))),
+            Err(verdict) => Err(noted(verdict)),
+        }
     }
 
     async fn refuse<T>(&mut self, action: &str, verdict: crate::policy::Verdict) -> Result<T, Fault> {
         let entry = Entry::Decided { step: self.step, action: action.to_owned(), verdict: verdict.clone() };
+        counted(action, &verdict, self.toolbox.policy.get().hash());
         self.holder.record(vec![entry]).await?;
         Err(Fault::Refused(verdict))
     }
@@ -207,21 +235,43 @@ impl<'a> Gate<'a> {
         self.earlier.iter().any(|earlier| earlier.write == write)
     }
 
+    /// What is known of a write of this call.
+    pub(super) fn earlier(&self, write: u32) -> Option<EarlierWrite> {
+        self.earlier.iter().find(|earlier| earlier.write == write).cloned()
+    }
+
     /// Judges an action that comes after the next write of this call, so that nothing is made for
     /// what is then refused or left to a person.
     pub(super) async fn foresee(&mut self, action: &Action, facts: Facts) -> Result<(), Fault> {
         let (action, facts) = self.as_approved(action.clone(), facts);
         let (action, facts) = facts::complete(self, action, facts).await?;
         let is_known = action.digest().is_ok_and(|digest| self.is_of_earlier(&digest));
-        if is_known || self.carries_out(&action).await? {
+        if is_known {
             return Ok(());
         }
-        let verdict = self.toolbox.policy.get().decide(&facts).on(&facts);
+        self.afford(action.kind(), self.writes + 2).await?;
+        if self.carries_out(&action).await? {
+            return Ok(());
+        }
+        let Err(verdict) = self.judged(|policy| Err(policy.decide(&facts).on(&facts))) else { return Ok(()) };
         match verdict.outcome {
             Judged::Allow => Ok(()),
             Judged::Deny => self.refuse(action.kind(), verdict).await,
             Judged::Ask if self.granted(&action, &facts).await?.is_some() => Ok(()),
             Judged::Ask => Err(self.ask(action, facts, verdict, self.writes + 2).await),
+        }
+    }
+
+    /// Refuses a write that a budget has no room for. Notices of the program's own are counted, and go
+    /// out: people must hear of what waits for them.
+    pub(super) async fn afford(&self, kind: &str, write: u32) -> Result<(), Fault> {
+        if write >= super::asking::NOTICES {
+            return Ok(());
+        }
+        let spent = self.journal().spent(self.holder.run(), self.now()).await?;
+        match self.toolbox.policy.get().budgets().over(&spent, Ahead::Write(kind)) {
+            Some(over) => Err(Interrupted::OverBudget(over).into()),
+            None => Ok(()),
         }
     }
 
@@ -231,11 +281,11 @@ impl<'a> Gate<'a> {
 
     /// Performs `action`, when the judge allows it on these facts, or people have.
     pub(super) async fn write(&mut self, action: Action, facts: Facts) -> Result<Effect, Fault> {
-        self.alive()?;
+        self.alive().await?;
         self.writes += 1;
         let write = self.writes;
         let (action, facts) = self.as_approved(action, facts);
-        if let Some(earlier) = self.earlier.iter().find(|earlier| earlier.write == write).cloned()
+        if let Some(earlier) = self.earlier(write)
             && let Some(effect) = self.settled(&earlier, action.kind()).await?
         {
             return Ok(effect);
@@ -244,13 +294,13 @@ impl<'a> Gate<'a> {
         if self.carries_out(&action).await? {
             return self.carry_out(action, facts, write).await;
         }
-        match self.toolbox.policy.get().permit(action.clone(), &facts) {
+        match self.judged(|policy| policy.permit(action.clone(), &facts)) {
             Ok((permit, verdict)) => self.perform(permit, verdict, write, None).await,
             Err(verdict) if verdict.outcome == Judged::Ask => {
                 let Some((proof, entry)) = self.granted(&action, &facts).await? else {
                     return Err(self.ask(action, facts, verdict, write).await);
                 };
-                match self.toolbox.policy.get().permit_approved(action, &facts, &proof) {
+                match self.judged(|policy| policy.permit_approved(action, &facts, &proof)) {
                     Ok((permit, verdict)) => self.perform(permit, verdict, write, Some(entry)).await,
                     Err(verdict) => self.refuse(&facts.action, verdict).await,
                 }
@@ -295,7 +345,7 @@ impl<'a> Gate<'a> {
         if approval.state != State::Approved || approval.request.action.kind() != action.kind() {
             return Ok(false);
         }
-        if action.digest().is_ok_and(|digest| digest == approval.digest) {
+        if action.digest().is_ok_and(|digest| digest == approval.digest) || off(Defence::ApprovalDigest) {
             return Ok(true);
         }
         let why = "the action would not be the one that was approved any more".to_owned();
@@ -336,7 +386,7 @@ impl<'a> Gate<'a> {
         let Some(proof) = approval.proof() else {
             return Err(Fault::NotCarried("the approval covers nothing".to_owned()));
         };
-        match self.toolbox.policy.get().permit_approved(action, &facts, &proof) {
+        match self.judged(|policy| policy.permit_approved(action, &facts, &proof)) {
             Ok((permit, verdict)) => {
                 let entry = self.moves(begins);
                 self.perform(permit, verdict, write, entry).await
@@ -344,7 +394,7 @@ impl<'a> Gate<'a> {
             Err(verdict) => {
                 let why =
                     format!("The rules deny it now ({}). {}", verdict.rules.join(", "), verdict.message);
-                self.changed(Change::Revoked { why: why.clone() }).await?;
+                self.changed(Change::Revoked { why: why.clone(), by: None }).await?;
                 Err(Fault::NotCarried(why))
             }
         }
@@ -359,6 +409,8 @@ impl<'a> Gate<'a> {
         first: Option<Entry>,
     ) -> Result<Effect, Fault> {
         let step = self.step;
+        self.afford(permit.action().kind(), write).await?;
+        counted(permit.action().kind(), &verdict, self.toolbox.policy.get().hash());
         let intent = Entry::Intended {
             step,
             write,
@@ -405,71 +457,12 @@ impl<'a> Gate<'a> {
 
     /// What the end of a write means for the approval that is carried out; none where the write is
     /// another one.
-    fn ends(&mut self, action: &Action, what: Change) -> Option<Entry> {
+    pub(super) fn ends(&mut self, action: &Action, what: Change) -> Option<Entry> {
         let approval = self.carries.as_ref()?;
         let under_way = matches!(approval.state, State::Executing | State::Unknown);
-        let its_own = action.digest().is_ok_and(|digest| digest == approval.digest);
+        let its_own = action.digest().is_ok_and(|digest| digest == approval.digest)
+            || (off(Defence::ApprovalDigest) && action.kind() == approval.request.action.kind());
         (under_way && its_own).then(|| self.moves(what))?
-    }
-
-    /// The effect of a write that an earlier attempt wrote down: from the record, else from the
-    /// target. None: it did not happen and can be done now.
-    async fn settled(&mut self, earlier: &EarlierWrite, kind: &str) -> Result<Option<Effect>, Fault> {
-        let before = earlier.action.kind();
-        if before != kind {
-            let text = format!("An earlier attempt at this step did {before} where {kind} comes now.");
-            return Err(Interrupted::Unclear(text).into());
-        }
-        if let Some(effect) = earlier.effect.clone().and_then(|effect| serde_json::from_value(effect).ok()) {
-            return Ok(Some(effect));
-        }
-        if fault_point::is_off("probe") {
-            return Ok(None);
-        }
-        let (step, write) = (self.step, earlier.write);
-        let (effect, error, ends) = match self.look_up(&earlier.action, earlier.intended).await? {
-            Lookup::Happened(effect) => (Some(effect), None, Change::Executed),
-            Lookup::DidNotHappen => {
-                (None, Some("The process ended before it was sent.".to_owned()), Change::NotDone)
-            }
-            Lookup::Unclear(why) => {
-                let why = unclear(&earlier.action, &why);
-                let entry = self.ends(&earlier.action, Change::Unknown { why: why.clone() });
-                self.holder.record(entry.into_iter().collect()).await?;
-                return Err(Interrupted::Unclear(why).into());
-            }
-        };
-        let value = effect.as_ref().and_then(|effect| serde_json::to_value(effect).ok());
-        let mut entries = vec![Entry::Performed { step, write, effect: value, error }];
-        entries.extend(self.ends(&earlier.action, ends));
-        self.holder.record(entries).await?;
-        Ok(effect)
-    }
-
-    async fn look_up(&self, action: &Action, intended: Timestamp) -> Result<Lookup, Fault> {
-        let me = self.toolbox.me().await?;
-        Ok(self.toolbox.azure.lookup(action, intended, me).await?)
-    }
-
-    /// No answer came to a write that may have happened: the target is asked.
-    async fn after_silence(
-        &mut self,
-        action: &Action,
-        intended: Timestamp,
-        error: Error,
-    ) -> Result<Effect, Fault> {
-        match self.look_up(action, intended).await? {
-            Lookup::Happened(effect) => Ok(effect),
-            // The service may still be at it: the intent stays open, and the target is asked again
-            // before the write is repeated.
-            Lookup::DidNotHappen => Err(Fault::Azure(error)),
-            Lookup::Unclear(why) => {
-                let why = unclear(action, &why);
-                let entry = self.ends(action, Change::Unknown { why: why.clone() });
-                self.holder.record(entry.into_iter().collect()).await?;
-                Err(Interrupted::Unclear(why).into())
-            }
-        }
     }
 }
 
@@ -481,8 +474,4 @@ fn frozen_new_branch(approval: &Approval) -> Option<(BranchName, CommitId)> {
         }
         _ => None,
     }
-}
-
-fn unclear(action: &Action, why: &str) -> String {
-    format!("It cannot be told whether {} happened: {why}", action.kind())
 }

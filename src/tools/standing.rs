@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet, VecDeque};
 
 use serde_json::Value;
 
+use super::asking::NOTICES;
 use super::named;
 use super::quotes::Quotes;
 use crate::action::Action;
@@ -104,7 +105,8 @@ impl Standing {
                         self.bytes = self.bytes.saturating_add(facts.bytes);
                     }
                 }
-                self.intended = Some(action.clone());
+                // What the program wrote of its own accord is not the run's to work on.
+                self.intended = (*write < NOTICES).then(|| action.clone());
             }
             Entry::Performed { effect: Some(effect), .. } => {
                 if let Some(action) = self.intended.take() {

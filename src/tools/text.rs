@@ -13,6 +13,22 @@ const CONTINUED: &str = "\n\n*Continued in a comment below.*";
 /// What opens the rest.
 const REST: &str = "**Description, continued**\n\n";
 
+/// The last boundary of a character at or before `at`.
+pub(super) fn floor(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
+}
+
+/// The first boundary of a character at or after `at`.
+pub(super) fn ceil(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at += 1;
+    }
+    at
+}
+
 /// A title of at most `limit` UTF-16 units, cut at a word; whether it was cut.
 pub(super) fn title(text: &str, limit: usize) -> (String, bool) {
     let text = text.trim();

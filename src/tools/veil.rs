@@ -8,11 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
+use super::results::masked as masked_hits;
+use super::trust::named;
 use super::{Fault, words};
 use crate::action::Action;
 use crate::journal::{Outcome, RunId};
 use crate::mask::sanitise::{self, Flag, Kind};
 use crate::mask::{Certainty, Masker, Origin, SESSION_KEY_BYTES, Session};
+use crate::policy::Facts;
+use crate::meter;
 use crate::weaken::{Defence, off};
 
 /// Runs whose placeholders are remembered; the oldest is forgotten first, and what was hidden for
@@ -83,7 +87,9 @@ pub(super) fn hide(
         Ok(mut value) => {
             cleaner.value(&mut value);
             if !off(Defence::Mask) {
-                secret = !session.mask_json(&mut value, &origin).is_empty();
+                let hits = session.mask_json(&mut value, &origin);
+                masked_hits(&hits);
+                secret = !hits.is_empty();
             }
             value.to_string()
         }
@@ -91,6 +97,7 @@ pub(super) fn hide(
     };
     outcome.summary = masked(session, &cleaner.text(&outcome.summary), &origin);
     outcome.diff = outcome.diff.map(|diff| masked(session, &diff, &origin));
+    cleaner.flags.iter().for_each(|(flag, count)| meter::injection_flags(&named(*flag), *count));
     Hidden { outcome, secret, flags: cleaner.flags }
 }
 
@@ -153,6 +160,23 @@ pub(super) fn wrapped(mut outcome: Outcome, flags: &BTreeMap<Flag, u32>) -> Outc
     }
     outcome.content = Value::Object(around).to_string();
     outcome
+}
+
+/// Text of the model with its secrets hidden; placeholders that the run was given stay.
+pub(super) fn again(session: &Session, text: &str) -> String {
+    session.mask_again(text, &Origin::Other("model".to_owned())).text
+}
+
+/// Facts as a record keeps them: without secrets. None where they cannot be told without.
+pub(super) fn facts(session: &Session, facts: Box<Facts>) -> Option<Box<Facts>> {
+    if off(Defence::Mask) {
+        return Some(facts);
+    }
+    let mut value = serde_json::to_value(&facts).ok()?;
+    match session.mask_json(&mut value, &Origin::Other("facts".to_owned())).is_empty() {
+        true => Some(facts),
+        false => serde_json::from_value(value).ok(),
+    }
 }
 
 /// Refuses text that would carry a secret outside, or a placeholder that stands for one.

@@ -11,7 +11,7 @@ use super::input::{JsonBody, RunPath, Window, words};
 use super::problem::Problem;
 use super::viewer::Viewer;
 use super::when::rfc3339;
-use super::{Shared, State, rights};
+use super::{Shared, State, budget, rights};
 use crate::config::Role;
 use crate::journal::{Entry, NewRun, RunId, RunRow, RunView, Source, Step};
 
@@ -95,6 +95,7 @@ pub(super) async fn show(app: Shared, RunPath(id): RunPath) -> Result<Json<Value
     run.insert("steps".into(), view.steps.iter().map(step).collect());
     run.insert("links".into(), json!(view.links));
     run.insert("usage".into(), json!(view.usage));
+    run.insert("budget".into(), budget::json(&budget::of_run(&app.state, &id).await?));
     let optional = [("model", view.model), ("remedy", view.remedy), ("waiting_reason", view.waiting_reason)];
     for (name, value) in optional {
         if let Some(value) = value {

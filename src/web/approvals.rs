@@ -2,6 +2,8 @@
 //! A decision is an entry in the run's log; whether it is possible is decided by the state machine,
 //! in the transaction that writes it.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::Json;
 use axum::extract::{Path, Query};
@@ -16,11 +18,12 @@ use super::pages::page as rendered;
 use super::problem::Problem;
 use super::shown::Shell;
 use super::viewer::Viewer;
-use super::{App, Shared};
+use super::{App, Shared, leave};
 use crate::digest::Digest;
-use crate::journal::{Entry, RunId};
+use crate::journal::{Entry, JournalError, RunId};
+use crate::meter;
 use crate::policy::Grant;
-use crate::policy::approval::{Answer, Approval, Change, Decision, Edits, GrantAsked, State};
+use crate::policy::approval::{Answer, Approval, Change, Decision, Edits, GrantAsked, Refusal, State};
 
 /// Body of `POST /api/approvals/{id}/decision`.
 #[derive(Deserialize)]
@@ -51,6 +54,8 @@ pub(super) struct Wanted {
 struct Inbox {
     shell: Shell,
     open: Vec<Card>,
+    /// Leave for more than one action.
+    grants: Vec<leave::Shown>,
     settled: Vec<Card>,
 }
 
@@ -98,7 +103,7 @@ pub(super) async fn show(
     Ok(Json(card::json(&app.state, &viewer, &run, &approval)))
 }
 
-async fn find(app: &App, id: &str) -> Result<(RunId, Approval), Problem> {
+pub(super) async fn find(app: &App, id: &str) -> Result<(RunId, Approval), Problem> {
     app.state.journal.approval(id).await?.ok_or_else(|| Problem::no_approval(id))
 }
 
@@ -124,7 +129,11 @@ async fn decided_on(
 ) -> Result<(RunId, Approval), Problem> {
     let (run, approval) = find(app, id).await?;
     // Who may decide is who is in the group now, not who was when signing in (GOVERNANCE §4.1).
-    let viewer = viewer.clone().of_now(app).await?;
+    let (viewer, is_new) = viewer.clone().of_now(app).await?.settled(app).await?;
+    let answer = match decided.decision {
+        Answer::Approve => "approve",
+        Answer::Deny => "deny",
+    };
     let decision = Decision {
         by: card::approver(&viewer, &approval),
         answer: decided.decision,
@@ -138,7 +147,16 @@ async fn decided_on(
             .filter(|ticket| !ticket.is_empty()),
     };
     let entry = Entry::ApprovalChanged { id: id.to_owned(), what: Change::Decided(Box::new(decision)) };
-    app.state.journal.add_from_outside(&run, entry).await?;
+    match app.state.journal.add_from_outside(&run, entry).await {
+        Err(JournalError::Approval(Refusal::NotEligible(why))) if is_new => {
+            let why =
+                format!("{why} Groups that you were put into within the last 24 hours do not count yet.");
+            Err(JournalError::Approval(Refusal::NotEligible(why)).into())
+        }
+        other => other.map(|_| ()).map_err(Problem::from),
+    }?;
+    let waited = app.state.clock.now().as_microsecond().saturating_sub(approval.requested_at);
+    meter::approval(answer, Duration::from_micros(u64::try_from(waited).unwrap_or(0)));
     find(app, id).await
 }
 
@@ -147,7 +165,10 @@ pub(super) async fn inbox(app: Shared, viewer: Viewer) -> Result<Response, Probl
     let found = app.state.journal.approvals(None).await?;
     let cards = found.iter().map(|(run, approval)| Card::new(&app.state, &viewer, run, approval));
     let (open, settled): (Vec<Card>, Vec<Card>) = cards.partition(|card| card.open);
-    rendered(&Inbox { shell: Shell::new(&app, &viewer, "approvals", "Approvals"), open, settled })
+    let now = app.state.clock.now().as_microsecond();
+    let granted = app.state.journal.open_grants(now).await?;
+    let grants = granted.iter().filter_map(|approval| leave::Shown::of(&viewer, approval, now)).collect();
+    rendered(&Inbox { shell: Shell::new(&app, &viewer, "approvals", "Approvals"), open, grants, settled })
 }
 
 /// `GET /approvals/{id}`.
@@ -155,7 +176,13 @@ pub(super) async fn page(app: Shared, viewer: Viewer, Path(id): Path<String>) ->
     one(&app, &viewer, &id, None).await
 }
 
-async fn one(app: &App, viewer: &Viewer, id: &str, trouble: Option<Problem>) -> Result<Response, Problem> {
+/// The page of one approval, with what went wrong.
+pub(super) async fn one(
+    app: &App,
+    viewer: &Viewer,
+    id: &str,
+    trouble: Option<Problem>,
+) -> Result<Response, Problem> {
     let (run, approval) = find(app, id).await?;
     let card = Card::new(&app.state, viewer, &run, &approval);
     let title = format!("Approval {}", card.code);

@@ -10,12 +10,14 @@ use crate::digest::Digest;
 
 const CSS: &str = include_str!("../../static/app.css");
 const JS: &str = include_str!("../../static/app.js");
+const REPLAY_CSS: &str = include_str!("../../static/replay.css");
+const REPLAY_JS: &str = include_str!("../../static/replay.js");
 const ICON: &str = include_str!("../../static/icon.svg");
 const OPENAPI: &str = include_str!("openapi.json");
 
 /// Names these very bytes, so that a browser may keep them for ever.
 pub(super) static VERSION: LazyLock<String> = LazyLock::new(|| {
-    let all = [CSS, JS, ICON].concat();
+    let all = [CSS, JS, REPLAY_CSS, REPLAY_JS, ICON].concat();
     Digest::of("ado-coworker assets", all.as_bytes()).short().to_owned()
 });
 
@@ -30,6 +32,14 @@ pub(super) async fn css() -> Response {
 
 pub(super) async fn js() -> Response {
     file("text/javascript; charset=utf-8", JS)
+}
+
+pub(super) async fn replay_css() -> Response {
+    file("text/css; charset=utf-8", REPLAY_CSS)
+}
+
+pub(super) async fn replay_js() -> Response {
+    file("text/javascript; charset=utf-8", REPLAY_JS)
 }
 
 pub(super) async fn icon() -> Response {

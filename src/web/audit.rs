@@ -5,10 +5,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use super::Shared;
 use super::input::{RunPath, Window};
 use super::problem::Problem;
+use super::viewer::Viewer;
 use super::when::rfc3339;
+use super::{Shared, replay};
 use crate::journal::{PAGE, Recorded, RunId};
 
 #[derive(Serialize)]
@@ -59,7 +60,16 @@ impl From<Recorded> for Shown {
 }
 
 /// `GET /api/audit/{run}`.
-pub(super) async fn show(app: Shared, RunPath(run): RunPath, window: Window) -> Result<Response, Problem> {
+pub(super) async fn show(
+    app: Shared,
+    viewer: Viewer,
+    RunPath(run): RunPath,
+    window: Window,
+) -> Result<Response, Problem> {
+    replay::may_read(&app, &viewer, &run).await?;
+    if window.after.unwrap_or(0) == 0 {
+        replay::viewed(&app, &viewer, &run, "record").await?;
+    }
     let first_fault = app.state.journal.first_fault(&run).await?;
     let rows = app.state.journal.record(&run, window.after.unwrap_or(0)).await?;
     let full = rows.len() as i64 == PAGE;

@@ -8,7 +8,7 @@ use super::steps::{Field, field, one_line, web_address};
 use super::text::visible;
 use super::viewer::Viewer;
 use super::when::{Moment, rfc3339};
-use super::{State, shown::Badge};
+use super::{State, leave, shown::Badge};
 use crate::action::{Action, FileChange};
 use crate::journal::RunId;
 use crate::policy::Grant;
@@ -35,6 +35,10 @@ pub(super) struct Card {
     pub(super) rules: String,
     pub(super) message: String,
     pub(super) approvers: String,
+    /// The rule wants a reason for a yes, too.
+    pub(super) wants_reason: bool,
+    /// Leave for more than this once, as long as it is open.
+    pub(super) grant: Option<leave::Shown>,
     /// Who approved so far, and how many more are needed.
     pub(super) so_far: String,
     pub(super) flags: Vec<String>,
@@ -62,6 +66,8 @@ pub(super) struct May {
     pub(super) decide: bool,
     /// Leave for more of this kind.
     pub(super) kind: bool,
+    /// Take it back.
+    pub(super) revoke: bool,
     pub(super) glass: bool,
     /// Why not, where not.
     pub(super) why_not: String,
@@ -118,7 +124,8 @@ impl Card {
         let so_far = match (names.is_empty(), open) {
             (true, true) => format!("{} needed.", people(approval.missing())),
             (false, true) => format!("{}; {} more needed.", names.join(", "), people(approval.missing())),
-            (_, false) => names.join(", "),
+            (true, false) => String::new(),
+            (false, false) => format!("Approved by {}.", names.join(", ")),
         };
         Self {
             id: request.id.clone(),
@@ -137,6 +144,8 @@ impl Card {
             rules: request.verdict.rules.join(", "),
             message: request.verdict.message.clone(),
             approvers: terms.approvers.any_of.join(", "),
+            wants_reason: terms.require_reason,
+            grant: leave::Shown::of(viewer, approval, now),
             so_far,
             flags: request.shown.flags.clone(),
             taint: request.taint.iter().map(TaintShown::from).collect(),
@@ -185,15 +194,14 @@ impl May {
     fn of(state: &State, viewer: &Viewer, approval: &Approval, now: i64) -> Self {
         let open = approval.state_at(now).is_open();
         let by = approver(viewer, approval);
-        let glass = viewer.groups.iter().any(|group| group == BREAK_GLASS)
-            || viewer.roles.iter().any(|role| role.as_str() == BREAK_GLASS);
         let refusal = approval.request.not_for(&by, now);
         let signs_in = open && viewer.local && state.has_sign_in();
         let back = format!("/approvals/{}", approval.request.id);
         Self {
             decide: open && refusal.is_none(),
             kind: approval.request.terms().grant >= Grant::Session,
-            glass: open && glass && refusal.is_some() && !viewer.local,
+            revoke: leave::is_open(approval, now) && leave::may(viewer, approval).is_ok(),
+            glass: open && refusal.is_some() && approval.request.glass_not_for(&by, now).is_none(),
             why_not: refusal.filter(|_| open).map(|refusal| refusal.to_string()).unwrap_or_default(),
             sign_in: signs_in.then(|| match state.config.always_local {
                 // The demo has people to sign in as.
@@ -329,6 +337,8 @@ pub(super) fn json(state: &State, viewer: &Viewer, run: &RunId, approval: &Appro
         "message": request.verdict.message,
         "approvers": { "any_of": terms.approvers.any_of, "min": terms.approvers.min, "missing": approval.missing() },
         "grant": terms.grant,
+        "granted": leave::json(approval, now),
+        "reason_required": terms.require_reason,
         "decisions": decisions,
         "flags": request.shown.flags,
         "taint": request.taint,

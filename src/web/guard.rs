@@ -2,7 +2,7 @@
 //! keep a browser from being used against the person at it.
 
 use std::any::Any;
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -27,9 +27,10 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data:;
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 /// What everybody may ask for: files of the page, health, the way in, and what brings credentials of
 /// its own. Everything else needs a viewer.
-const OPEN: [&str; 6] = ["/static/", "/webhooks/", "/healthz", "/readyz", "/api/openapi.json", "/sign-in"];
+const OPEN: [&str; 7] =
+    ["/static/", "/webhooks/", "/healthz", "/readyz", "/metrics", "/api/openapi.json", "/sign-in"];
 /// Open paths whose answers do not depend on who asks.
-const QUICK: [&str; 4] = ["/static/", "/webhooks/", "/healthz", "/readyz"];
+const QUICK: [&str; 5] = ["/static/", "/webhooks/", "/healthz", "/readyz", "/metrics"];
 /// Paths for programs: their problems stay JSON.
 const FOR_PROGRAMS: [&str; 6] = ["/api/", "/webhooks/", "/healthz", "/readyz", "/metrics", "/static/"];
 
@@ -156,6 +157,12 @@ async fn dress(app: Shared, mut request: Request, next: Next) -> Response {
         true => Ok(Viewer::nobody()),
         false => viewer::find(&app, request.headers()).await,
     };
+    if for_people
+        && found.is_ok()
+        && let Ok(halt) = app.state.journal.halted().await
+    {
+        *app.halt.lock().unwrap_or_else(PoisonError::into_inner) = halt;
+    }
     let viewer = found.clone().ok();
     request.extensions_mut().insert(Known(found));
     let wants_fragment = request.headers().contains_key("x-fragment");

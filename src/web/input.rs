@@ -138,7 +138,8 @@ impl<S: Send + Sync> FromRequestParts<S> for RunPath {
         let Path(text) = Path::<String>::from_request_parts(parts, state)
             .await
             .map_err(|_| Problem::no_run("with this name"))?;
-        RunId::parse(&text).map(Self).ok_or_else(|| Problem::no_run(&text))
+        let run = RunId::parse(&text).filter(|id| !id.is_house());
+        run.map(Self).ok_or_else(|| Problem::no_run(&text))
     }
 }
 

@@ -10,6 +10,7 @@ mod api;
 mod approvals;
 mod assets;
 mod audit;
+mod budget;
 mod card;
 mod diff;
 mod doctor;
@@ -18,11 +19,14 @@ mod guard;
 mod hooks;
 mod identity;
 mod input;
+mod kill;
+mod leave;
 mod markdown;
 mod pages;
 mod policy;
 mod problem;
 mod ready;
+mod replay;
 mod rights;
 mod sessions;
 mod shown;
@@ -167,6 +171,8 @@ struct App {
     sessions: sessions::Sessions,
     rights: rights::Checked,
     checked: doctor::Last,
+    /// Who stopped everything, as of the newest request.
+    halt: std::sync::Mutex<Option<crate::journal::Halt>>,
 }
 
 type Shared = axum::extract::State<Arc<App>>;
@@ -191,9 +197,16 @@ fn api_routes() -> Vec<Route> {
         route("/api/runs/{id}/events", &["get"], get(stream::watch)),
         route("/api/runs/{id}/messages", &["post"], post(api::message)),
         route("/api/runs/{id}/cancel", &["post"], post(api::cancel)),
+        route("/api/runs/{id}/kill", &["post"], post(kill::one)),
+        route(
+            "/api/kill",
+            &["get", "post", "delete"],
+            get(kill::show).post(kill::stop_all).delete(kill::go_on),
+        ),
         route("/api/approvals", &["get"], get(approvals::list)),
         route("/api/approvals/{id}", &["get"], get(approvals::show)),
         route("/api/approvals/{id}/decision", &["post"], post(approvals::decide)),
+        route("/api/approvals/{id}/revoke", &["post"], post(leave::revoke)),
         route("/api/events", &["get"], get(events::list)),
         route("/api/events/{id}/redeliver", &["post"], post(events::redeliver)),
         route("/api/doctor", &["get"], get(doctor::list)),
@@ -202,6 +215,7 @@ fn api_routes() -> Vec<Route> {
         route("/webhooks/azure-devops", &["post"], post(hooks::receive)),
         route("/healthz", &["get"], get(ready::health)),
         route("/readyz", &["get"], get(ready::readiness)),
+        route("/metrics", &["get"], get(ready::metrics)),
     ]
 }
 
@@ -215,9 +229,16 @@ fn page_routes() -> Router<Arc<App>> {
         .route("/runs/{id}/timeline", get(pages::timeline))
         .route("/runs/{id}/messages", post(pages::message))
         .route("/runs/{id}/cancel", post(pages::cancel))
+        .route("/runs/{id}/kill", post(kill::one_form))
+        .route("/runs/{id}/replay", get(replay::page))
+        .route("/runs/{id}/replay/rows", get(replay::rows))
+        .route("/runs/{id}/replay/entries/{seq}", get(replay::entry))
+        .route("/kill", post(kill::stop_all_form))
+        .route("/kill/lift", post(kill::go_on_form))
         .route("/approvals", get(approvals::inbox))
         .route("/approvals/{id}", get(approvals::page))
         .route("/approvals/{id}/decision", post(approvals::answer))
+        .route("/approvals/{id}/revoke", post(leave::take_back))
         .route("/events", get(pages::events))
         .route("/events/{id}", get(pages::event))
         .route("/events/{id}/redeliver", post(pages::redeliver))
@@ -229,6 +250,8 @@ fn page_routes() -> Router<Arc<App>> {
         .route("/sign-out", post(sign_in::end))
         .route("/static/app.css", get(assets::css))
         .route("/static/app.js", get(assets::js))
+        .route("/static/replay.css", get(assets::replay_css))
+        .route("/static/replay.js", get(assets::replay_js))
         .route("/static/icon.svg", get(assets::icon))
 }
 
@@ -239,9 +262,12 @@ pub fn router(state: State) -> Router {
     guard::around(router, &app).with_state(app)
 }
 
-/// What a process serves that only works the queue: whether it is well.
+/// What a process serves that only works the queue: whether it is well, and what it counted.
 pub fn health_router(state: State) -> Router {
-    let router = Router::new().route("/healthz", get(ready::health)).route("/readyz", get(ready::readiness));
+    let router = Router::new()
+        .route("/healthz", get(ready::health))
+        .route("/readyz", get(ready::readiness))
+        .route("/metrics", get(ready::metrics));
     router.with_state(shared(state))
 }
 
@@ -253,6 +279,7 @@ fn shared(state: State) -> Arc<App> {
         sessions,
         rights: rights::Checked::default(),
         checked: doctor::Last::default(),
+        halt: std::sync::Mutex::default(),
     })
 }
 

@@ -10,7 +10,7 @@ use super::input::{FormText, MAX_INSTRUCTION_CHARS, RunPath, Window};
 use super::problem::Problem;
 use super::shown::{EventLine, RunLine, RunShown, Shell};
 use super::viewer::Viewer;
-use super::{App, Shared, api, events as intake, rights};
+use super::{App, Shared, api, budget, events as intake, rights};
 use crate::config::Role;
 use crate::journal::{IntakeStatus, RunId};
 
@@ -211,6 +211,7 @@ async fn read(app: &App, viewer: &Viewer, id: &RunId, after: i64) -> Result<RunS
     let row = app.state.journal.run(id).await?.ok_or_else(|| Problem::no_run(id.as_str()))?;
     let log = app.state.journal.whole_log(id).await?;
     let mut run = RunShown::new(&row, &log, after, app.state.clock.now());
+    run.budget = budget::Shown::of(&budget::of_run(&app.state, id).await?);
     run.cards = run.approvals.iter().map(|approval| Card::new(&app.state, viewer, id, approval)).collect();
     Ok(run)
 }

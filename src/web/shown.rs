@@ -1,15 +1,17 @@
 //! What the pages show, made ready: no template decides or computes.
 
 use std::collections::HashSet;
+use std::sync::PoisonError;
 
 use jiff::Timestamp;
 
 use super::assets;
 use super::card::Card;
+use super::kill::{HaltShown, may_stop_all};
 use super::steps::{LinkShown, StepShown, one_line, web_address};
 use super::viewer::Viewer;
 use super::when::{Moment, duration, grouped, rfc3339};
-use super::{App, markdown};
+use super::{App, budget, markdown};
 use crate::journal::{Entry, IntakeRow, Logged, RunRow, RunView, Source, Status, Step, StepKind, WaitingFor};
 use crate::policy::approval::Approval;
 
@@ -34,6 +36,10 @@ pub(super) struct Shell {
     pub(super) model: String,
     /// The model is reached with a key.
     pub(super) model_key: bool,
+    /// Everything is stopped.
+    pub(super) halt: Option<HaltShown>,
+    /// Whether the viewer may stop everything.
+    pub(super) may_stop_all: bool,
     pub(super) owner: Option<String>,
     pub(super) sponsor: Option<String>,
 }
@@ -56,6 +62,7 @@ impl Shell {
             expires: Moment::at(who.token_expires),
         });
         let served = &state.organization;
+        let halt = app.halt.lock().unwrap_or_else(PoisonError::into_inner).clone();
         Self {
             version: &assets::VERSION,
             title: title.to_owned(),
@@ -70,6 +77,8 @@ impl Shell {
             organization_url: web_address(served.url.as_str()),
             model: state.model.clone(),
             model_key: state.model_key,
+            halt: halt.map(|halt| HaltShown::new(&halt, viewer)),
+            may_stop_all: may_stop_all(viewer),
             owner: state.config.accountable.owner.clone(),
             sponsor: state.config.accountable.sponsor.clone(),
         }
@@ -165,6 +174,8 @@ pub(super) struct RunShown {
     pub(super) tokens: String,
     pub(super) tokens_exact: String,
     pub(super) model: String,
+    /// How far budgets are used up.
+    pub(super) budget: Option<budget::Shown>,
 }
 
 impl RunShown {
@@ -206,6 +217,7 @@ impl RunShown {
                 grouped(usage.output)
             ),
             model: view.model.unwrap_or_default(),
+            budget: None,
         }
     }
 }

@@ -25,6 +25,9 @@ use crate::journal::{Person, Session};
 /// Headers that a proxy adds: the request was not sent from this machine, whatever its host says.
 const FORWARDED: [&str; 4] = ["forwarded", "x-forwarded-for", "x-forwarded-host", "x-real-ip"];
 
+/// How long a new member of a group does not decide by it: 24 hours, in microseconds (GOVERNANCE §4.2).
+const NEW_MEMBER: i64 = 24 * 3_600 * 1_000_000;
+
 /// The person behind a request.
 #[derive(Clone, Debug)]
 pub(super) struct Viewer {
@@ -86,6 +89,22 @@ impl Viewer {
             Some(session) => Ok(Self::of_session(&app.state, session, key)),
             None => Err(unknown(&app.state)),
         }
+    }
+
+    /// The same person without the groups that they were put into lately: who can add people to a group
+    /// must not decide through them at once. What is left, and whether something was taken away.
+    ///
+    /// # Errors
+    /// When the journal cannot be read.
+    pub(super) async fn settled(mut self, app: &App) -> Result<(Self, bool), Problem> {
+        let Some(oid) = self.person.oid.clone() else { return Ok((self, false)) };
+        let since = app.state.clock.now().as_microsecond() - NEW_MEMBER;
+        let new = app.state.journal.joined_since(&oid, since).await?;
+        let before = self.groups.len();
+        self.groups.retain(|group| !new.contains(group));
+        self.roles = app.state.config.role_groups.roles(&self.groups);
+        let changed = self.groups.len() < before;
+        Ok((self, changed))
     }
 
     /// The person's own token, for what is read on the person's behalf.

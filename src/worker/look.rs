@@ -42,7 +42,13 @@ impl Worker {
                 () = self.agent.clock().sleep(wait) => {}
             }
             // One replica looks for all. A turn is a little shorter than the pause, so that it is over.
-            let looked = match self.journal.take_turn(TURN, every * 3 / 4).await {
+            let turn = match self.journal.halted().await {
+                Ok(None) => self.journal.take_turn(TURN, every * 3 / 4).await,
+                // Nothing is asked while everything is stopped.
+                Ok(Some(_)) => Ok(false),
+                Err(error) => Err(error),
+            };
+            let looked = match turn {
                 Ok(true) => self.agent.look(grace).await,
                 Ok(false) => Ok(0),
                 Err(error) => Err(TriageError::Journal(error)),

@@ -2,12 +2,12 @@
 //
 //   node tests/browser/main_job.mjs [--binary PATH] [--screenshots FOLDER] [--pace MS]
 import assert from "node:assert/strict";
-import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { eventually, fitsAPhone, isAccessible, openBrowser, repositoryRoot } from "./browser.mjs";
 import { startDemo, temporaryFolder } from "./program.mjs";
+import { gallery, perform } from "./steps.mjs";
 
 const SENTENCE = "Create an issue titled 'Fix login timeout', push a fix to a new branch, and open a PR for it.";
 const COMMENT = "make the timeout configurable";
@@ -24,25 +24,7 @@ const { values: options } = parseArgs({
 /** What one step leaves for the next. */
 const job = {};
 
-async function picture(page, name) {
-  if (!options.screenshots) return;
-  await mkdir(options.screenshots, { recursive: true });
-  await page.screenshot({ path: join(options.screenshots, `${name}.png`) });
-}
-
-/** The same page in light, in dark and on a phone. */
-async function pictures(page, name) {
-  if (!options.screenshots) return;
-  await page.evaluate(() => scrollTo({ top: 0, behavior: "instant" }));
-  for (const colorScheme of ["dark", "light"]) {
-    await page.emulateMedia({ colorScheme });
-    await picture(page, `${name}-${colorScheme}`);
-  }
-  const before = page.viewportSize();
-  await page.setViewportSize({ width: 390, height: 844 });
-  await picture(page, `${name}-phone`);
-  await page.setViewportSize(before);
-}
+const { picture, pictures } = gallery(options.screenshots);
 
 /** The pictures in README.md: how the run begins, and from the push to the answer. */
 async function picturesOfTheWork(page) {
@@ -215,20 +197,6 @@ const stepsAfterRestart = {
     await endsWell(page);
   },
 };
-
-async function perform(name, step, page, demo) {
-  const began = Date.now();
-  try {
-    await step(page, demo);
-  } catch (error) {
-    const shot = join(repositoryRoot(), ".test/failure.png");
-    await page.screenshot({ path: shot, fullPage: true }).catch(() => {});
-    const text = await page.getByRole("main").innerText().catch(() => "");
-    console.error(`FAILED ${name}\n  at ${page.url()}, picture in ${shot}\n${text.slice(0, 4000)}`);
-    throw error;
-  }
-  console.log(`ok ${name} (${((Date.now() - began) / 1000).toFixed(1)} s)`);
-}
 
 async function main() {
   const { folder, remove } = await temporaryFolder();

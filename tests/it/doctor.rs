@@ -153,8 +153,13 @@ async fn all_is_well_in_the_simulated_world() {
     let list = ward.examined(&[("AZURE_OPENAI_API_KEY", "a-key")]).await;
     assert!(is_well(&list.0), "{:#?}", list.0);
     let odd: Vec<&str> = list.0.iter().filter(|c| c.status != Status::Ok).map(|c| c.id).collect();
-    let expected =
-        ["permission.first_write", "looking", "secret.azure_openai_api_key", "secret.webhook_password"];
+    let expected = [
+        "permission.first_write",
+        "looking",
+        "record_key",
+        "secret.azure_openai_api_key",
+        "secret.webhook_password",
+    ];
     assert_eq!(odd, expected, "{:#?}", list.0);
     list.says("secret.azure_openai_api_key", Status::Warning, &["development", "aoai"]);
     list.says("secret.webhook_password", Status::Warning, &["not signed"]);
@@ -464,7 +469,7 @@ async fn the_demo_has_no_failed_line_on_page_and_api() {
         checks.iter().filter(|check| check["status"] == status).map(|c| c["id"].as_str().unwrap()).collect()
     };
     assert_eq!(with("failed"), Vec::<&str>::new(), "{list:#}");
-    assert_eq!(with("warning"), ["secret.webhook_password"], "{list:#}");
+    assert_eq!(with("warning"), ["record_key", "secret.webhook_password"], "{list:#}");
     let page = demo.http.get(format!("{}/doctor", demo.page)).send().await.unwrap().text().await.unwrap();
     assert!(page.contains("Nothing failed") && page.contains("Check again"), "{page}");
     demo.stop().await;

@@ -36,9 +36,16 @@ pub fn command(arguments: &[&str]) -> tokio::process::Command {
 
 impl Demo {
     pub async fn start(data: &std::path::Path) -> Self {
+        Self::start_set(data, &[]).await
+    }
+
+    /// With further settings.
+    pub async fn start_set(data: &std::path::Path, more: &[(&str, &str)]) -> Self {
         let folder = data.to_str().unwrap();
         let arguments = ["demo", "--port", "0", "--simulator-port", "0", "--pace", "0", "--data", folder];
-        let mut child = command(&arguments).spawn().expect("the binary starts");
+        let mut command = command(&arguments);
+        command.envs(more.iter().copied());
+        let mut child = command.spawn().expect("the binary starts");
         let mut lines = BufReader::new(child.stdout.take().unwrap()).lines();
         let mut next = async || {
             let line = tokio::time::timeout(PATIENCE, lines.next_line()).await.expect("the demo gets ready");
@@ -199,6 +206,24 @@ pub fn settings(
     ]
 }
 
+/// Settings with which people of the simulated tenant sign in.
+fn sign_in(entra: &str) -> [(&'static str, String); 6] {
+    use ado_coworker::simulator::{entra as tenant, tokens};
+    let (approvers, admins) = (tenant::GROUP_APPROVERS, tenant::GROUP_ADMINS);
+    let groups = format!(
+        "approver={approvers};auditor={};admin={admins};break_glass={admins}",
+        tenant::GROUP_AUDITORS
+    );
+    [
+        ("AZURE_TENANT_ID", tokens::TENANT_ID.to_owned()),
+        ("SIGN_IN_CLIENT_ID", tenant::SIGN_IN_CLIENT_ID.to_owned()),
+        ("BLUEPRINT_ID", tokens::BLUEPRINT_ID.to_owned()),
+        ("AZURE_AUTHORITY_HOST", entra.to_owned()),
+        ("GRAPH_URL", entra.to_owned()),
+        ("ROLE_GROUPS", groups),
+    ]
+}
+
 impl World {
     pub async fn start() -> Self {
         Self::start_paced("0").await
@@ -211,12 +236,25 @@ impl World {
 
     /// The same, with further settings of the co-worker.
     pub async fn start_set(pace: &str, more: &[(&'static str, &str)]) -> Self {
+        Self::begun(pace, more, false).await
+    }
+
+    /// A world in which people sign in, as in the demo.
+    pub async fn with_people(more: &[(&'static str, &str)]) -> Self {
+        Self::begun("0", more, true).await
+    }
+
+    async fn begun(pace: &str, more: &[(&'static str, &str)], people: bool) -> Self {
         let mut simulation = Process::start(command(&["simulate", "--simulator-port", "0", "--pace", pace]));
         let organization = crate::recorder::recorded(&simulation.told("ready").await).await;
         let sidecar = simulation.told("sidecar").await;
         let model = simulation.told("model").await;
+        let entra = simulation.told("entra").await;
         let folder = tempfile::tempdir().unwrap();
         let mut settings = settings(&organization, &sidecar, &model, folder.path());
+        if people {
+            settings.extend(sign_in(&entra));
+        }
         settings.extend(more.iter().map(|(name, value)| (*name, (*value).to_owned())));
         let (server, page) = Self::serve(&settings).await;
         let http = ado_coworker::config::http_client().unwrap();
@@ -239,6 +277,20 @@ impl World {
         Self::serve(&settings).await
     }
 
+    /// Does a command with the co-worker's settings; its exit status and what it printed.
+    pub async fn does(&self, arguments: &[&str]) -> (i32, String) {
+        let mut command = command(arguments);
+        command.envs(self.settings.iter().cloned()).stderr(Stdio::piped());
+        let output = command.output().await.unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (output.status.code().unwrap(), text(&output.stdout) + &text(&output.stderr))
+    }
+
+    /// One of the co-worker's settings.
+    pub fn setting(&self, name: &str) -> &str {
+        &self.settings.iter().rev().find(|(own, _)| *own == name).unwrap().1
+    }
+
     /// Kills the co-worker without warning and starts it again on the same data.
     pub async fn kill_and_restart(&mut self) {
         self.server.child.kill().await.unwrap();
@@ -253,10 +305,52 @@ impl World {
         assert!(status.is_success(), "{status}: {}", response.text().await.unwrap());
     }
 
+    /// The organisation's controls.
+    fn control(&self, what: &str) -> String {
+        let host = url::Url::parse(&self.organization).unwrap().origin().ascii_serialization();
+        format!("{host}/_simulator/{what}")
+    }
+
+    /// The co-worker's own token, as anybody on this machine could take it from the sidecar.
+    pub async fn agent_token(&self) -> String {
+        let setting = |name: &str| &self.settings.iter().find(|(known, _)| *known == name).unwrap().1;
+        let sidecar = setting("SIDECAR_URL").trim_end_matches('/');
+        let (agent, user) = (setting("AGENT_IDENTITY_ID"), setting("AGENT_USERNAME"));
+        let url = format!(
+            "{sidecar}/AuthorizationHeaderUnauthenticated/ado?AgentIdentity={agent}&AgentUsername={user}"
+        );
+        let answer: Value = self.http.get(url).send().await.unwrap().json().await.unwrap();
+        answer["authorizationHeader"].as_str().unwrap().strip_prefix("Bearer ").unwrap().to_owned()
+    }
+
+    /// Takes all faults away.
+    pub async fn heal(&self) {
+        assert!(self.http.delete(self.control("faults")).send().await.unwrap().status().is_success());
+    }
+
+    /// Asks the organisation, or sends it something, as a person.
+    pub async fn as_person(&self, person: &str, method: &str, path: &str, body: Value) -> Value {
+        let url = format!("{}{path}", self.organization);
+        let request = self.http.request(method.parse().unwrap(), &url);
+        let request = request.basic_auth(person, Some(format!("demo-{person}")));
+        let request = if body.is_null() { request } else { request.json(&body) };
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let text = response.text().await.unwrap();
+        assert!(status.is_success(), "{url} answered {status}: {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    /// Asks the page.
+    pub async fn get(&self, path: &str) -> Value {
+        let response = self.http.get(format!("{}{path}", self.page)).send().await.unwrap();
+        assert!(response.status().is_success(), "{path} answered {}", response.status());
+        response.json().await.unwrap()
+    }
+
     /// Puts a fault into the organisation.
     pub async fn fault(&self, fault: Value) {
-        let host = url::Url::parse(&self.organization).unwrap().origin().ascii_serialization();
-        let response = self.http.post(format!("{host}/_simulator/faults")).json(&fault).send().await.unwrap();
+        let response = self.http.post(self.control("faults")).json(&fault).send().await.unwrap();
         let status = response.status();
         assert!(status.is_success(), "{status}: {}", response.text().await.unwrap());
     }

@@ -1,12 +1,15 @@
 //! The journal on both of its stores: the same tests for SQLite and PostgreSQL.
 
 mod events;
+mod house;
+mod memberships;
 mod operation;
 mod record;
 mod replicas;
 mod runs;
 mod seen;
 mod sessions;
+mod spent;
 
 use std::time::Duration;
 

@@ -6,8 +6,10 @@
     reason = "tests are named by what they say, and fail by panicking"
 )]
 
+mod approval_limits;
 mod approvals;
 mod bad_input;
+mod budgets;
 mod chaos;
 mod clients;
 mod conformance;
@@ -31,7 +33,9 @@ mod postgres;
 mod random_operations;
 mod record;
 mod recorder;
+mod scenario;
 mod setup;
 mod simulation;
 mod steering;
+mod telemetry;
 mod tools;

@@ -15,7 +15,11 @@ pub struct Browser {
 
 impl Browser {
     pub fn new(page: &str) -> Self {
-        Self { http: ado_coworker::config::http_client().unwrap(), page: page.to_owned(), cookies: vec![] }
+        Self::with(ado_coworker::config::http_client().unwrap(), page)
+    }
+
+    pub fn with(http: Client, page: &str) -> Self {
+        Self { http, page: page.to_owned(), cookies: vec![] }
     }
 
     async fn send(&mut self, request: reqwest::RequestBuilder) -> Response {
@@ -111,7 +115,8 @@ async fn people_sign_in_have_their_roles_and_sign_out() {
     let response = browser.post("/api/runs", json!({"instruction": "List the open work items"})).await;
     assert_eq!(response.status(), 202);
     let made: Value = response.json().await.unwrap();
-    let record = demo.get(&format!("/api/audit/{}", made["id"].as_str().unwrap())).await.to_string();
+    let run = made["id"].as_str().unwrap();
+    let record = browser.text(&format!("/api/audit/{run}")).await;
     assert!(record.contains("alice@contoso.example") && record.contains("a1e3e000-"), "{record}");
 
     let id = browser.cookies.iter().find(|(name, _)| name.contains("session")).unwrap().1.clone();
@@ -124,6 +129,14 @@ async fn people_sign_in_have_their_roles_and_sign_out() {
     browser.sign_in("carol").await;
     let page = browser.text("/").await;
     assert!(page.contains("Carol Nguyen</b> (instructor, approver, auditor)"), "{page}");
+    // A record is for who gave the order and for auditors; everything is stopped by administrators.
+    let records = [format!("/api/audit/{run}"), format!("/runs/{run}/replay")];
+    for path in &records {
+        let as_bob = demo.http.get(format!("{}{path}", demo.page)).send().await.unwrap();
+        assert_eq!(as_bob.status(), 403, "{path}");
+        assert_eq!(browser.get(path).await.status(), 200, "{path}");
+    }
+    assert_eq!(browser.post("/api/kill", json!({})).await.status(), 403);
     demo.stop().await;
 }
 

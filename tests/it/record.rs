@@ -1,5 +1,8 @@
 //! The record: signed, exported, checked by us and by a script of its own, and every change found.
 
+mod kill;
+mod reconcile;
+mod retention;
 mod tampering;
 
 use std::path::{Path, PathBuf};
@@ -121,12 +124,17 @@ async fn a_run_is_listed_exported_and_checked_without_this_program() {
 
     let unpacked = folder.path().join("bundle");
     unpack(&bundle, &unpacked);
-    for name in ["manifest.json", "events.jsonl", "bodies/000001.json", "policy.toml", "keys.json", "VERIFY.md"] {
+    for name in
+        ["manifest.json", "events.jsonl", "bodies/000001.json", "policy.toml", "keys.json", "VERIFY.md"]
+    {
         assert!(unpacked.join(name).is_file(), "{name}");
     }
     let (status, text) = by_script(&unpacked, &["--pubkey", key, "--head", head]).await;
     assert_eq!(status, 0, "{text}");
-    assert!(text.starts_with("sound: ") && text.contains(", anchored") && !text.contains("warning"), "{text}");
+    assert!(
+        text.starts_with("sound: ") && text.contains(", anchored") && !text.contains("warning"),
+        "{text}"
+    );
     for what in [run, bundle.to_str().unwrap(), unpacked.to_str().unwrap()] {
         let (status, told) = audit_json(&database, &["verify", what, "--pubkey", key, "--head", head]).await;
         assert_eq!((status, &told["signed"], &told["anchored"]), (0, &true.into(), &true.into()), "{told}");

@@ -54,7 +54,9 @@ pub(super) async fn list(limit: u32, as_json: bool) -> anyhow::Result<u8> {
     }
     if let Some(head) = head {
         println!("\nend {} of a run, the newest: {}", head.n, head.hash);
-        println!("Note this hash elsewhere: `audit verify --head` then finds whole runs that were taken away.");
+        println!(
+            "Note this hash elsewhere: `audit verify --head` then finds whole runs that were taken away."
+        );
     }
     for key in keys {
         println!("key {} {} (used until {})", key.id, key.public_key, when(key.last_used_us));
@@ -144,7 +146,8 @@ pub(super) async fn export(run: &str, output: &Path, as_json: bool) -> anyhow::R
     let bundle: Bundle = export_bundle(&journal, &run, &rules, output)
         .await
         .with_context(|| format!("no bundle was made in {}", output.display()))?;
-    let signed_to = bundle.checkpoints.iter().filter(|point| point.chain == run.as_str()).map(|p| p.seq).max();
+    let signed_to =
+        bundle.checkpoints.iter().filter(|point| point.chain == run.as_str()).map(|p| p.seq).max();
     let (entries, file) = (bundle.lines.len(), output.display());
     match as_json {
         true => println!(

@@ -1,6 +1,10 @@
 //! `audit list | show | verify | export`, and the key that signs the record.
 
+mod access;
 mod look;
+mod reconcile;
+mod retention;
+mod stream;
 mod verify;
 
 use std::path::{Path, PathBuf};
@@ -34,10 +38,8 @@ pub enum Command {
         told: Told,
     },
     /// Show the record of a run, entry by entry.
-    #[command(
-        after_help = "Example:\n  ado-coworker audit show 0193b1d6a7f27c0c9d5c1f0e2a3b4c5d\n  \
-                      ado-coworker audit show 0193b1d6a7f27c0c9d5c1f0e2a3b4c5d --json"
-    )]
+    #[command(after_help = "Example:\n  ado-coworker audit show 0193b1d6a7f27c0c9d5c1f0e2a3b4c5d\n  \
+                      ado-coworker audit show 0193b1d6a7f27c0c9d5c1f0e2a3b4c5d --json")]
     Show {
         /// The run.
         run: String,
@@ -53,6 +55,38 @@ pub enum Command {
                       ado-coworker audit verify bundle.tar --pubkey record-key.pub --head sha256:9f0c…"
     )]
     Verify(verify::Options),
+    /// Join the record with what Azure DevOps says the agent user did, and name what no run did.
+    #[command(
+        after_help = "Needs the settings of `serve`, and asks with the agent user's own token. Exit status: 0 everything \
+                      is in the record, 1 something is not, 2 it cannot be told.\n\nExample:\n  ado-coworker audit \
+                      reconcile\n  ado-coworker audit reconcile --since 2026-11-01 --json"
+    )]
+    Reconcile(reconcile::Options),
+    /// Set rights granted beside rights used by recorded calls, and name the unused.
+    #[command(
+        after_help = "Needs the settings of `serve`, and reads what `doctor` reads.\n\nExample:\n  ado-coworker audit \
+                      access --days 90\n  ado-coworker audit access --days 30 --json"
+    )]
+    Access(access::Options),
+    /// Erase bodies whose time is over, or all that a person ordered; the chain holds.
+    #[command(
+        after_help = "Words to and from the model, and arguments and results of tools, are kept 30 days; decisions, \
+                      approvals and what was written outside 400 days; the chain for ever. `serve` does this once a \
+                      day. Runs under way and runs that are held are left alone.\n\nExample:\n  ado-coworker audit \
+                      retention --dry-run\n  ado-coworker audit retention\n  ado-coworker audit retention --forget \
+                      5f0c3f6e-7a51-4b7e-9f3c-0d6f3a1b2c4d --dry-run\n  ado-coworker audit retention --hold \
+                      0193b1d6a7f27c0c9d5c1f0e2a3b4c5d"
+    )]
+    Retention(retention::Options),
+    /// Tell the record as JSON lines for a SIEM: who did what, when, how it was decided; no bodies.
+    #[command(
+        after_help = "Go on after a stop with the `position` of the last line. Each `activity_id` joins a line with the \
+                      audit log of Azure DevOps, each `token` with Entra's \
+                      sign-in logs, where it is uniqueTokenIdentifier, for example:\n  \
+                      AADNonInteractiveUserSignInLogs | where UniqueTokenIdentifier == \"<token>\"\n\nExample:\n  ado-coworker audit \
+                      stream\n  ado-coworker audit stream --after 1795334400123456 --follow"
+    )]
+    Stream(stream::Options),
     /// Write the record of a run into a tar file that anybody can check without this program.
     #[command(
         after_help = "Example:\n  ado-coworker audit export 0193b1d6a7f27c0c9d5c1f0e2a3b4c5d -o bundle.tar\n  \
@@ -76,6 +110,10 @@ pub(super) async fn audit(command: Command) -> anyhow::Result<u8> {
         Command::List { limit, told } => look::list(limit, told.json).await,
         Command::Show { run, told } => look::show(&run, told.json).await,
         Command::Verify(options) => verify::verify(&options).await,
+        Command::Reconcile(options) => reconcile::reconcile(&options).await,
+        Command::Access(options) => access::access(&options).await,
+        Command::Retention(options) => retention::retention(&options).await,
+        Command::Stream(options) => stream::stream(&options).await,
         Command::Export { run, output, told } => look::export(&run, &output, told.json).await,
     };
     done.or_else(|error| {
@@ -111,7 +149,9 @@ pub(super) fn signing_key(config: &Config) -> anyhow::Result<Option<Key>> {
         // A key that is there and cannot be used is not passed over.
         Err(error) if path.exists() => Err(error),
         Err(error) => {
-            tracing::warn!("RECORD_KEY_FILE is not set, and no key can be made: the record is not signed: {error:#}");
+            tracing::warn!(
+                "RECORD_KEY_FILE is not set, and no key can be made: the record is not signed: {error:#}"
+            );
             Ok(None)
         }
     }

@@ -32,9 +32,9 @@ pub struct Options {
 
 pub(super) async fn verify(options: &Options) -> anyhow::Result<u8> {
     let key = match &options.pubkey {
-        Some(text) => {
-            Some(audit::public_key(text).with_context(|| format!("--pubkey {text} is no Ed25519 public key"))?)
-        }
+        Some(text) => Some(
+            audit::public_key(text).with_context(|| format!("--pubkey {text} is no Ed25519 public key"))?,
+        ),
         None => None,
     };
     let trusted = Trusted { key: key.as_deref(), head: options.head.as_deref() };

@@ -82,6 +82,8 @@ pub(in crate::journal) fn options(url: &str) -> Result<SqliteConnectOptions, Jou
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Full)
         .foreign_keys(true)
+        // What is erased is not left lying in free pages.
+        .pragma("secure_delete", "ON")
         .busy_timeout(BUSY_TIMEOUT)
         .disable_statement_logging();
     if let Some(pages) = limit {

@@ -67,9 +67,9 @@ pub(super) enum Target {
     Relative,
     /// To a host that is allowed, or to a mailbox.
     Allowed,
-    /// To another host.
+    /// To another host, or to one behind the name of another.
     Unknown(String),
-    /// It runs something, or says one host and means another.
+    /// It runs something.
     Dangerous,
 }
 
@@ -99,10 +99,13 @@ pub(super) fn target(address: &str, allowed: &Hosts) -> Target {
             Host::Domain(name) => (*name).to_owned(),
             other => other.to_string(),
         };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Target::Dangerous;
-        }
-        worst = worst.max(if allowed.allow(&name) { Target::Allowed } else { Target::Unknown(name) });
+        // It says one host and means another: a person looks at it, also where that one is listed.
+        let is_disguised = !url.username().is_empty() || url.password().is_some();
+        worst = worst.max(if allowed.allow(&name) && !is_disguised {
+            Target::Allowed
+        } else {
+            Target::Unknown(name)
+        });
     }
     if absolute.is_err() && worst == Target::Relative && address.contains("://") {
         return Target::Dangerous;
@@ -216,7 +219,8 @@ mod tests {
             ("mailto:alice@contoso.example", Target::Allowed),
             ("docs/readme.md", Target::Relative),
             ("#anchor", Target::Relative),
-            ("https://dev.azure.com@evil.example", Target::Dangerous),
+            ("https://dev.azure.com@evil.example", unknown("evil.example")),
+            ("https://evil.example@dev.azure.com", unknown("dev.azure.com")),
             ("https://evil.example/?d=1", unknown("evil.example")),
             ("//evil.example", unknown("evil.example")),
             ("/\\evil.example", unknown("evil.example")),

@@ -114,6 +114,18 @@ fn edits(text: &str, allowed: &Hosts, cleaned: &mut Cleaned, unknown: &mut BTree
             }
             Event::Code(_) => code.push(range),
             Event::Start(Tag::CodeBlock(_)) => code.push(range),
+            // No HTML by the rules of Markdown, but by those of a browser: `<svg/onload=…`.
+            Event::Text(_) if !code.iter().any(|code| code.start <= range.start && range.end <= code.end) => {
+                let begins = |at: &usize| {
+                    let next = text.get(at + 1..).and_then(|rest| rest.chars().next());
+                    next.is_some_and(|next| next.is_ascii_alphabetic() || "/!?".contains(next))
+                };
+                let signs = text.get(range.clone()).unwrap_or_default().match_indices('<');
+                for at in signs.map(|(at, _)| range.start + at).filter(begins) {
+                    cleaned.flag(Flag::Html, 1);
+                    edits.push((at..at + 1, "&lt;".to_owned()));
+                }
+            }
             _ => {}
         }
     }
@@ -324,7 +336,11 @@ mod tests {
             assert_eq!(markdown(text, &list()).unknown_hosts, ["evil.example"], "{text}");
         }
         assert_eq!(markdown("https://dev.azure.com@evil.example/", &list()).unknown_hosts, ["evil.example"]);
-        let removed = markdown("[x](https://dev.azure.com@evil.example/)", &list());
+        assert_eq!(
+            markdown("[x](https://dev.azure.com@evil.example/)", &list()).unknown_hosts,
+            ["evil.example"]
+        );
+        let removed = markdown("[x](javascript://evil.example/%0aalert(1))", &list());
         assert!(!removed.text.contains("evil.example") && removed.flags.contains_key(&Flag::DangerousLink));
         assert_eq!(markdown("[x](https://еvil.example)", &list()).unknown_hosts, ["xn--vil-qdd.example"]);
     }
@@ -337,6 +353,27 @@ mod tests {
         let cleaned = markdown(text, &list());
         assert_eq!(cleaned.text, text);
         assert!(cleaned.untouched(), "{cleaned:?}");
+    }
+
+    #[test]
+    fn what_only_a_browser_takes_for_html_is_written_out() {
+        for text in [
+            "Done. <svg/onload=alert(1)>",
+            "a <img src=x onerror=alert(1) b",
+            "<a\u{a0}href=x>",
+            "x</b",
+            "<!x",
+            "<?x",
+        ] {
+            let cleaned = markdown(text, &list());
+            assert!(
+                !cleaned.text.contains('<') && cleaned.flags.contains_key(&Flag::Html),
+                "{text}: {}",
+                cleaned.text
+            );
+            assert_eq!(markdown(&cleaned.text, &list()).text, cleaned.text, "{text}");
+        }
+        assert!(markdown("a < b, 1<2 and `<b>`\n\n    <svg/x>\n", &list()).untouched());
     }
 
     #[test]

@@ -76,6 +76,9 @@ pub struct OpenGrant {
     pub until: i64,
     /// How often it can still be used.
     pub left: u32,
+    /// How often it could be used at first.
+    #[serde(default)]
+    pub uses: u32,
     /// What it was used for last.
     pub last: Option<Digest>,
     /// Why it ended early.
@@ -152,6 +155,7 @@ pub(super) fn open(
         taint: approval.request.taint.clone(),
         until: at.saturating_add(i64::from(minutes) * 60_000_000),
         left: uses,
+        uses,
         last: None,
         ended: None,
     }))

@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{Outcome, Verdict};
 use crate::action::Action;
 use crate::digest::Digest;
+use crate::weaken::{Defence, off};
 
 pub use edits::Edits;
 pub use grant::{GrantAsked, MAX_WINDOW_MINUTES, OpenGrant, Use, WINDOW_MINUTES, resource};
@@ -109,9 +110,10 @@ impl Approval {
         self.edited.as_ref().unwrap_or(&self.request.action)
     }
 
-    /// Four letters and digits that people can say: the beginning of the digest.
+    /// Four letters and digits that people can say: the beginning of the digest that was asked for. It
+    /// stays when somebody changes the action, so that people and the model know which one is meant.
     pub fn code(&self) -> String {
-        code(&self.digest)
+        code(&self.request.digest)
     }
 
     /// Where it is at this time: one whose time is over is expired, whether or not that was
@@ -139,7 +141,7 @@ impl Approval {
             (Some(_), Some(edits)) => edits
                 .apply(&self.request.action)
                 .is_ok_and(|action| digest_of(&action) == Some(self.digest.clone())),
-            _ => decision.digest == self.digest,
+            _ => decision.digest == self.digest || off(Defence::ApprovalDigest),
         }
     }
 
@@ -159,7 +161,9 @@ impl Approval {
 
     /// The ticket, where the glass was broken.
     pub fn break_glass(&self) -> Option<&Decision> {
-        self.decisions.iter().map(|(_, decision)| decision).find(|decision| decision.break_glass.is_some())
+        let broke =
+            |decision: &&Decision| decision.answer == Answer::Approve && decision.break_glass.is_some();
+        self.decisions.iter().map(|(_, decision)| decision).find(broke)
     }
 
     /// Takes one change, or says why it is not possible; then nothing has changed.
@@ -191,18 +195,32 @@ impl Approval {
             }
             Change::Cancelled { why } => self.go(State::Cancelled, why, &WAITING, change)?,
             Change::Superseded { why } => self.go(State::Superseded, why, &WAITING, change)?,
-            Change::Revoked { why } => self.go(State::Revoked, why, &[State::Approved], change)?,
+            Change::Revoked { why, by } => {
+                self.is_no_agent(by.as_ref())?;
+                self.go(State::Revoked, &told(why, by.as_ref()), &[State::Approved], change)?;
+            }
             Change::GrantUsed { used } => match &mut self.grant {
                 Some(grant) if LEAVE.contains(&self.state) => grant.take(used, at)?,
                 _ => return Err(self.out_of_order(change)),
             },
-            Change::GrantEnded { why } => match &mut self.grant {
-                Some(grant) => grant.end(why),
-                None => return Err(self.out_of_order(change)),
-            },
+            Change::GrantEnded { why, by } => {
+                self.is_no_agent(by.as_ref())?;
+                let open = self.grant.as_mut().filter(|grant| grant.is_open() && at < grant.until);
+                match open {
+                    Some(grant) => grant.end(&told(why, by.as_ref())),
+                    None => return Err(self.out_of_order(change)),
+                }
+            }
         }
         self.changed_at = at;
         Ok(())
+    }
+
+    fn is_no_agent(&self, by: Option<&Who>) -> Result<(), Refusal> {
+        match by.is_some_and(|who| self.request.agent.iter().any(|id| who.is_named(id))) {
+            true => Err(Refusal::NotEligible("The co-worker takes nothing of its own back.".into())),
+            false => Ok(()),
+        }
     }
 
     fn out_of_order(&self, change: &Change) -> Refusal {
@@ -226,7 +244,7 @@ impl Approval {
             return Err(Refusal::Expired);
         }
         people::may_decide(&self.request, decision, at)?;
-        if decision.digest != self.digest {
+        if decision.digest != self.digest && !off(Defence::ApprovalDigest) {
             return Err(Refusal::OtherDigest);
         }
         self.check_reason(decision)?;
@@ -236,7 +254,8 @@ impl Approval {
             self.decisions.push((at, decision.clone()));
             return Ok(());
         }
-        if self.approved_by().iter().any(|known| known.same(&decision.by.who)) && decision.edits.is_none() {
+        let again = self.approved_by().iter().any(|known| known.same(&decision.by.who));
+        if again && decision.edits.is_none() && !off(Defence::ApprovalPeople) {
             return Err(Refusal::Twice(decision.by.who.name.clone()));
         }
         let mut next = self.clone();
@@ -271,7 +290,8 @@ impl Approval {
             }
             return Ok(());
         }
-        match decision.answer == Answer::Deny && length == 0 {
+        let is_needed = decision.answer == Answer::Deny || self.request.terms().require_reason;
+        match is_needed && length == 0 {
             true => Err(Refusal::Reason("A reason is needed.".into())),
             false => Ok(()),
         }
@@ -286,10 +306,10 @@ impl Approval {
         if at >= self.request.expires_at {
             return Err(Refusal::Expired);
         }
-        if *digest != self.digest {
+        if *digest != self.digest && !off(Defence::ApprovalDigest) {
             return Err(Refusal::OtherDigest);
         }
-        if target != self.request.target.version {
+        if !off(Defence::ApprovalDigest) && target != self.request.target.version {
             let wanted = self.request.target.version.clone();
             return Err(Refusal::TargetMoved { wanted, found: target.to_owned() });
         }
@@ -325,6 +345,13 @@ const WAITING: [State; 4] = [State::Requested, State::Pending, State::PartiallyA
 
 fn digest_of(action: &Action) -> Option<Digest> {
     action.digest().ok()
+}
+
+fn told(why: &str, by: Option<&Who>) -> String {
+    match by {
+        Some(who) => format!("{} took it back. {why}", who.name).trim_end().to_owned(),
+        None => why.to_owned(),
+    }
 }
 
 /// Four letters and digits that people can say and hear apart.

@@ -355,7 +355,7 @@ fn changes() -> impl Strategy<Value = Vec<(Change, i64)>> {
         Change::Expired,
         Change::Cancelled { why: text() },
         Change::Superseded { why: text() },
-        Change::Revoked { why: text() },
+        Change::Revoked { why: text(), by: None },
     ]);
     let change = prop_oneof![4 => decided, 4 => begin, 3 => rest];
     prop::collection::vec((change, 0..MINUTE), 0..40)

@@ -243,8 +243,11 @@ pub enum Change {
     },
     /// It was approved, and may not be done after all.
     Revoked {
-        /// Why, or by whom.
+        /// Why.
         why: String,
+        /// The person who did it; none where the program did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Who>,
     },
     /// Its grant was used for another action.
     GrantUsed {
@@ -253,8 +256,11 @@ pub enum Change {
     },
     /// A grant is taken back.
     GrantEnded {
-        /// By whom or why.
+        /// Why.
         why: String,
+        /// The person who did it; none where the program did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<Who>,
     },
 }
 

@@ -1,4 +1,4 @@
-//! `/_simulator`: faults, clock, step, ledger, state, access, people.
+//! `/_simulator`: faults, clock, step, ledger, requests, state, access, people.
 
 use std::time::{Duration, Instant};
 
@@ -44,13 +44,14 @@ pub async fn answer(host: &Host, parts: &Parts, command: &str, body: Body) -> Re
         (&Method::POST, "clock") => set_clock(host, &value),
         (&Method::POST, "step") => step(host).await,
         (&Method::GET, "ledger") => ledger(host, &query),
+        (&Method::GET, "requests") => Reply::ok(host.requests.list(after(&query))),
         (&Method::GET, "state") => state(host),
         (&Method::POST, "state") => save(host, &value).await,
         (&Method::POST, "access") => access(host, &value),
         (&Method::POST, "people") => people(host, &value),
         _ => bad(
             404,
-            "Known are GET|POST|DELETE faults, GET|POST clock, POST step, GET ledger, GET|POST state, POST access, POST people.",
+            "Known are GET|POST|DELETE faults, GET|POST clock, POST step, GET ledger, GET requests, GET|POST state, POST access, POST people.",
         ),
     }
 }
@@ -123,8 +124,12 @@ async fn step(host: &Host) -> Reply {
     Reply::ok(json!({"now": clock.now().to_string(), "ran": before.saturating_sub(left), "left": left}))
 }
 
+fn after(query: &Query) -> u64 {
+    query.get("after").and_then(|text| text.parse().ok()).unwrap_or(0)
+}
+
 fn ledger(host: &Host, query: &Query) -> Reply {
-    let after = query.get("after").and_then(|t| t.parse().ok()).unwrap_or(0u64);
+    let after = after(query);
     let world = host.organisation.lock();
     let fits = |e: &&super::state::ledger::Entry| {
         e.seq > after && query.get("kind").is_none_or(|k| e.kind.starts_with(k))

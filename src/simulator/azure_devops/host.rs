@@ -20,6 +20,7 @@ use super::faults::{Fault, FaultKind, Faults};
 use super::git::http::{self, GitRequest};
 use super::refusal::Refusal;
 use super::rest::{self, Incoming, Query, Reply, auth};
+use super::seen::Requests;
 use super::state::{Actor, Organisation};
 use super::wire::Connection;
 use crate::simulator::tokens::Authority;
@@ -42,6 +43,8 @@ pub struct Host {
     pub authority: Arc<Authority>,
     /// What goes wrong.
     pub faults: Arc<Faults>,
+    /// What was asked.
+    pub requests: Arc<Requests>,
     /// Scheme, host and port.
     pub origin: String,
     /// One process of the service, as its headers name it.
@@ -110,7 +113,8 @@ async fn dispatch(
             Refusal::new(413, "RequestTooLargeException", format!("The body is larger than {limit} bytes."));
         return finish(Reply::refusal(&refusal), &host, activity, &parts.headers);
     };
-    let reply = host.serve(place, &parts, path, body, activity).await;
+    let reply = host.serve(place, &parts, path, body.clone(), activity).await;
+    host.requests.note(&parts, &body, &reply);
     let reply = after(reply, &struck, &connection, &host);
     let truncated = struck.iter().any(|f| f.kind == FaultKind::Truncate);
     let mut response = finish(reply, &host, activity, &parts.headers);

@@ -14,6 +14,7 @@ pub mod host;
 mod refusal;
 pub mod render;
 pub mod rest;
+mod seen;
 pub mod state;
 pub mod storage;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use url::Url;
 pub use faults::Faults;
 pub use host::{Host, router};
 pub use refusal::Refusal;
+pub use seen::Requests;
 pub use wire::{Connection, Wire};
 pub use worker::{keep, run};
 
@@ -130,5 +132,5 @@ pub fn host(
     origin: String,
 ) -> Host {
     let process = organisation.lock().new_id();
-    Host { organisation, authority, faults: Arc::default(), origin, process }
+    Host { organisation, authority, faults: Arc::default(), requests: Arc::default(), origin, process }
 }

@@ -3,11 +3,13 @@
 //!
 //! Invariant: an answer depends on the request alone (and on behaviours that a test queued). Nothing of
 //! a conversation is kept, as the real endpoint keeps nothing. It never claims to be an AI: its model
-//! name is `stand-in` and it says what it is when it is asked for what it cannot do.
+//! name is `stand-in` and it says what it is when it is asked for what it cannot do. Below `/obedient`
+//! there is a second one, [`obedient`], for tests of what holds whatever a model does.
 //! It must never know: the organisation, its state or the agent; it sees only what a model sees.
 
 mod conversation;
 mod governed;
+mod obedient;
 mod patterns;
 mod replay;
 mod script;
@@ -50,15 +52,25 @@ struct Model {
     authority: Arc<Authority>,
     script: Script,
     seen: Mutex<VecDeque<Value>>,
+    /// Does what the newest text says, in place of thinking.
+    obeys: bool,
 }
 
 /// The server's routes. `pace` is the pause between two words of a stream; zero streams at once.
 /// Callers need a bearer token of `authority` for Azure OpenAI's audience, or any `api-key`.
 ///
 /// Control for tests: `POST|GET|DELETE /_simulator/script` queues, lists and clears behaviours for the
-/// next requests; `GET /_simulator/requests` shows the newest request bodies, oldest first.
+/// next requests; `GET /_simulator/requests` shows the newest request bodies, oldest first. All of it is
+/// there a second time below `/obedient`.
 pub fn router(pace: Duration, clock: Clock, authority: Arc<Authority>) -> Router {
-    let model = Model { pace, clock, authority, script: Script::default(), seen: Mutex::default() };
+    let model = |obeys| {
+        let (clock, authority) = (clock.clone(), authority.clone());
+        Model { pace, clock, authority, script: Script::default(), seen: Mutex::default(), obeys }
+    };
+    endpoint(model(false)).nest("/obedient", endpoint(model(true)))
+}
+
+fn endpoint(model: Model) -> Router {
     Router::new()
         .route("/openai/v1/chat/completions", post(complete))
         .route("/openai/deployments/{deployment}/chat/completions", post(complete))
@@ -117,10 +129,15 @@ impl Model {
     }
 
     async fn respond(&self, request: &Value, id: &str) -> Response {
-        let chat = Conversation::read(request);
-        let behaviour = self.script.next();
+        let orders = if self.obeys { obedient::ordered(request) } else { Vec::new() };
+        // Where a text gives orders, what a test has queued waits.
+        let behaviour = if orders.is_empty() { self.script.next() } else { Behaviour::Normal };
         let (mut text, mut calls, mut cut, mut breaks) = (String::new(), Vec::new(), false, None);
         match &behaviour {
+            Behaviour::Reply { text: words } if self.obeys => {
+                calls = obedient::calls_in(words);
+                text = if calls.is_empty() { words.clone() } else { String::new() };
+            }
             Behaviour::Reply { text: words } => text.clone_from(words),
             Behaviour::Calls { calls: raw, text: words, .. } => {
                 text = words.clone().unwrap_or_default();
@@ -148,12 +165,12 @@ impl Model {
                 if let Behaviour::Delay { ms } = behaviour {
                     self.clock.sleep(Duration::from_millis(ms.min(MAX_DELAY_MS))).await;
                 }
-                match patterns::answer(&chat) {
-                    Reply::Text(words) => text = words,
-                    Reply::Call { say, name, arguments } => {
-                        text = say;
-                        calls.push(OutCall { name, arguments: arguments.to_string() });
-                    }
+                if !orders.is_empty() {
+                    calls = orders;
+                } else if self.obeys {
+                    text = obedient::IDLE.to_owned();
+                } else {
+                    (text, calls) = thought(request);
                 }
             }
         }
@@ -176,9 +193,14 @@ impl Model {
         let prompt_tokens = wire::prompt_tokens(request);
         self.send(
             request,
-            &Answer { id, created, text, calls, same_id, cut, prompt_tokens }.limit(request),
+            &Answer { id, created, model: self.name(), text, calls, same_id, cut, prompt_tokens }
+                .limit(request),
             breaks,
         )
+    }
+
+    fn name(&self) -> &'static str {
+        if self.obeys { obedient::MODEL } else { wire::MODEL }
     }
 
     fn send(&self, request: &Value, answer: &Answer, breaks: Option<usize>) -> Response {
@@ -216,6 +238,16 @@ impl Model {
         });
         let body = Body::from_stream(paced.map(|piece| piece.map_err(|never| match never {})).chain(end));
         ([(header::CONTENT_TYPE, kind), (header::CACHE_CONTROL, "no-cache")], body).into_response()
+    }
+}
+
+/// What the stand-in says, and what it calls.
+fn thought(request: &Value) -> (String, Vec<OutCall>) {
+    match patterns::answer(&Conversation::read(request)) {
+        Reply::Text(words) => (words, Vec::new()),
+        Reply::Call { say, name, arguments } => {
+            (say, vec![OutCall { name, arguments: arguments.to_string() }])
+        }
     }
 }
 

@@ -231,6 +231,8 @@ pub struct Answer {
     pub id: String,
     /// Unix seconds.
     pub created: i64,
+    /// Which model answers.
+    pub model: &'static str,
     /// What is said.
     pub text: String,
     /// What is called.
@@ -310,7 +312,7 @@ impl Answer {
         if !calls.is_empty() {
             message["tool_calls"] = json!(calls);
         }
-        json!({"id": self.id, "object": "chat.completion", "created": self.created, "model": MODEL,
+        json!({"id": self.id, "object": "chat.completion", "created": self.created, "model": self.model,
             "system_fingerprint": null, "prompt_filter_results": [{"prompt_index": 0, "content_filter_results": harmless()}],
             "choices": [{"index": 0, "message": message, "logprobs": null, "finish_reason": self.finish(),
                 "content_filter_results": harmless()}],
@@ -350,7 +352,7 @@ impl Answer {
     fn chunk(&self, delta: Value, finish: Option<&str>) -> Value {
         let choice = json!({"index": 0, "delta": delta, "logprobs": null, "finish_reason": finish,
             "content_filter_results": {}});
-        json!({"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": MODEL,
+        json!({"id": self.id, "object": "chat.completion.chunk", "created": self.created, "model": self.model,
             "system_fingerprint": null, "choices": [choice], "usage": null})
     }
 }

@@ -10,7 +10,7 @@ use super::{Recorded, audit_json, by_script};
 /// Changes that are tried (GOVERNANCE: the mutation test).
 const CHANGES: usize = 1_000;
 /// Of these, one in so many is also given to the script.
-const BY_SCRIPT: usize = 20;
+const BY_SCRIPT: usize = 100;
 
 /// Numbers that look random and are the same in every run.
 struct Numbers(u64);
@@ -55,13 +55,13 @@ fn change(numbers: &mut Numbers, lines: &mut Vec<Vec<u8>>) -> (String, i64) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_thousand_random_changes_are_found_where_they_are() {
-    let recorded = Recorded::with(40).await;
+    let recorded = Recorded::with(24).await;
     let folder = &recorded.bundle;
     assert_eq!(check(&Bundle::read(folder).unwrap(), Trusted::default()).faults, []);
     let events = folder.join("events.jsonl");
     let whole = fs::read(&events).unwrap();
     let lines: Vec<Vec<u8>> = whole.split_inclusive(|byte| *byte == b'\n').map(<[u8]>::to_vec).collect();
-    assert_eq!(lines.len(), 40);
+    assert_eq!(lines.len(), 24);
     let mut numbers = Numbers(0x5eed_0042);
     for n in 0..CHANGES {
         let (what, seq) = if numbers.below(5) == 0 {

@@ -20,3 +20,17 @@ CREATE TABLE record_keys (
     first_used INTEGER NOT NULL,
     last_used  INTEGER NOT NULL
 ) STRICT;
+
+-- The house's own log: what happens to no run in particular. It is chained and signed as theirs are.
+INSERT INTO runs (id, status, instruction, source, requested_by, project, repository, created_at, updated_at,
+                  last_seq, head)
+VALUES ('00000000000000000000000000000000', 'done', '', 'chat', '', '', '', 0, 0, 0, '');
+
+-- One row while everything is stopped.
+CREATE TABLE halt (
+    one  INTEGER PRIMARY KEY CHECK (one = 1),
+    body TEXT NOT NULL             -- who, when and why, JSON
+) STRICT;
+
+-- What was written since an instant, over all logs.
+CREATE INDEX log_ts ON log (ts);

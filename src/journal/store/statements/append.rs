@@ -7,7 +7,7 @@ use crate::fault_point;
 use crate::journal::chain::{Draft, entry_hash, head_hash};
 use crate::journal::command::{Answer, Placed, Settled};
 use crate::journal::standing::Standing;
-use crate::journal::{Entry, IntakeStatus, JournalError, NewRun, RunId, Status, WaitingFor};
+use crate::journal::{Entry, IntakeStatus, JournalError, NewRun, Note, RunId, Status, WaitingFor};
 use sqlx::Row as _;
 
 /// The lock under which the chain over the ends of runs grows.
@@ -149,7 +149,7 @@ impl Transaction<'_> {
         drafts: &[Draft],
         by_holder: bool,
     ) -> Result<(), sqlx::Error> {
-        let before = standing.status;
+        let (before, last) = (standing.status, standing.last_seq);
         for draft in drafts {
             standing.last_seq += 1;
             let hash = entry_hash(run, standing.last_seq, self.now, &draft.commitment, &standing.head);
@@ -169,11 +169,21 @@ impl Transaction<'_> {
             standing.head = hash.as_str().to_owned();
             standing.take(&draft.entry, by_holder, self.now);
         }
+        self.spend(run, last, drafts).await?;
         self.save(run, standing).await?;
         let complete = |draft: &Draft| matches!(draft.entry, Entry::Replied { .. } | Entry::Finished { .. });
         self.told.runs.push((run.clone(), standing.last_seq, drafts.iter().any(complete)));
         // Who is let go of leaves room for another, and who is woken wants to be worked.
         self.told.work |= before != standing.status || (!by_holder && standing.status == Status::Queued);
+        let erased =
+            |draft: &Draft| matches!(draft.entry, Entry::House { note: Note::RetentionApplied { .. } });
+        if run.is_house() {
+            // That something was erased stands in the chain over the ends of runs as well.
+            return match drafts.iter().any(erased) {
+                true => self.join_heads(run, standing).await,
+                false => Ok(()),
+            };
+        }
         if standing.status.is_final() && before != standing.status {
             self.end(run, standing).await?;
         } else if before.is_final() && !standing.status.is_final() {
@@ -205,6 +215,11 @@ impl Transaction<'_> {
 
     /// The run has ended: its end joins the chain over all runs, and its event ends with it.
     async fn end(&mut self, run: &RunId, standing: &Standing) -> Result<(), sqlx::Error> {
+        self.join_heads(run, standing).await?;
+        self.event_ends(run, standing.status).await
+    }
+
+    async fn join_heads(&mut self, run: &RunId, standing: &Standing) -> Result<(), sqlx::Error> {
         lock(self.db, HEADS_LOCK).await?;
         let last = sqlx::query("SELECT n, hash FROM heads ORDER BY n DESC LIMIT 1");
         let (n, prev): (i64, String) = match last.fetch_optional(&mut *self.db).await? {
@@ -221,7 +236,7 @@ impl Transaction<'_> {
             .bind(hash.as_str())
             .execute(&mut *self.db)
             .await?;
-        self.event_ends(run, standing.status).await
+        Ok(())
     }
 }
 

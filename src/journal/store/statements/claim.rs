@@ -34,6 +34,9 @@ impl Transaction<'_> {
         limits: &Limits,
     ) -> Applied {
         lock(self.db, CLAIMS_LOCK).await?;
+        if self.is_halted().await? {
+            return Ok(Ok(Answer::Claimed(None)));
+        }
         for _ in 0..MAX_SET_ASIDE {
             let found = match run {
                 Some(run) => self.this_one(run).await?,

@@ -57,6 +57,9 @@ impl Transaction<'_> {
     pub(super) async fn claim_intake(&mut self, token: &str, lease: Duration) -> Applied {
         // Two replicas must not each take some of the events about one thing.
         lock(self.db, CLAIMS_LOCK).await?;
+        if self.is_halted().await? {
+            return Ok(Ok(Answer::Judging(None)));
+        }
         for _ in 0..MAX_SET_ASIDE {
             let sql = concat!(
                 "SELECT id, subject, attempts FROM intake i WHERE status = 'received' AND due_at <= $1 \

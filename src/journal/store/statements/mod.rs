@@ -6,12 +6,15 @@
 mod append;
 mod approvals;
 mod claim;
+mod erase;
+mod house;
 mod intake;
 mod look;
 mod read;
 mod seal;
 mod seen;
 mod sessions;
+mod spent;
 
 use sqlx::Connection as _;
 
@@ -24,12 +27,16 @@ use crate::journal::standing::Told;
 
 pub(in crate::journal) use approvals::{approval, approvals, asked_since, open_grants};
 pub(in crate::journal) use look::look;
+pub(in crate::journal) use erase::{erasable, naming};
+pub(in crate::journal) use house::halted;
 pub(in crate::journal) use read::{
-    active_run_about, first_fault, intake, intake_row, log, newest_run_about, record, run, run_ids, runs, unfinished,
+    active_run_about, backlog, first_fault, intake, intake_row, log, newest_run_about, record, run, run_ids, runs,
+    since, unfinished,
 };
 pub(in crate::journal) use seal::{checkpoints, heads, newest_head, record_keys, unsigned};
 pub(in crate::journal) use seen::{active_subjects, mark_of, runs_from_events, seen, seen_of};
-pub(in crate::journal) use sessions::session;
+pub(in crate::journal) use sessions::{joined_since, session};
+pub(in crate::journal) use spent::spent;
 
 /// What a command came to: the outer error aborts the transaction; the inner one is this command's
 /// own answer, and then it has changed nothing.
@@ -105,9 +112,15 @@ impl Transaction<'_> {
             Command::Mark { name, value, keep } => self.mark(name, *value, *keep).await,
             Command::TakeTurn { name, every } => self.take_turn(name, *every).await,
             Command::Sweep { older_than, most } => self.sweep(*older_than, *most).await,
-            Command::KeepSession { key, body, ends_at } => self.keep_session(key, body, *ends_at).await,
+            Command::KeepSession { key, body, ends_at, oid, groups } => {
+                self.keep_session(key, body, *ends_at, (oid.as_str(), groups.as_deref())).await
+            }
             Command::EndSession { key } => self.end_session(key).await,
             Command::Redeliver { id } => self.redeliver(id).await,
+            Command::Erase { what, most } => self.erase(what, *most).await,
+            Command::Hold { run, held } => self.keep(run, *held).await,
+            Command::Halt { by, reason, draft } => self.halt(by, reason, draft).await,
+            Command::Lift { draft } => self.lift(draft).await,
             Command::Sign { public_key, checkpoints } => self.sign(public_key, checkpoints).await,
         }
     }

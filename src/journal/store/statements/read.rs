@@ -6,7 +6,7 @@ use super::super::{Connection, Pool, Row, SNAPSHOT};
 use crate::event::OutsideEvent;
 use crate::journal::chain::{commitment, entry_hash};
 use crate::journal::{
-    Entry, IntakeRow, IntakeStatus, JournalError, Logged, PAGE, Recorded, RunId, RunRow, Source, Status,
+    Backlog, Entry, IntakeRow, IntakeStatus, JournalError, Logged, PAGE, Recorded, RunId, RunRow, Source, Status,
     WaitingFor,
 };
 
@@ -75,12 +75,16 @@ pub(in crate::journal) async fn run(db: &Pool, id: &RunId) -> Result<Option<RunR
 }
 
 pub(in crate::journal) async fn runs(db: &Pool, limit: i64, before: i64) -> Result<Vec<RunRow>, sqlx::Error> {
-    let sql = select_run!("WHERE created_at < $1 ORDER BY created_at DESC LIMIT $2");
+    // The house's log was made before all time.
+    let sql = select_run!("WHERE created_at < $1 AND created_at > 0 ORDER BY created_at DESC LIMIT $2");
     sqlx::query(sql).bind(before).bind(limit).fetch_all(db).await?.iter().map(run_of).collect()
 }
 
 pub(in crate::journal) async fn run_ids(db: &Pool) -> Result<Vec<RunId>, sqlx::Error> {
-    let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM runs ORDER BY created_at, id").fetch_all(db).await?;
+    let ids: Vec<String> =
+        sqlx::query_scalar("SELECT id FROM runs WHERE last_seq > 0 ORDER BY created_at, id")
+            .fetch_all(db)
+            .await?;
     Ok(ids.into_iter().map(RunId).collect())
 }
 
@@ -107,6 +111,25 @@ pub(in crate::journal) async fn newest_run_about(
 pub(in crate::journal) async fn unfinished(db: &Pool) -> Result<i64, sqlx::Error> {
     let sql = "SELECT COUNT(*) FROM runs WHERE status IN ('queued', 'running', 'waiting')";
     sqlx::query_scalar(sql).fetch_one(db).await
+}
+
+pub(in crate::journal) async fn backlog(db: &Pool, now: i64) -> Result<Backlog, sqlx::Error> {
+    let mut backlog = Backlog::default();
+    let sql = "SELECT status, waiting_for, COUNT(*) FROM runs WHERE status IN ('queued', 'running', 'waiting') \
+               GROUP BY status, waiting_for";
+    for row in sqlx::query(sql).fetch_all(db).await? {
+        let (status, waiting_for): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+        if let Some(status) = Status::parse(&status) {
+            let waiting_for = waiting_for.as_deref().and_then(WaitingFor::parse);
+            backlog.unfinished.push((status, waiting_for, row.try_get(2)?));
+        }
+    }
+    let due = sqlx::query("SELECT COUNT(*), MIN(due_at) FROM runs WHERE due_at <= $1").bind(now);
+    let due = due.fetch_one(db).await?;
+    (backlog.due, backlog.due_since) = (due.try_get(0)?, due.try_get(1)?);
+    let events = sqlx::query_scalar("SELECT COUNT(*) FROM intake WHERE status = 'received'");
+    backlog.events = events.fetch_one(db).await?;
+    Ok(backlog)
 }
 
 /// Entries of a log, each as it reads back.
@@ -172,6 +195,25 @@ fn recorded(row: &Row) -> Result<Recorded, sqlx::Error> {
         prev: row.try_get(5)?,
         hash: row.try_get(6)?,
     })
+}
+
+/// Entries of all logs that were written after `after` and until `until`, and with the last of them all
+/// that were written at the same instant.
+pub(in crate::journal) async fn since(
+    db: &Pool,
+    after: i64,
+    until: i64,
+    limit: i64,
+) -> Result<Vec<(RunId, Result<Logged, JournalError>)>, sqlx::Error> {
+    let sql = "SELECT run_id, seq, ts, body FROM log WHERE ts > $1 AND ts <= COALESCE((SELECT ts FROM log \
+               WHERE ts > $1 AND ts <= $2 ORDER BY ts LIMIT 1 OFFSET $3), $2) ORDER BY ts, run_id, seq";
+    let rows = sqlx::query(sql).bind(after).bind(until).bind(limit).fetch_all(db).await?;
+    let read = |row: &Row| {
+        let run = RunId(row.try_get(0)?);
+        let entry = logged(&run, row.try_get(1)?, row.try_get(2)?, row.try_get(3)?);
+        Ok((run, entry))
+    };
+    rows.iter().map(read).collect()
 }
 
 async fn record_rows(

@@ -51,8 +51,7 @@ pub(in crate::journal) async fn unsigned(
 }
 
 pub(in crate::journal) async fn checkpoints(db: &Pool, chain: &str) -> Result<Vec<Checkpoint>, sqlx::Error> {
-    let sql =
-        "SELECT chain, seq, hash, ts, key_id, signature FROM checkpoints WHERE chain = $1 ORDER BY seq";
+    let sql = "SELECT chain, seq, hash, ts, key_id, signature FROM checkpoints WHERE chain = $1 ORDER BY seq";
     let rows = sqlx::query(sql).bind(chain).fetch_all(db).await?;
     let read = |row: &Row| {
         Ok(Checkpoint {

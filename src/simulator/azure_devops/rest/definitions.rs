@@ -25,7 +25,8 @@ pub fn get(call: &Call<'_>) -> Outcome<Reply> {
             && name.as_ref().is_none_or(|n| d.name.to_lowercase().contains(n))
             && repository.is_none_or(|r| r == d.repository)
     });
-    call.continued(mine.collect(), PAGE, |d| view.definition(d, false))
+    let full = call.query.get("includeAllProperties").is_some_and(|flag| flag.eq_ignore_ascii_case("true"));
+    call.continued(mine.collect(), PAGE, |d| view.definition(d, full))
 }
 
 /// `POST definitions`; `simulatorChecks` says what the builds look at.

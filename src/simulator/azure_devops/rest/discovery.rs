@@ -39,6 +39,7 @@ const AREAS: &[(&str, &str)] = &[
     ("6c2b0933-3600-42ae-bf8b-93d4f7e83594", "ExtensionManagement"),
     ("bc93db6f-a647-4d80-a3af-efa394e4baa7", "ProjectSettings"),
     ("00025394-6065-48ca-87d9-7f5672854ef7", "Location Service"),
+    ("94ff054d-5ee1-413d-9341-3f4a7827de2e", "audit"),
     ("951917ac-a960-4999-8464-e3f0aa25b381", "SPS Location Service"),
 ];
 

@@ -18,6 +18,7 @@ use super::state::{Actor, Organisation, Outcome, Project, Repository, World};
 use crate::simulator::tokens::Authority;
 
 mod attachments;
+mod audit;
 pub mod auth;
 mod builds;
 mod change_input;

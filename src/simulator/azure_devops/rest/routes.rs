@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use super::reply::Reply;
 use super::{
-    Call, attachments, builds, commits, core, definitions, discovery, entitlements, folders, groups, hooks, identities, items,
+    Call, attachments, audit, builds, commits, core, definitions, discovery, entitlements, folders, groups, hooks, identities, items,
     nodes, policies, pull_request_parts, pull_requests, queries, reactions, repositories,
     search, security, tags, teams, threads, work_item_parts, work_items,
 };
@@ -294,6 +294,7 @@ static ROUTES: &[Route] = routes! {
     "cadb3810-d47d-4a3c-a234-fe5f3be50138" "Test" "Runs" "{project}/_apis/test/{resource}/{runId}" 3 "1.0" "7.2" "7.1" { "GET" => builds::test_runs }
     "4637d869-3a76-4468-8057-0bb02aa385cf" "Test" "Results" "{project}/_apis/test/Runs/{runId}/{resource}/{testCaseResultId}" 6 "1.0" "7.2" "7.1" { "GET" => builds::test_results }
     "28e1305e-2afe-47bf-abaf-cbb0e6a91988" "Pipelines" "pipelines" "{project}/_apis/{area}/{pipelineId}" 1 "5.1" "7.2" "7.1" { "GET" => builds::pipelines }
+    "4e5fa14f-7097-4b73-9c85-00abc7353c61" "audit" "auditlog" "_apis/{area}/{resource}" 1 "5.0" "7.2" "0.0" { "GET" => audit::query }
     "7859261e-d2e9-4a68-b820-a5d84cc5bb3d" "Pipelines" "runs" "{project}/_apis/{area}/{pipelineId}/{resource}/{runId}" 2 "5.1" "7.2" "7.1" { "GET" => builds::runs, "POST" => builds::run }
     "e7f29993-5b82-4fca-9386-f5cfe683d524" "search" "codeSearchResults" "{project}/_apis/{area}/{resource}" 1 "4.1" "7.2" "7.1" { "POST" => search::code }
 };

@@ -8,7 +8,7 @@ use super::{Call, Reply};
 use crate::simulator::azure_devops::refusal::Refusal;
 use crate::simulator::azure_devops::render::claims_descriptor;
 use crate::simulator::azure_devops::state::access::Permission;
-use crate::simulator::azure_devops::state::entries::{AREAS, AccessEntry, BUILDS, GIT, HOOKS};
+use crate::simulator::azure_devops::state::entries::{AREAS, AUDIT, AccessEntry, BUILDS, GIT, HOOKS};
 use crate::simulator::azure_devops::state::{Outcome, World};
 
 /// Tokens or evaluations of one question, and entries of one change.
@@ -66,6 +66,7 @@ const NAMESPACES: &[Namespace] = &[
             (8, "PublishEvents"),
         ],
     ),
+    (AUDIT, "AuditLog", "/", &[(1, "Read"), (2, "Write"), (4, "Manage_Streams"), (8, "Delete_Streams")]),
     (
         BUILDS,
         "Build",

@@ -15,6 +15,8 @@ pub const AREAS: Uuid = Uuid::from_u128(0x83e28ad4_2d72_4ceb_97b0_c7726d5502c3);
 pub const HOOKS: Uuid = Uuid::from_u128(0xcb594ebe_87dd_4fc9_ac2c_6a10a4c92046);
 /// Builds; token `{project}` or `{project}/{definition}`.
 pub const BUILDS: Uuid = Uuid::from_u128(0x33344d9c_fc72_4d6f_aba5_fa317101a7e9);
+/// The organisation's audit log; token `AllPermissions`.
+pub const AUDIT: Uuid = Uuid::from_u128(0xa6cc6381_a1ca_4b36_b3c1_4e65211e82b6);
 /// What is mixed into a project's id to make the identifier of its root area.
 pub const ROOT_AREA: u128 = 1;
 

@@ -1,0 +1,82 @@
+//! Writes of which it is not known whether they happened: after a crash, or without an answer. The
+//! record and the target are asked; what cannot be told parks the run for a person.
+
+use jiff::Timestamp;
+
+use super::gate::{EarlierWrite, Gate};
+use super::{Fault, Interrupted};
+use crate::action::Action;
+use crate::azure_devops::{Effect, Error, Lookup};
+use crate::fault_point;
+use crate::journal::Entry;
+use crate::policy::approval::Change;
+
+impl Gate<'_> {
+    /// The effect of a write that an earlier attempt wrote down: from the record, else from the
+    /// target. None: it did not happen and can be done now.
+    pub(super) async fn settled(
+        &mut self,
+        earlier: &EarlierWrite,
+        kind: &str,
+    ) -> Result<Option<Effect>, Fault> {
+        let before = earlier.action.kind();
+        if before != kind {
+            let text = format!("An earlier attempt at this step did {before} where {kind} comes now.");
+            return Err(Interrupted::Unclear(text).into());
+        }
+        if let Some(effect) = earlier.effect.clone().and_then(|effect| serde_json::from_value(effect).ok()) {
+            return Ok(Some(effect));
+        }
+        if fault_point::is_off("probe") {
+            return Ok(None);
+        }
+        let (step, write) = (self.step(), earlier.write);
+        let (effect, error, ends) = match self.look_up(&earlier.action, earlier.intended).await? {
+            Lookup::Happened(effect) => (Some(effect), None, Change::Executed),
+            Lookup::DidNotHappen => {
+                (None, Some("The process ended before it was sent.".to_owned()), Change::NotDone)
+            }
+            Lookup::Unclear(why) => {
+                let why = unclear(&earlier.action, &why);
+                let entry = self.ends(&earlier.action, Change::Unknown { why: why.clone() });
+                self.record(entry.into_iter().collect()).await?;
+                return Err(Interrupted::Unclear(why).into());
+            }
+        };
+        let value = effect.as_ref().and_then(|effect| serde_json::to_value(effect).ok());
+        let mut entries = vec![Entry::Performed { step, write, effect: value, error }];
+        entries.extend(self.ends(&earlier.action, ends));
+        self.record(entries).await?;
+        Ok(effect)
+    }
+
+    async fn look_up(&self, action: &Action, intended: Timestamp) -> Result<Lookup, Fault> {
+        let me = self.toolbox().me().await?;
+        Ok(self.toolbox().azure.lookup(action, intended, me).await?)
+    }
+
+    /// No answer came to a write that may have happened: the target is asked.
+    pub(super) async fn after_silence(
+        &mut self,
+        action: &Action,
+        intended: Timestamp,
+        error: Error,
+    ) -> Result<Effect, Fault> {
+        match self.look_up(action, intended).await? {
+            Lookup::Happened(effect) => Ok(effect),
+            // The service may still be at it: the intent stays open, and the target is asked again
+            // before the write is repeated.
+            Lookup::DidNotHappen => Err(Fault::Azure(error)),
+            Lookup::Unclear(why) => {
+                let why = unclear(action, &why);
+                let entry = self.ends(action, Change::Unknown { why: why.clone() });
+                self.record(entry.into_iter().collect()).await?;
+                Err(Interrupted::Unclear(why).into())
+            }
+        }
+    }
+}
+
+fn unclear(action: &Action, why: &str) -> String {
+    format!("It cannot be told whether {} happened: {why}", action.kind())
+}
