@@ -13,6 +13,8 @@ use crate::agent::{Agent, Left, TriageError};
 use crate::clock;
 use crate::fault_point;
 use crate::journal::{Claim, IntakeStatus, Journal, JournalError, Judging, RunId, SWEEP};
+use crate::meter;
+use crate::trace::Span;
 
 /// Runs worked at the same time by one process.
 pub const MAX_CONCURRENT_RUNS: usize = 16;
@@ -119,7 +121,10 @@ impl Worker {
     }
 
     async fn judge(&self, judging: &Judging) -> Result<(), JournalError> {
-        match self.agent.triage(judging).await {
+        // All that wait about the same thing are judged in the trace of the first.
+        let first = judging.events.first().map_or("", |event| event.id.as_str());
+        let span = Span::of_run(first, true, "judge_event", Vec::new);
+        match span.over(self.agent.triage(judging)).await {
             Ok(()) => Ok(()),
             // An event is not lost because somebody must repair the agent's identity first.
             Err(TriageError::Later(error)) if error.may_pass() || error.is_identity() => {
@@ -149,7 +154,10 @@ impl Worker {
                     tracing::warn!(run = %claim.run, %error, "a run could not be handed back");
                 }
             }
-            Ok(Left::Lost) => tracing::warn!(run = %claim.run, "another worker holds this run now"),
+            Ok(Left::Lost) => {
+                meter::lease_lost();
+                tracing::warn!(run = %claim.run, "another worker holds this run now");
+            }
             Err(error) => {
                 tracing::error!(run = %claim.run, %error, "the record failed; the run is left alone")
             }

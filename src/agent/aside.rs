@@ -1,8 +1,6 @@
 //! How a run is laid aside or ended before its answer: a system that is down, a budget that is spent,
 //! a write of which nobody can tell whether it happened.
 
-use std::time::Duration;
-
 use jiff::tz::TimeZone;
 use jiff::{ToSpan as _, Zoned};
 use tokio_util::sync::CancellationToken;
@@ -10,16 +8,10 @@ use tokio_util::sync::CancellationToken;
 use super::held::Held;
 use super::state::RunState;
 use super::{Agent, sentence};
-use crate::clock;
 use crate::journal::{Entry, Holder, JournalError, Status, WaitingFor};
 use crate::policy::approval::{Approval, Change};
 use crate::policy::{Ahead, Over, Scope};
 use crate::tools::{self, Interrupted};
-
-/// Pause after the first failure of an outside system; doubled with each further one.
-const FIRST_PAUSE: Duration = Duration::from_secs(2);
-/// Longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
 
 /// The entries with which a run ends: what waits for people ends with it.
 pub(super) fn ending(state: &RunState, status: Status, answer: String, remedy: Option<String>) -> Vec<Entry> {
@@ -34,25 +26,6 @@ pub(super) fn ending(state: &RunState, status: Status, answer: String, remedy: O
 }
 
 impl Agent {
-    /// Lays the run aside until an outside system may be well again.
-    pub(super) async fn pause(
-        &self,
-        holder: &mut Holder,
-        state: &RunState,
-        what: String,
-        remedy: String,
-        after: Option<Duration>,
-    ) -> Result<bool, JournalError> {
-        let pause = FIRST_PAUSE.saturating_mul(1 << state.outages.min(6)).min(LONGEST_PAUSE);
-        let pause = after.map_or(pause, |after| after.max(pause));
-        let wake_at = clock::add(self.clock.now(), pause).as_microsecond();
-        let reason = format!("{} It is tried again in {} s.", sentence(&what), pause.as_secs().max(1));
-        tracing::warn!(run = %holder.run(), %what, pause_s = pause.as_secs(), "laid aside");
-        let trouble = Entry::Trouble { what: reason.clone(), remedy: Some(remedy) };
-        let waiting = Entry::Waiting { waiting_for: WaitingFor::RateLimit, reason, wake_at: Some(wake_at) };
-        Ok(!holder.record(vec![trouble, waiting]).await?)
-    }
-
     /// A call has no result now: waits, stops, or leaves the run to a person.
     pub(super) async fn interrupted(
         &self,
@@ -102,8 +75,10 @@ impl Agent {
         let Some(order) = state.order.as_ref() else { return Ok(false) };
         let call = tools::Call {
             step: held.approval.request.step,
+            id: &held.call.id,
             name: &held.call.name,
             arguments: &held.call.arguments,
+            again: true,
             requested_by: &order.requested_by,
             earlier: held.writes.clone(),
             cancel,

@@ -10,6 +10,9 @@ use crate::journal::{Entry, Journal, Notice, RunId};
 /// Longest time without looking, for what another process wrote and did not announce.
 const LOOK: Duration = Duration::from_secs(1);
 
+/// Least time between two looks.
+const HEAR_EVERY: Duration = Duration::from_millis(50);
+
 /// What is tripped.
 pub(super) struct Heard {
     /// What is under way is to end.
@@ -30,7 +33,11 @@ pub(super) async fn listen(journal: Journal, run: RunId, heard: Heard) {
             () = tokio::time::sleep(LOOK) => Err(RecvError::Lagged(0)),
         };
         match notice {
-            Ok(Notice::Appended(_)) | Err(RecvError::Lagged(_)) => {}
+            Ok(Notice::Appended(_)) | Err(RecvError::Lagged(_)) => {
+                // A run in full swing tells of every commit of its own: one look for all of them.
+                tokio::time::sleep(HEAR_EVERY).await;
+                while own.try_recv().is_ok() {}
+            }
             Ok(Notice::Delta { .. }) => continue,
             Err(RecvError::Closed) => return,
         }

@@ -6,9 +6,8 @@
 //! ([`state`]) does no input or output.
 //! Must never know: HTTP, SQL, who is watching.
 
-mod exchanges;
-mod hear;
 mod aside;
+mod hear;
 mod held;
 mod look;
 mod prompts;
@@ -16,6 +15,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 mod triage;
+mod waits;
 mod words;
 
 use std::time::{Duration, Instant};
@@ -26,19 +26,17 @@ use tokio_util::sync::CancellationToken;
 use crate::clock::Clock;
 use crate::fault_point;
 use crate::journal::{Call, Claim, Entry, Holder, Journal, JournalError, Logged, Status, Usage};
+use crate::meter;
 use crate::model::{Finish, Model, ModelError, Piece, Reply, ToolSchemas};
 use crate::policy::Ahead;
 use crate::policy::approval::{Approval, Change, State};
 use crate::tools::{self, Toolbox};
+use crate::trace::{self, Called, Span};
 
 use held::Held;
 pub use prompts::Facts as PromptFacts;
 use state::{Next, RunState};
 pub use triage::TriageError;
-
-/// How long after an approval's end a run looks at it, in microseconds: the store's clock may stand
-/// a little behind.
-const EXPIRY_MARGIN: i64 = 250_000;
 
 /// Works runs of one co-worker.
 pub struct Agent {
@@ -61,6 +59,16 @@ pub enum Left {
     Stopped,
     /// Another worker holds the run.
     Lost,
+}
+
+impl Left {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Settled => "settled",
+            Self::Stopped => "stopped",
+            Self::Lost => "lost",
+        }
+    }
 }
 
 impl Agent {
@@ -92,6 +100,27 @@ impl Agent {
     /// # Errors
     /// When the journal cannot be read or written: then nothing more is done.
     pub async fn advance(&self, claim: Claim, stop: &CancellationToken) -> Result<Left, JournalError> {
+        let name = &self.facts.agent_user;
+        let span = Span::of_run(claim.run.as_str(), claim.fence == 1, format!("invoke_agent {name}"), || {
+            vec![
+                trace::attribute(trace::OPERATION, "invoke_agent"),
+                trace::attribute(trace::PROVIDER, meter::PROVIDER),
+                trace::attribute(trace::AGENT_ID, self.facts.agent_identity.clone()),
+                trace::attribute(trace::AGENT_NAME, name.clone()),
+                trace::attribute(trace::AGENT_VERSION, env!("CARGO_PKG_VERSION")),
+                trace::attribute(trace::CONVERSATION, claim.run.as_str().to_owned()),
+                trace::attribute(trace::FENCE, claim.fence),
+            ]
+        });
+        let left = span.over(self.work_on(claim, stop)).await;
+        match &left {
+            Ok(left) => span.set(trace::LEFT, left.as_str()),
+            Err(_) => span.failed("journal"),
+        }
+        left
+    }
+
+    async fn work_on(&self, claim: Claim, stop: &CancellationToken) -> Result<Left, JournalError> {
         let mut holder = Holder::new(self.journal.clone(), claim, 0);
         let mut state = RunState::default();
         holder.read_on().await?;
@@ -169,36 +198,6 @@ impl Agent {
         }
     }
 
-    /// When a waiting run looks at its approvals by itself: just after the first of them ends.
-    fn wake_at(&self, state: &RunState) -> Option<i64> {
-        let expiry = state.approvals.first_expiry()?;
-        let now = self.clock.now().as_microsecond();
-        Some(expiry.max(now).saturating_add(EXPIRY_MARGIN))
-    }
-
-    /// Ends approvals whose time is over. True: something was written.
-    async fn expire(&self, holder: &mut Holder, state: &RunState) -> Result<bool, JournalError> {
-        let now = self.clock.now().as_microsecond();
-        let over = |approval: &&Approval| now >= approval.request.expires_at;
-        let ended = |approval: &Approval| Entry::ApprovalChanged {
-            id: approval.request.id.clone(),
-            what: Change::Expired,
-        };
-        let entries: Vec<Entry> = state.approvals.unsettled().filter(over).map(ended).collect();
-        if entries.is_empty() {
-            return Ok(false);
-        }
-        match holder.record(entries).await {
-            Ok(_) => Ok(true),
-            // The store's clock stands a little behind ours, or somebody decided just now.
-            Err(JournalError::Approval(_)) => {
-                holder.read_on().await?;
-                Ok(false)
-            }
-            Err(error) => Err(error),
-        }
-    }
-
     /// Makes the call behind an approval again, so that the gate carries the approved action out.
     async fn carry(
         &self,
@@ -213,8 +212,10 @@ impl Agent {
         let since = Instant::now();
         let request = tools::Call {
             step,
+            id: &held.call.id,
             name: &held.call.name,
             arguments: &held.call.arguments,
+            again: true,
             requested_by: &order.requested_by,
             earlier: held.writes.clone(),
             cancel,
@@ -227,7 +228,7 @@ impl Agent {
                 standing: &state.standing,
             },
         };
-        match exchanges::run(&self.toolbox, holder, request).await {
+        match self.toolbox.run(holder, request).await {
             Ok(outcome) => {
                 let duration_ms = millis(since.elapsed());
                 let entry = match state_after(&held.approval, holder.unseen()) {
@@ -252,13 +253,6 @@ impl Agent {
         turn: u32,
         cancel: &CancellationToken,
     ) -> Result<bool, JournalError> {
-        // Words that came since the last entry belong into this request.
-        holder.read_on().await?;
-        let unseen = holder.take_unseen();
-        if !unseen.is_empty() {
-            holder.give_back(unseen);
-            return Ok(true);
-        }
         let read_to = state.before_request();
         let (journal, run) = (self.journal.clone(), holder.run().clone());
         let (mut begun, mut spoken) = (false, self.toolbox.spoken(&run));
@@ -278,10 +272,13 @@ impl Agent {
         };
         let since = Instant::now();
         fault_point::pass("model.before_reply");
-        match self.model.reply(&state.conversation, &self.schemas, &mut on_piece, cancel).await {
+        let asked = self.model.reply(&state.conversation, &self.schemas, &mut on_piece, cancel);
+        let (reply, outside) = trace::collecting(asked).await;
+        match reply {
             Ok(reply) => {
                 fault_point::pass("model.after_reply");
-                holder.record(vec![replied(turn, read_to, spoken.whole(reply), since.elapsed())]).await?;
+                let reply = replied(turn, read_to, spoken.whole(reply), since.elapsed(), outside);
+                holder.record(vec![reply]).await?;
                 Ok(true)
             }
             Err(error) => {
@@ -341,8 +338,10 @@ impl Agent {
         let since = Instant::now();
         let request = tools::Call {
             step,
+            id: &call.id,
             name: &call.name,
             arguments: &call.arguments,
+            again: started,
             requested_by: &order.requested_by,
             earlier,
             cancel,
@@ -355,7 +354,7 @@ impl Agent {
                 standing: &state.standing,
             },
         };
-        match exchanges::run(&self.toolbox, holder, request).await {
+        match self.toolbox.run(holder, request).await {
             Ok(outcome) => {
                 let duration_ms = millis(since.elapsed());
                 let entry =
@@ -389,15 +388,8 @@ struct Step {
     earlier: Vec<tools::EarlierWrite>,
 }
 
-fn replied(turn: u32, read_to: i64, reply: Reply, took: Duration) -> Entry {
-    let finish = match &reply.finish {
-        Finish::Stop => "stop",
-        Finish::ToolCalls => "tool_calls",
-        Finish::Length => "length",
-        Finish::ContentFilter => "content_filter",
-        Finish::Other(other) => other,
-    };
-    let finish = finish.to_owned();
+fn replied(turn: u32, read_to: i64, reply: Reply, took: Duration, outside: Vec<Called>) -> Entry {
+    let finish = reply.finish.as_str().to_owned();
     // With another reason the last call may be cut off: none is made (model::Reply).
     let calls = match reply.finish {
         Finish::ToolCalls => reply.tool_calls,
@@ -413,6 +405,7 @@ fn replied(turn: u32, read_to: i64, reply: Reply, took: Duration) -> Entry {
         model: reply.model,
         request_id: reply.request_id,
         duration_ms: millis(took),
+        outside,
     }
 }
 

@@ -23,6 +23,8 @@ pub struct Facts {
     pub organization_url: String,
     /// Account of the agent user.
     pub agent_user: String,
+    /// Application id of the agent identity.
+    pub agent_identity: String,
 }
 
 /// Hash of all prompts, for the record.

@@ -65,6 +65,7 @@ impl Play {
             model: "m".into(),
             request_id: None,
             duration_ms: 0,
+            outside: Vec::new(),
         });
     }
 
@@ -153,6 +154,7 @@ fn words_that_come_while_the_model_thinks_are_for_its_next_turn() {
         model,
         request_id: None,
         duration_ms: 0,
+        outside: Vec::new(),
     });
     assert_eq!(play.state.next(), Next::AskModel { turn: 2 });
     play.state.before_request();

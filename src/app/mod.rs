@@ -5,6 +5,8 @@ pub mod cli;
 mod demo;
 mod doctor;
 mod login;
+mod measure;
+mod patience;
 mod policies;
 mod run;
 mod setup;
@@ -28,6 +30,7 @@ use crate::audit::{Notary, retention};
 use crate::clock::Clock;
 use crate::config::{self, AgentUser, Config};
 use crate::doctor::Doctor;
+use crate::http::{IN_PLACE, Quiet};
 use crate::identity::people::People;
 use crate::identity::{self, Audience, Identity, IdentityError};
 use crate::journal::{self, Journal, Limits};
@@ -52,7 +55,7 @@ pub async fn run_command(command: cli::Command) -> anyhow::Result<u8> {
     telemetry::start(log.as_deref())?;
     let stop = CancellationToken::new();
     tokio::spawn(stop_on_signal(stop.clone()));
-    match command {
+    let done = match command {
         cli::Command::Demo(options) => demo::demo(options, stop).await,
         cli::Command::Serve => serve(stop).await,
         cli::Command::Run(options) => run::run(options, stop).await,
@@ -67,7 +70,10 @@ pub async fn run_command(command: cli::Command) -> anyhow::Result<u8> {
         cli::Command::Policy(command) => policies::policy(&command).await,
         cli::Command::Audit(command) => audit::audit(command).await,
         cli::Command::Healthcheck => healthcheck().await,
-    }
+    };
+    // The collector is waited for, on a thread where that is no harm.
+    let _ = tokio::task::spawn_blocking(telemetry::end).await;
+    done
 }
 
 async fn stop_on_signal(stop: CancellationToken) {
@@ -145,6 +151,8 @@ pub struct App {
     policy: Arc<InForce>,
     people: Option<Arc<People>>,
     azure: azure_devops::Client,
+    /// The pauses that the model, the sidecar and Azure DevOps asked for.
+    quiet: Vec<Arc<Quiet>>,
     notary: Option<Notary>,
     http: reqwest::Client,
     clock: Clock,
@@ -155,6 +163,10 @@ struct ModelBearer(Arc<Identity>);
 impl BearerSource for ModelBearer {
     fn bearer(&self) -> BoxFuture<'_, anyhow::Result<SecretString>> {
         Box::pin(async { self.0.bearer(Audience::Model).await.map_err(no_bearer) })
+    }
+
+    fn token_id(&self) -> Option<String> {
+        self.0.token_id(Audience::Model)
     }
 
     fn renew<'a>(&'a self, rejected: &'a SecretString) -> BoxFuture<'a, anyhow::Result<SecretString>> {
@@ -187,6 +199,7 @@ impl App {
     /// # Errors
     /// When the policy is in doubt, the journal cannot be opened, or the trust store not be read.
     pub async fn build(config: Config, public_url: Url, clock: Clock) -> anyhow::Result<Self> {
+        telemetry::export(config.otlp_endpoint.as_ref())?;
         let http = config::http_client()?;
         let policy = Arc::new(InForce::new(policies::load(&config)?));
         let masker = Arc::new(Masker::new(own_secrets(&config))?);
@@ -199,8 +212,15 @@ impl App {
         let identity = Identity::new(&config.identity, http.clone(), clock.clone());
         let bearer = Arc::new(ModelBearer(identity.clone()));
         let model = Model::new(&config.model, bearer, http.clone(), clock.clone());
-        let azure =
-            azure_devops::Client::new(&config.azure_devops, identity.clone(), http.clone(), clock.clone());
+        // A longer pause lays a run aside instead of holding it.
+        let azure = azure_devops::Client::with_patience(
+            &config.azure_devops,
+            identity.clone(),
+            http.clone(),
+            clock.clone(),
+            IN_PLACE,
+        );
+        let quiet = vec![azure.quiet(), model.quiet(), identity.quiet()];
         let served = RepositoryRef {
             project: config.azure_devops.project.clone(),
             repository: config.azure_devops.repository.clone(),
@@ -211,6 +231,7 @@ impl App {
             .notifying(notifier);
         let facts = PromptFacts {
             organization_url: config.azure_devops.organization_url.to_string(),
+            agent_identity: config.identity.agent_identity_id.clone(),
             agent_user: match &config.identity.agent_user {
                 AgentUser::Username(name) => name.clone(),
                 AgentUser::ObjectId(id) => id.to_string(),
@@ -221,7 +242,7 @@ impl App {
         let worker = Worker::new(journal.clone(), Arc::new(agent));
         let sign_in = config.sign_in.as_ref();
         let people = sign_in.map(|own| People::new(own, own_names(&config), http.clone(), clock.clone()));
-        Ok(Self { journal, worker, config, identity, policy, people, azure, notary, http, clock })
+        Ok(Self { journal, worker, config, identity, policy, people, azure, quiet, notary, http, clock })
     }
 
     /// Asks Azure DevOps on a person's behalf, where the blueprint lets the agent identity do that.
@@ -310,6 +331,13 @@ impl App {
         }
         tasks.spawn(policies::watch(self.policy.clone(), self.config.clone(), stop.clone()));
         tasks.spawn(verify_identity(self.identity.clone(), stop.clone()));
+        tasks.spawn(patience::share(
+            self.journal.clone(),
+            self.quiet.clone(),
+            self.clock.clone(),
+            stop.clone(),
+        ));
+        tasks.spawn(measure::measure(self.journal.clone(), self.clock.clone(), stop.clone()));
         let router = if self.config.duty.serves() { web::router(state) } else { web::health_router(state) };
         let served = tokio::select! {
             served = web::serve(listener, router, stop.clone()) => served,

@@ -97,6 +97,9 @@ fn facts(entry: &Entry) -> (&'static str, Value) {
         Entry::Exchanged { step, exchanges } => {
             ("exchanged", json!({ "step": step, "exchanges": exchanges }))
         }
+        Entry::ReviewAsked { id, work_item, why_not } => {
+            ("review_asked", json!({ "approval": id, "work_item": work_item, "failed": why_not.is_some() }))
+        }
         Entry::ApprovalRequested { request } => (
             "approval_requested",
             json!({ "step": request.step, "approval": request.id, "action": request.action.kind(),

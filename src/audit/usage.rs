@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
-use crate::journal::{Entry, Exchange, Journal, JournalError, Logged};
+use crate::journal::{Entry, Journal, JournalError, Logged};
+use crate::trace::Called;
 
 /// How often a right was used, and when last.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
@@ -31,11 +32,10 @@ fn right_of_action(kind: &str) -> Option<&'static str> {
 }
 
 /// The right that an answered question needed; none for writes, which their actions tell.
-fn right_of_question(asked: &Exchange) -> Option<&'static str> {
-    let answered = asked.status.is_some_and(|status| status < 400);
+fn right_of_question(asked: &Called) -> Option<&'static str> {
     let question = asked.method == "GET" || asked.route.contains("wiql") || asked.route.ends_with("batch");
     match () {
-        () if !answered => None,
+        () if !asked.is_ok() => None,
         () if asked.route.contains("codesearchresults") => Some("permission.read_code"),
         () if !question => None,
         () if asked.route.contains("_apis/git/") => Some("permission.read_code"),
@@ -105,11 +105,14 @@ mod tests {
 
     #[test]
     fn a_call_needs_the_right_that_guards_it() {
-        let asked = |method: &str, route: &str, status| Exchange {
+        let asked = |method: &str, route: &str, status| Called {
+            system: "azure_devops".into(),
             method: method.into(),
             route: route.into(),
             status,
+            sent: String::new(),
             activity_id: None,
+            token: None,
             duration_ms: 1,
         };
         let right = |method, route, status| right_of_question(&asked(method, route, status));

@@ -333,8 +333,7 @@ impl Client {
             .with("versionDescriptor.version", name)
             .with("versionDescriptor.versionType", kind)
             .with("$format", "octetStream")
-            .at_most(limit)
-            .traced(self.traceparent.as_deref());
+            .at_most(limit);
         Ok(self.transport.ask_bytes(question).await?.value)
     }
 

@@ -14,7 +14,6 @@ mod bodies;
 mod builds;
 mod effect;
 mod error;
-mod exchange;
 mod git;
 mod groups;
 pub mod limits;
@@ -40,6 +39,7 @@ use std::time::Duration;
 
 use crate::clock::Clock;
 use crate::config;
+use crate::http::Quiet;
 use crate::identity::Identity;
 use serde::de::DeserializeOwned;
 use transport::{Answer, Question, Transport};
@@ -48,7 +48,6 @@ pub use activity::{Deed, Did};
 pub use builds::{Build, BuildResult, BuildStatus, Definition, FailedStep, FailedTest, LogTail, TestSummary};
 pub use effect::{Effect, EffectKind};
 pub use error::{Error, Failure};
-pub use exchange::{Exchange, listening};
 pub use git::{Branch, BranchMove, Commit, Item, ItemKind, Push, Recursion, Repository, Version};
 pub use groups::{Group, IdentityKind, KnownIdentity, Team};
 pub use lookup::Lookup;
@@ -69,8 +68,6 @@ pub type Guard = Arc<dyn Fn() -> bool + Send + Sync>;
 #[derive(Clone)]
 pub struct Client {
     transport: Arc<Transport>,
-    /// W3C trace context sent along, where the caller works inside a trace.
-    traceparent: Option<Arc<str>>,
     /// Asked before each write.
     guard: Option<Guard>,
 }
@@ -84,6 +81,11 @@ impl Client {
         clock: Clock,
     ) -> Client {
         Self::with_patience(settings, identity, http, clock, retry::MAX_WAIT)
+    }
+
+    /// The pause that the service asked for.
+    pub fn quiet(&self) -> Arc<Quiet> {
+        self.transport.quiet.clone()
     }
 
     /// The organisation's host.
@@ -100,12 +102,7 @@ impl Client {
         patience: Duration,
     ) -> Client {
         let transport = Transport::new(&settings.organization_url, identity, http, clock, patience);
-        Client { transport: Arc::new(transport), traceparent: None, guard: None }
-    }
-
-    /// The same client, sending `traceparent` (W3C form) with every request.
-    pub fn with_traceparent(&self, traceparent: &str) -> Client {
-        Client { traceparent: Some(traceparent.into()), ..self.clone() }
+        Client { transport: Arc::new(transport), guard: None }
     }
 
     /// The same client, which sends a write only while `guard` says so: at the last moment, after
@@ -119,6 +116,6 @@ impl Client {
     }
 
     async fn ask_page<T: DeserializeOwned>(&self, question: Question<'_>) -> Result<Answer<T>, Error> {
-        self.transport.ask(question.traced(self.traceparent.as_deref())).await
+        self.transport.ask(question).await
     }
 }

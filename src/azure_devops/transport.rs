@@ -1,10 +1,9 @@
 //! One request to Azure DevOps: bearer, headers, version, retries, limits. The only place that
 //! sends anything there.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use reqwest::StatusCode;
 use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -17,17 +16,17 @@ use super::error::{activity_id, is_sign_in, without_mark};
 use super::limits::{ANSWER_BYTES, FAILURE_BYTES, PUSH_BYTES};
 use super::retry::{Safety, next_wait};
 use super::routes::{Method, Read, Write};
-use super::{Error, Exchange, Failure, Guard, exchange};
-use crate::clock::{self, Clock};
+use super::{Error, Failure, Guard};
+use crate::clock::Clock;
 use crate::fault_point;
-use crate::http::{BodyError, read_body, reason, retry_after};
+use crate::http::{BodyError, Quiet, read_body, reason};
 use crate::identity::{Audience, Identity};
+use crate::meter;
 use crate::policy::Permit;
+use crate::trace::{self, Span};
 
 /// Longest time for one attempt, from connecting to the last byte.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(100);
-/// Longest pause that is kept for the service; its own window is five minutes (FACTS §5).
-const MAX_PAUSE: Duration = Duration::from_secs(15 * 60);
 
 /// Everything that calls share.
 pub(super) struct Transport {
@@ -37,10 +36,8 @@ pub(super) struct Transport {
     clock: Clock,
     /// Longest time that one request waits in all.
     patience: Duration,
-    /// Groups this process's requests in the service's own logs.
-    session: HeaderValue,
-    /// The service asked for silence until then; all callers are one user to it.
-    quiet_until: Mutex<Timestamp>,
+    /// The pause that the service asked for; all callers are one user to it.
+    pub(super) quiet: Arc<Quiet>,
 }
 
 /// A question: route, its segments, its query, and the largest answer taken.
@@ -51,14 +48,13 @@ pub(super) struct Question<'a> {
     body: Option<Value>,
     limit: usize,
     accept: &'static str,
-    traceparent: Option<&'a str>,
 }
 
 impl<'a> Question<'a> {
     pub(super) fn of(route: &'a Read, segments: &'a [&'a str]) -> Self {
         let accept = "application/json";
         let (query, limit) = (Vec::new(), ANSWER_BYTES);
-        Self { route, segments, query, body: None, limit, accept, traceparent: None }
+        Self { route, segments, query, body: None, limit, accept }
     }
 
     pub(super) fn with(mut self, name: &'a str, value: impl ToString) -> Self {
@@ -77,10 +73,6 @@ impl<'a> Question<'a> {
     pub(super) fn bytes(self) -> Self {
         Self { accept: "application/octet-stream", ..self }
     }
-
-    pub(super) fn traced(self, traceparent: Option<&'a str>) -> Self {
-        Self { traceparent, ..self }
-    }
 }
 
 /// An answer that was understood.
@@ -91,24 +83,42 @@ pub(super) struct Answer<T> {
     pub(super) continuation: Option<String>,
 }
 
-/// In whose name a write is sent.
-#[derive(Clone, Copy)]
-pub(super) struct By<'a> {
-    pub(super) traceparent: Option<&'a str>,
-    pub(super) guard: Option<&'a Guard>,
-}
-
 /// A request as it is sent, each attempt alike.
 struct Request<'a> {
     method: Method,
-    /// Template of the route, for the record.
-    route: &'static str,
+    template: &'static str,
     url: Url,
     accept: &'static str,
     body: Option<(&'static str, Vec<u8>)>,
     limit: usize,
     safety: Safety,
-    by: By<'a>,
+    guard: Option<&'a Guard>,
+    /// Sent as the agent user, and not with a person's own token.
+    as_agent: bool,
+}
+
+impl Request<'_> {
+    fn what(&self) -> String {
+        format!("{} {}", reqwest::Method::from(self.method), self.template)
+    }
+
+    fn span(&self) -> Span {
+        let span = Span::request(self.what(), || {
+            vec![
+                trace::attribute(trace::METHOD, reqwest::Method::from(self.method).to_string()),
+                trace::attribute(trace::TEMPLATE, self.template),
+                trace::attribute(trace::SERVER, self.url.host_str().unwrap_or_default().to_owned()),
+            ]
+        });
+        span.set(trace::E2EID, span.guid());
+        span
+    }
+
+    /// The part of the service that answers, as its routes name it.
+    fn area(&self) -> &'static str {
+        let after = self.template.split("_apis/").nth(1).unwrap_or_default();
+        after.split('/').next().unwrap_or_default()
+    }
 }
 
 impl Transport {
@@ -119,11 +129,9 @@ impl Transport {
         clock: Clock,
         patience: Duration,
     ) -> Self {
-        let session = HeaderValue::try_from(uuid::Uuid::new_v4().to_string())
-            .unwrap_or_else(|_| HeaderValue::from_static("00000000-0000-0000-0000-000000000000"));
         let address = Address::new(organization);
-        let quiet_until = Mutex::new(Timestamp::MIN);
-        Self { address, identity, http, clock, patience, session, quiet_until }
+        let quiet = Arc::new(Quiet::new("azure_devops"));
+        Self { address, identity, http, clock, patience, quiet }
     }
 
     /// Asks, and reads the answer as JSON.
@@ -144,7 +152,8 @@ impl Transport {
         question: Question<'_>,
         token: &SecretString,
     ) -> Result<T, Error> {
-        Ok(self.attempt(&self.prepared(question)?, token, json).await?.value)
+        let request = Request { as_agent: false, ..self.prepared(question)? };
+        Ok(self.attempt(&request, token, json).await?.value)
     }
 
     /// Asks, and gives the answer's bytes.
@@ -166,7 +175,7 @@ impl Transport {
         segments: &[&str],
         query: &[(&str, &str)],
         body: &Value,
-        by: By<'_>,
+        guard: Option<&Guard>,
     ) -> Result<Answer<T>, Error> {
         let mut url = self.address.url(super::address::Host::Main, route.template, segments)?;
         url.query_pairs_mut().extend_pairs(query).append_pair("api-version", route.version);
@@ -177,13 +186,14 @@ impl Transport {
         }
         let request = Request {
             method: route.method,
-            route: route.template,
+            template: route.template,
             url,
             accept: "application/json",
             body: Some((route.content_type, bytes)),
             limit: ANSWER_BYTES,
             safety: Safety::Write,
-            by,
+            guard,
+            as_agent: true,
         };
         self.send(request, json).await
     }
@@ -194,13 +204,14 @@ impl Transport {
         url.query_pairs_mut().extend_pairs(&question.query).append_pair("api-version", version);
         Ok(Request {
             method: *method,
-            route: template,
+            template,
             url,
             accept: question.accept,
             body: question.body.map(|body| ("application/json", body.to_string().into_bytes())),
             limit: question.limit,
             safety: Safety::Read,
-            by: By { traceparent: question.traceparent, guard: None },
+            guard: None,
+            as_agent: true,
         })
     }
 
@@ -209,9 +220,7 @@ impl Transport {
         request: Request<'_>,
         understand: fn(Vec<u8>, Option<String>) -> Result<T, Error>,
     ) -> Result<Answer<T>, Error> {
-        // `00-<trace id>-<parent id>-<flags>`
-        let trace = request.by.traceparent.and_then(|text| text.split('-').nth(1));
-        let mut token = self.identity.bearer_in(Audience::AzureDevOps, trace).await?;
+        let mut token = self.identity.bearer(Audience::AzureDevOps).await?;
         let (mut attempt, mut waited, mut renewed) = (0, Duration::ZERO, false);
         loop {
             waited += self.keep_quiet(waited).await?;
@@ -232,25 +241,30 @@ impl Transport {
                 return Err(error);
             };
             tracing::debug!(method = ?request.method, path, attempt, ?wait, %error, "sending again");
-            self.clock.sleep(wait).await;
-            waited += wait;
+            // What the service asked for is waited out by all, at the head of this loop.
+            let is_asked = matches!(
+                error,
+                Error::Throttled { after: Some(_), .. } | Error::Unavailable { after: Some(_), .. }
+            );
+            if !is_asked {
+                self.clock.sleep(wait).await;
+                waited += wait;
+            }
         }
     }
 
-    /// Waits out the silence that the service asked for, and says how long that took.
+    /// Waits out the pause that the service asked for, and says how long that took.
     async fn keep_quiet(&self, waited: Duration) -> Result<Duration, Error> {
-        let until = *self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
-        let left = Duration::try_from(until.duration_since(self.clock.now())).unwrap_or(Duration::ZERO);
-        if left.is_zero() {
-            return Ok(left);
-        }
-        if waited.saturating_add(left) > self.patience {
+        let pause = self.quiet.wait(&self.clock, self.patience.saturating_sub(waited)).await;
+        let pause = pause.map_err(|left| {
             let failure =
                 Failure::said("the service asked for a pause that has not ended; nothing was sent".into());
-            return Err(Error::Throttled { after: Some(left), failure });
+            Error::Throttled { after: Some(left), failure }
+        })?;
+        if !pause.is_zero() {
+            meter::throttled(self.quiet.system(), pause);
         }
-        self.clock.sleep(left).await;
-        Ok(left)
+        Ok(pause)
     }
 
     async fn attempt<T>(
@@ -264,32 +278,26 @@ impl Transport {
             Safety::Write => ("azure_devops.before_write", "azure_devops.after_write"),
         };
         fault_point::pass(before);
-        if request.by.guard.is_some_and(|may_send| !may_send()) {
+        if request.guard.is_some_and(|may_send| !may_send()) {
             let message = "another worker has this run by now; nothing was sent".to_owned();
             return Err(Error::Transport { sent: false, failure: Failure::said(message) });
         }
-        let (sending, since) = (self.request(request, token)?.send(), Instant::now());
-        let answer = sending.await;
-        exchange::tell(Exchange {
-            method: reqwest::Method::from(request.method).to_string(),
-            route: request.route,
-            status: answer.as_ref().ok().map(|answer| answer.status().as_u16()),
-            activity_id: answer.as_ref().ok().and_then(|answer| activity_id(answer.headers())),
-            took: since.elapsed(),
-        });
-        let response = answer.map_err(|error| {
+        let (since, span) = (Instant::now(), request.span());
+        let response = self.request(request, token, &span)?.send().await.map_err(|error| {
+            self.told(request, &span, since, 0, None);
+            span.failed("no_answer");
             let sent = !error.is_connect();
             Error::Transport { sent, failure: Failure::said(reason(error)) }
         })?;
         fault_point::pass(after);
         let (status, headers) = (response.status(), response.headers().clone());
         let now = self.clock.now();
-        if let Some(pause) = retry_after(&headers, now) {
-            // It comes on a 200 as well, and then means the next call (FACTS §5).
-            let mut until = self.quiet_until.lock().unwrap_or_else(PoisonError::into_inner);
-            *until = (*until).max(clock::add(now, pause.min(MAX_PAUSE)));
+        // It comes on a 200 as well, and then means the next call (FACTS §5).
+        if request.as_agent {
+            self.quiet.hear(&headers, now);
         }
         let activity_id = activity_id(&headers);
+        self.told(request, &span, since, status.as_u16(), activity_id.clone());
         let failed = !status.is_success() || is_sign_in(status, &headers);
         let limit = if failed { FAILURE_BYTES } else { request.limit };
         let body = match read_body(response, limit).await {
@@ -307,7 +315,31 @@ impl Transport {
         Ok(Answer { value, activity_id, continuation })
     }
 
-    fn request(&self, request: &Request<'_>, token: &SecretString) -> Result<reqwest::RequestBuilder, Error> {
+    /// Tells of an answered request: by the ids that both sides know.
+    fn told(&self, request: &Request<'_>, span: &Span, since: Instant, status: u16, given: Option<String>) {
+        meter::azure_call(request.area(), status, since.elapsed());
+        span.set(trace::STATUS, i64::from(status));
+        span.set_some(trace::ACTIVITY, given.clone());
+        let token = self.identity.token_id(Audience::AzureDevOps).filter(|_| request.as_agent);
+        span.set_some(trace::TOKEN_ID, token.clone());
+        trace::called(|| trace::Called {
+            system: self.quiet.system().to_owned(),
+            method: reqwest::Method::from(request.method).to_string(),
+            route: request.template.to_owned(),
+            status: (status > 0).then_some(status),
+            sent: span.guid(),
+            activity_id: given,
+            token,
+            duration_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+
+    fn request(
+        &self,
+        request: &Request<'_>,
+        token: &SecretString,
+        span: &Span,
+    ) -> Result<reqwest::RequestBuilder, Error> {
         let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()))
             .map_err(|_| Error::invalid("the bearer cannot be put in a header".into()))?;
         bearer.set_sensitive(true);
@@ -319,11 +351,9 @@ impl Transport {
             .header(ACCEPT, request.accept)
             // Asks for a 401 instead of a sign-in page (FACTS §3).
             .header("X-TFS-FedAuthRedirect", "Suppress")
-            .header("X-TFS-Session", self.session.clone())
-            .header("X-VSS-E2EID", uuid::Uuid::new_v4().to_string());
-        if let Some(traceparent) = request.by.traceparent.and_then(|text| HeaderValue::try_from(text).ok()) {
-            builder = builder.header("traceparent", traceparent);
-        }
+            .header("X-TFS-Session", span.session())
+            .header("X-VSS-E2EID", span.guid())
+            .header("traceparent", span.traceparent());
         if let Some((content_type, body)) = &request.body {
             builder = builder.header(CONTENT_TYPE, *content_type).body(body.clone());
         }

@@ -11,7 +11,7 @@ use super::people::List;
 use super::pull_requests::{RawPullRequest, RawTip};
 use super::routes::{Write, writing};
 use super::threads::{RawComment, RawThread};
-use super::transport::{Answer, By};
+use super::transport::Answer;
 use super::work_items::{self, RawWorkItem};
 use super::{Client, Error, Failure, limits};
 use crate::action::{Action, BranchName, CommitId, Relation, RepositoryRef, WorkItemLink};
@@ -144,8 +144,7 @@ impl Client {
         query: &[(&str, &str)],
         body: &Value,
     ) -> Result<Answer<T>, Error> {
-        let by = By { traceparent: self.traceparent.as_deref(), guard: self.guard.as_ref() };
-        self.transport.write(permit, route, parts, query, body, by).await
+        self.transport.write(permit, route, parts, query, body, self.guard.as_ref()).await
     }
 
     fn new_work_item(&self, action: &Action) -> Result<Value, Error> {

@@ -108,6 +108,7 @@ impl Check<'_> {
             self.check_openness(web, sign_in.is_some());
         }
         let policy_file = self.settings.get("POLICY_FILE").map(PathBuf::from);
+        let otlp_endpoint = self.url("OTEL_EXPORTER_OTLP_ENDPOINT", "for example http://localhost:4318");
         let notify_url = self.url("NOTIFY_URL", "for example https://example.com/hooks/approvals");
         let notify_url = notify_url.map(|url| SecretString::from(String::from(url)));
         Some(Config {
@@ -123,6 +124,7 @@ impl Check<'_> {
             policy_file,
             record_key_file: self.settings.get("RECORD_KEY_FILE").map(PathBuf::from),
             notify_url,
+            otlp_endpoint,
             foreign: self.settings.foreign.clone(),
         })
     }

@@ -55,6 +55,8 @@ pub struct Config {
     pub record_key_file: Option<PathBuf>,
     /// Where chat tools are told of approvals; its path may hold a secret.
     pub notify_url: Option<SecretString>,
+    /// The collector of spans and metrics.
+    pub otlp_endpoint: Option<Url>,
     /// What else is in the environment and does not belong there.
     pub foreign: Foreign,
 }
@@ -197,6 +199,7 @@ pub const NAMES: &[&str] = &[
     "POLICY_FILE",
     "RECORD_KEY_FILE",
     "NOTIFY_URL",
+    "OTEL_EXPORTER_OTLP_ENDPOINT",
     "SIGN_IN_CLIENT_ID",
     "ROLE_GROUPS",
     "PROFILE",

@@ -55,7 +55,7 @@ impl Identity {
             return Ok(token.secret);
         }
         let principal = Principal::Person(person);
-        let wanted = Wanted { audience, principal, force: false, correlation: None };
+        let wanted = Wanted { audience, principal, force: false };
         let secret = self.call().token(wanted, clock::add(now, self.patience)).await?;
         let expires_at = claims::check_delegated(&secret, audience, &self.settings, oid, now)?;
         let lead = jiff::SignedDuration::try_from(RENEW_BEFORE).unwrap_or_default();
@@ -86,7 +86,7 @@ impl Identity {
             (TokenKind::OnBehalfOf, Some(token)) => Principal::Person(token),
             (TokenKind::OnBehalfOf, None) => return Err(IdentityError::PersonRefused),
         };
-        let wanted = Wanted { audience: Audience::AzureDevOps, principal, force: false, correlation: None };
+        let wanted = Wanted { audience: Audience::AzureDevOps, principal, force: false };
         let secret = self.call().token(wanted, clock::add(self.clock.now(), self.patience)).await?;
         Ok(explain::explain(&claims::decode(secret.expose_secret())?))
     }

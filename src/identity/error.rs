@@ -220,7 +220,7 @@ impl IdentityError {
     pub fn is_transient(&self) -> bool {
         match self {
             Self::Unreachable { .. } => true,
-            Self::Sidecar { status, .. } => *status >= 500,
+            Self::Sidecar { status, .. } => *status >= 500 || *status == 429,
             Self::Entra(refusal) => cause(refusal.code).is_some_and(|cause| cause.transient),
             // Past its life or not begun yet: the next one may be in force.
             Self::WrongToken { claim, .. } => !["audience", "tenant"].contains(claim),

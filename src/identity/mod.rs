@@ -33,6 +33,7 @@ use tokio::sync::Mutex as AsyncMutex;
 
 use crate::clock::{self, Clock};
 use crate::config;
+use crate::http::Quiet;
 use sidecar::{Principal, Wanted};
 
 pub use causes::{CAUSES, Cause, cause};
@@ -84,6 +85,7 @@ pub struct Identity {
     patience: Duration,
     azure_devops: Line,
     model: Line,
+    quiet: Arc<Quiet>,
     /// Tokens on people's behalf.
     delegated: delegated::Tokens,
     who: Mutex<Option<(Who, Vec<Claim>)>>,
@@ -95,6 +97,8 @@ struct Line {
     /// How many requests have ended; lets a caller see that one ended while it waited.
     ended: AtomicU64,
     held: AsyncMutex<Held>,
+    /// Entra's id of the newest token.
+    token_id: Mutex<Option<String>>,
 }
 
 #[derive(Default)]
@@ -143,6 +147,7 @@ impl Identity {
             clock,
             azure_devops: Line::default(),
             model: Line::default(),
+            quiet: Arc::new(Quiet::new("sidecar")),
             delegated: delegated::Tokens::default(),
             who: Mutex::new(None),
         })
@@ -151,25 +156,13 @@ impl Identity {
     /// A checked token for `audience`: the cached one until [`RENEW_BEFORE`] its expiry, else a
     /// new one; while the sidecar is away the old one to its very end. Callers that come at the
     /// same time share one request, and its failure. Waits at most [`SIDECAR_PATIENCE`] for a
-    /// sidecar that is still starting.
+    /// sidecar that is still starting. A request to the sidecar that this leads to carries the id of the
+    /// trace under way as its correlation id, so that Entra's log names it.
     ///
     /// # Errors
     /// [`IdentityError`], whose [`remedy`](IdentityError::remedy) says what to do.
     pub async fn bearer(&self, audience: Audience) -> Result<SecretString, IdentityError> {
-        self.obtain(audience, None, None).await
-    }
-
-    /// The same for work of a trace: a request to the sidecar that it leads to carries the trace's id
-    /// (the 32 hexadecimal digits of W3C) as its correlation id, so that Entra's log names it.
-    ///
-    /// # Errors
-    /// As [`Identity::bearer`].
-    pub async fn bearer_in(
-        &self,
-        audience: Audience,
-        trace: Option<&str>,
-    ) -> Result<SecretString, IdentityError> {
-        self.obtain(audience, None, trace.and_then(|id| uuid::Uuid::try_parse(id).ok())).await
+        self.obtain(audience, None).await
     }
 
     /// A token in place of `rejected`, which the outside system did not take. When somebody else
@@ -182,7 +175,24 @@ impl Identity {
         audience: Audience,
         rejected: &SecretString,
     ) -> Result<SecretString, IdentityError> {
-        self.obtain(audience, Some(rejected), None).await
+        self.obtain(audience, Some(rejected)).await
+    }
+
+    /// Entra's id (`uti`) of the token for `audience` that was checked last.
+    pub fn token_id(&self, audience: Audience) -> Option<String> {
+        self.line(audience).token_id.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The pause that the sidecar asked for.
+    pub fn quiet(&self) -> Arc<Quiet> {
+        self.quiet.clone()
+    }
+
+    fn line(&self, audience: Audience) -> &Line {
+        match audience {
+            Audience::AzureDevOps => &self.azure_devops,
+            Audience::Model => &self.model,
+        }
     }
 
     /// Facts of the Azure DevOps token that was checked last; `None` until one was. Never the token.
@@ -203,7 +213,7 @@ impl Identity {
     /// When there is no token to look at; what the check found is inside [`Examined`].
     pub async fn examine(&self, audience: Audience) -> Result<Examined, IdentityError> {
         let deadline = clock::add(self.clock.now(), self.patience);
-        let wanted = Wanted { audience, principal: Principal::AgentUser, force: true, correlation: None };
+        let wanted = Wanted { audience, principal: Principal::AgentUser, force: true };
         let secret = self.call().token(wanted, deadline).await?;
         let claims = claims::decode(secret.expose_secret())?;
         let who = claims::check(&secret, audience, &self.settings, self.clock.now());
@@ -216,19 +226,15 @@ impl Identity {
     }
 
     fn call(&self) -> sidecar::Call<'_> {
-        sidecar::Call { settings: &self.settings, http: &self.http, clock: &self.clock }
+        sidecar::Call { settings: &self.settings, http: &self.http, clock: &self.clock, quiet: &self.quiet }
     }
 
     async fn obtain(
         &self,
         audience: Audience,
         rejected: Option<&SecretString>,
-        correlation: Option<uuid::Uuid>,
     ) -> Result<SecretString, IdentityError> {
-        let line = match audience {
-            Audience::AzureDevOps => &self.azure_devops,
-            Audience::Model => &self.model,
-        };
+        let line = self.line(audience);
         let seen = line.ended.load(Ordering::Acquire);
         let mut held = line.held.lock().await;
         if line.ended.load(Ordering::Acquire) != seen
@@ -250,7 +256,7 @@ impl Identity {
         let last = held.token.clone().filter(|token| !is_rejected(token) && now < token.expires_at);
         let patience = if last.is_some() { Duration::ZERO } else { self.patience };
         let force = rejected.is_some();
-        let wanted = Wanted { audience, principal: Principal::AgentUser, force, correlation };
+        let wanted = Wanted { audience, principal: Principal::AgentUser, force };
         let result = self.fetch(wanted, clock::add(now, patience)).await;
         *held = match (&result, last) {
             (Ok(token), _) => Held { token: Some(token.clone()), failure: None },
@@ -274,6 +280,7 @@ impl Identity {
             token_id = who.token_id.as_deref(),
             "token checked"
         );
+        *self.line(audience).token_id.lock().unwrap_or_else(PoisonError::into_inner) = who.token_id.clone();
         let lead = jiff::SignedDuration::try_from(RENEW_BEFORE).unwrap_or_default();
         let expires_at = who.expires_at;
         let renew_at = expires_at.checked_sub(lead).unwrap_or(expires_at);

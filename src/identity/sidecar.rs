@@ -1,6 +1,6 @@
 //! The sidecar's token route: how it is asked, what its answers mean, when it is asked again.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use jiff::Timestamp;
 use reqwest::header::{AUTHORIZATION, HOST, HeaderValue};
@@ -12,7 +12,9 @@ use super::{Audience, EntraRefusal, IdentityError};
 use crate::clock::Clock;
 use crate::config::{self, AgentUser};
 use crate::fault_point;
-use crate::http::{backoff, plain, read_body, reason};
+use crate::http::{Quiet, backoff, plain, read_body, reason};
+use crate::meter;
+use crate::trace::{self, Span};
 
 /// Longest time for one answer; a cold sidecar walks three exchanges with Entra.
 const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
@@ -44,8 +46,6 @@ pub(super) struct Wanted<'a> {
     pub(super) principal: Principal<'a>,
     /// Past the sidecar's cache.
     pub(super) force: bool,
-    /// Finds the request again in Entra's log; the trace of the work it is for, where there is one.
-    pub(super) correlation: Option<uuid::Uuid>,
 }
 
 /// One request for a token, with its attempts.
@@ -53,6 +53,7 @@ pub(super) struct Call<'a> {
     pub(super) settings: &'a config::Identity,
     pub(super) http: &'a reqwest::Client,
     pub(super) clock: &'a Clock,
+    pub(super) quiet: &'a Quiet,
 }
 
 #[derive(Deserialize)]
@@ -78,13 +79,24 @@ impl Call<'_> {
         deadline: Timestamp,
     ) -> Result<SecretString, IdentityError> {
         let audience = wanted.audience;
-        let correlation_id = wanted.correlation.unwrap_or_else(uuid::Uuid::new_v4).to_string();
+        // Finds the request again in Entra's log: the trace of the work it is for, where there is one.
+        let correlation_id = trace::current().unwrap_or_else(uuid::Uuid::new_v4).to_string();
         let url = self.url(&wanted, &correlation_id)?;
         let started = self.clock.now();
         let mut attempt = 0;
         loop {
             attempt += 1;
-            let mut error = match self.attempt(url.clone(), &wanted).await {
+            // A pause that outlasts the caller's patience is left to the sidecar to repeat.
+            let patience = deadline.duration_since(self.clock.now());
+            let pause = self.quiet.wait(self.clock, Duration::try_from(patience).unwrap_or_default()).await;
+            if let Some(pause) = pause.ok().filter(|pause| !pause.is_zero()) {
+                meter::throttled(self.quiet.system(), pause);
+            }
+            let (since, span) = (Instant::now(), request_span(&wanted, &correlation_id));
+            let answer = span.over(self.attempt(url.clone(), &wanted, &span)).await;
+            let outcome = if answer.is_ok() { "ok" } else { "failed" };
+            meter::sidecar_call(audience.profile(), outcome, since.elapsed());
+            let mut error = match answer {
                 Ok(token) => return Ok(token),
                 Err(error) => error,
             };
@@ -94,6 +106,10 @@ impl Call<'_> {
             }
             let wait = backoff(attempt, FIRST_WAIT, LONGEST_WAIT);
             let code = error.aadsts();
+            span.failed("no_token");
+            if let IdentityError::Entra(refusal) = &error {
+                span.set_some(trace::ENTRA_TRACE, refusal.trace_id.clone());
+            }
             // The sidecar's own assertion ended on the way: it makes a new one. A person's stays ended.
             let renewed = code == Some(ASSERTION_ENDED) && !matches!(wanted.principal, Principal::Person(_));
             if !(error.is_transient() || renewed) || crate::clock::add(self.clock.now(), wait) > deadline {
@@ -107,10 +123,7 @@ impl Call<'_> {
 
     fn url(&self, wanted: &Wanted<'_>, correlation_id: &str) -> Result<Url, IdentityError> {
         let mut url = self.settings.sidecar_url.clone();
-        let route = match wanted.principal {
-            Principal::Person(_) => "AuthorizationHeader",
-            Principal::AgentUser | Principal::AgentIdentity => "AuthorizationHeaderUnauthenticated",
-        };
+        let route = route(wanted);
         let path = format!("{}/{route}/{}", url.path().trim_end_matches('/'), wanted.audience.profile());
         url.set_path(&path);
         let (user, value) = match &self.settings.agent_user {
@@ -136,13 +149,19 @@ impl Call<'_> {
         Ok(url)
     }
 
-    async fn attempt(&self, url: Url, wanted: &Wanted<'_>) -> Result<SecretString, IdentityError> {
+    async fn attempt(
+        &self,
+        url: Url,
+        wanted: &Wanted<'_>,
+        span: &Span,
+    ) -> Result<SecretString, IdentityError> {
         let address = url.origin().ascii_serialization();
         let unreachable =
             |cause| IdentityError::Unreachable { address: address.clone(), waited_seconds: 0, cause };
         fault_point::pass("sidecar.before_token");
         // Version 1.0.0 takes no other host name (SIDECAR.md §6).
         let mut request = self.http.get(url).header(HOST, HeaderValue::from_static("localhost"));
+        request = request.header("traceparent", span.traceparent());
         if let Principal::Person(token) = wanted.principal {
             let bearer = HeaderValue::try_from(format!("Bearer {}", token.expose_secret()));
             let mut bearer = bearer.map_err(|_| IdentityError::PersonRefused)?;
@@ -153,10 +172,30 @@ impl Call<'_> {
             request.timeout(ATTEMPT_TIMEOUT).send().await.map_err(|error| unreachable(reason(error)))?;
         fault_point::pass("sidecar.after_token");
         let status = response.status().as_u16();
+        span.set(trace::STATUS, i64::from(status));
+        self.quiet.hear(response.headers(), self.clock.now());
         let body =
             read_body(response, MAX_ANSWER_BYTES).await.map_err(|error| unreachable(error.to_string()))?;
         if status == 200 { success(&body) } else { Err(refusal(status, &body, wanted.audience, &address)) }
     }
+}
+
+fn route(wanted: &Wanted<'_>) -> &'static str {
+    match wanted.principal {
+        Principal::Person(_) => "AuthorizationHeader",
+        Principal::AgentUser | Principal::AgentIdentity => "AuthorizationHeaderUnauthenticated",
+    }
+}
+
+fn request_span(wanted: &Wanted<'_>, correlation_id: &str) -> Span {
+    let template = format!("{}/{}", route(wanted), wanted.audience.profile());
+    Span::request(format!("GET {template}"), || {
+        vec![
+            trace::attribute(trace::METHOD, "GET"),
+            trace::attribute(trace::TEMPLATE, template.clone()),
+            trace::attribute(trace::CORRELATION, correlation_id.to_owned()),
+        ]
+    })
 }
 
 fn success(body: &[u8]) -> Result<SecretString, IdentityError> {

@@ -18,7 +18,7 @@ pub struct Holder {
     claim: Claim,
     known: i64,
     unseen: Vec<Logged>,
-    /// What is written together with the next entries.
+    /// What is written first in the next commit.
     deferred: Vec<Entry>,
 }
 
@@ -49,14 +49,21 @@ impl Holder {
         Arc::new(move || journal.holds(&claim))
     }
 
+    /// Puts an entry before those that are recorded next: it shares their commit, and is no more
+    /// durable than they are.
+    pub fn defer(&mut self, entry: Entry) {
+        self.deferred.push(entry);
+    }
+
     /// Writes entries, synced when this returns. False: others had added words that the holder has
     /// not read, and an entry that lets go of the run was therefore not written.
     ///
     /// # Errors
     /// [`JournalError::Fenced`] when another worker holds the run by now.
     pub async fn record(&mut self, entries: Vec<Entry>) -> Result<bool, JournalError> {
+        let deferred = std::mem::take(&mut self.deferred);
+        let entries: Vec<Entry> = deferred.iter().cloned().chain(entries).collect();
         let wanted = entries.last().cloned();
-        let entries: Vec<Entry> = std::mem::take(&mut self.deferred).into_iter().chain(entries).collect();
         let unrecorded = if off(Defence::RecordFailClosed) { entries.clone() } else { Vec::new() };
         let log = match self.journal.append(&self.claim, self.known, entries).await {
             Err(JournalError::Full | JournalError::Store(_) | JournalError::Unavailable)
@@ -70,14 +77,12 @@ impl Holder {
             answer => answer?,
         };
         let written = wanted.is_none() || log.last().map(|logged| &logged.entry) == wanted.as_ref();
+        if !written {
+            self.deferred = deferred;
+        }
         self.known = log.last().map_or(self.known, |logged| logged.seq);
         self.unseen.extend(log);
         Ok(written)
-    }
-
-    /// Writes an entry together with those that come next: one that may be lost with the process.
-    pub fn defer(&mut self, entry: Entry) {
-        self.deferred.push(entry);
     }
 
     /// Takes what was logged since the last time, by anybody.
@@ -88,11 +93,6 @@ impl Holder {
     /// What was logged since the last time, left where it is.
     pub fn unseen(&self) -> &[Logged] {
         &self.unseen
-    }
-
-    /// Puts entries back that were taken and not used.
-    pub fn give_back(&mut self, unseen: Vec<Logged>) {
-        self.unseen.splice(0..0, unseen);
     }
 
     /// Reads what others added since.

@@ -7,6 +7,7 @@ use super::{IntakeStatus, Journal, JournalError, Judging, Received, RunId};
 use crate::event::OutsideEvent;
 use crate::fault_point;
 use crate::weaken::{Defence, off};
+use crate::meter;
 
 /// How long an event, and with it the key that makes it happen once, is kept after it came in.
 pub const KEEP_EVENTS: Duration = Duration::from_secs(30 * 24 * 60 * 60);
@@ -44,6 +45,7 @@ impl Journal {
     ) -> Result<Received, JournalError> {
         let id = uuid::Uuid::now_v7().simple().to_string();
         let key = if off(Defence::Dedup) { format!("{key} {id}") } else { key.to_owned() };
+        let ignored = refused.is_some();
         let command = Command::Receive(Delivered {
             id,
             key: remembered(&key),
@@ -60,7 +62,10 @@ impl Journal {
         let answer = self.soon(command).await?;
         fault_point::pass("journal.after_receive");
         match answer {
-            Answer::Received(received) => Ok(received),
+            Answer::Received(received) => {
+                meter::events(fate(received.duplicate, ignored), 1);
+                Ok(received)
+            }
             _ => Err(JournalError::Closed),
         }
     }
@@ -122,7 +127,9 @@ impl Journal {
 
     async fn settle_some(&self, settled: Settled) -> Result<bool, JournalError> {
         fault_point::pass("journal.before_settle");
+        let status = settled.status;
         let done = self.done(Command::Settle(settled)).await?;
+        meter::events(status.as_str(), u64::from(done));
         fault_point::pass("journal.after_settle");
         Ok(done)
     }
@@ -156,6 +163,14 @@ impl Journal {
             Answer::Done(found) => Ok(found),
             _ => Err(JournalError::Closed),
         }
+    }
+}
+
+fn fate(duplicate: bool, ignored: bool) -> &'static str {
+    match (duplicate, ignored) {
+        (true, _) => "duplicate",
+        (false, true) => "ignored",
+        (false, false) => "received",
     }
 }
 

@@ -6,12 +6,13 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Exchange, Note};
+use super::Note;
 use crate::action::Action;
 use crate::digest::Digest;
 use crate::event::Trigger;
 use crate::policy::approval::{Change, Request, Who};
 use crate::policy::{Label, TaintSource, Verdict};
+use crate::trace::Called;
 
 /// Identifies a run: 32 hexadecimal digits that sort by time.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -297,6 +298,9 @@ pub enum Entry {
         request_id: Option<String>,
         /// How long it took, in milliseconds.
         duration_ms: u64,
+        /// The requests that it took, by the ids that both sides know.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        outside: Vec<Called>,
     },
     /// Work on a tool call began.
     ToolStarted {
@@ -439,7 +443,7 @@ pub enum Entry {
         /// Step.
         step: u32,
         /// Each request with its answer.
-        exchanges: Vec<Exchange>,
+        exchanges: Vec<Called>,
     },
     /// Something in the house's own log.
     House {

@@ -62,7 +62,7 @@ pub use intake::{KEEP_EVENTS, SWEEP};
 pub use log::{Call, Entry, Link, Logged, Outcome, Person, RunId, Source, Status, Usage, WaitingFor};
 pub use look::{Found, look};
 pub use rows::{
-    Claim, Exchange, IntakeRow, IntakeStatus, JournalError, Judging, Limits, NewRun, Ordered, Received,
+    Backlog, Claim, IntakeRow, IntakeStatus, JournalError, Judging, Limits, NewRun, Ordered, Received,
     Recorded, RunRow,
 };
 pub use seal::{Checkpoint, HEADS, Head, RecordKey, Unsigned};

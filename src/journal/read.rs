@@ -1,7 +1,7 @@
 //! What can be read of the journal.
 
 use super::store::read;
-use super::{IntakeRow, IntakeStatus, Journal, JournalError, Logged, PAGE, Recorded, RunId, RunRow};
+use super::{Backlog, IntakeRow, IntakeStatus, Journal, JournalError, Logged, PAGE, Recorded, RunId, RunRow};
 
 impl Journal {
     /// A run's row.
@@ -42,6 +42,14 @@ impl Journal {
     /// When the store fails.
     pub async fn unfinished(&self) -> Result<i64, JournalError> {
         read!(self, unfinished())
+    }
+
+    /// What has not ended, at this instant (microseconds since 1970).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn backlog(&self, now: i64) -> Result<Backlog, JournalError> {
+        read!(self, backlog(now))
     }
 
     /// Entries of a run after `after`, oldest first, at most [`PAGE`].

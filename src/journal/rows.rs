@@ -165,6 +165,19 @@ pub struct IntakeRow {
     pub received_at: i64,
 }
 
+/// What the whole journal holds that has not ended.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Backlog {
+    /// Runs that have not ended: status, what they wait for, how many.
+    pub unfinished: Vec<(Status, Option<WaitingFor>, i64)>,
+    /// Runs that a worker may take now.
+    pub due: i64,
+    /// Since when the first of them is due, microseconds since 1970.
+    pub due_since: Option<i64>,
+    /// Events that have not been judged.
+    pub events: i64,
+}
+
 /// Fate of what came in (CONTRACTS: event status).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
@@ -235,20 +248,4 @@ pub struct Recorded {
     pub prev: String,
     /// Hash of this entry: of `prev`, run, sequence number, time and commitment.
     pub hash: String,
-}
-
-/// A request to Azure DevOps and what came of it. No body, and of the address only its template.
-#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Exchange {
-    /// Method.
-    pub method: String,
-    /// Template of the route, for example `{project}/_apis/wit/workitems/{id}`.
-    pub route: String,
-    /// Status; none where no answer came.
-    pub status: Option<u16>,
-    /// Azure DevOps' id of the request: what its audit log and its support know it by.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub activity_id: Option<String>,
-    /// How long it took, in milliseconds.
-    pub duration_ms: u64,
 }

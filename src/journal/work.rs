@@ -11,6 +11,7 @@ use super::{
     Claim, Entry, IntakeStatus, Journal, JournalError, Judging, Logged, NewRun, Notice, Ordered, RunId,
 };
 use crate::fault_point;
+use crate::meter;
 
 impl Journal {
     /// Makes a run and queues it.
@@ -52,12 +53,17 @@ impl Journal {
             Entry::Message { from: run.requested_by.clone(), text: run.instruction.clone() },
         ];
         let drafts = Draft::all(entries)?;
+        let from_event = settles.is_some();
         let command = Command::Create { id: RunId::generate(), run, drafts, join, settles };
         fault_point::pass("journal.before_create");
         let answer = self.soon(command).await?;
         fault_point::pass("journal.after_create");
         match answer {
-            Answer::Made { run, joined } => Ok(Ordered { run, joined }),
+            Answer::Made { run, joined } => {
+                let fate = if joined { IntakeStatus::Merged } else { IntakeStatus::Running };
+                meter::events(fate.as_str(), u64::from(from_event));
+                Ok(Ordered { run, joined })
+            }
             _ => Err(JournalError::Closed),
         }
     }
@@ -78,10 +84,18 @@ impl Journal {
         let run = claim.run.clone();
         let command = Command::Append { run, fence: Some(claim.fence), known, drafts, settles: None };
         fault_point::pass("journal.before_append");
+        let since = Instant::now();
         let answer = self.writer.write(command).await?;
         fault_point::pass("journal.after_append");
+        meter::appended(since.elapsed());
         let Answer::Appended { others: mut log, own } = answer else { return Err(JournalError::Closed) };
         if let Some(placed) = own {
+            if entries.last().is_some_and(Entry::leaves_the_run) {
+                self.held_until(claim, None);
+            }
+            if let Some(Entry::Finished { status, .. }) = entries.last() {
+                meter::run_ended(status.as_str());
+            }
             let own = entries.into_iter().zip(bodies).zip(placed.first..);
             log.extend(own.map(|((entry, body), seq)| Logged { seq, ts: placed.ts, body, entry }));
         }
@@ -117,11 +131,13 @@ impl Journal {
     }
 
     async fn add(&self, run: &RunId, entry: Entry, settles: Option<Settled>) -> Result<i64, JournalError> {
+        let settled = settles.is_some();
         let drafts = vec![Draft::of(self.cleaned_entry(entry))?];
         let command = Command::Append { run: run.clone(), fence: None, known: i64::MAX, drafts, settles };
         fault_point::pass("journal.before_append");
         let answer = self.soon(command).await?;
         fault_point::pass("journal.after_append");
+        meter::events(IntakeStatus::Merged.as_str(), u64::from(settled));
         match answer {
             Answer::Appended { own: Some(placed), .. } => Ok(placed.first),
             _ => Err(JournalError::Closed),
@@ -193,6 +209,7 @@ impl Journal {
         let now = Instant::now();
         held.retain(|run, (_, until)| *run != claim.run && *until > now);
         held.extend(until.map(|until| (claim.run.clone(), (claim.fence, until))));
+        meter::leases(held.len());
     }
 
     /// Holds a run for another `lease` from now. False when it is no longer ours.

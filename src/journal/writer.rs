@@ -14,6 +14,7 @@ use super::command::{Answer, Command};
 use super::feed::Bus;
 use super::store::{Backend, Committed, Fault, Unsure};
 use super::{JournalError, MAX_SILENCE};
+use crate::meter;
 
 /// Commands that may wait for the writer; senders beyond that wait themselves.
 const QUEUE: usize = 1_024;
@@ -94,8 +95,10 @@ impl<B: Backend> Writing<B> {
             if batch.is_empty() {
                 return Ok(());
             }
+            let begun = Instant::now();
             let error = match self.attempt(batch).await {
                 Ok(committed) => {
+                    meter::commit(batch.len(), begun.elapsed());
                     self.bus.tell(&committed.told);
                     for ((_, reply), answer) in batch.drain(..).zip(committed.answers) {
                         // The asker may have gone meanwhile; what it asked for is done all the same.

@@ -114,6 +114,21 @@ impl ModelError {
         }
     }
 
+    /// Which of these it is, in one word.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Throttled { .. } => "throttled",
+            Self::ContextTooLong { .. } => "context_too_long",
+            Self::Filtered { .. } => "filtered",
+            Self::Invalid { .. } => "invalid",
+            Self::SignInRequired { .. } => "sign_in_required",
+            Self::Unavailable { .. } => "unavailable",
+            Self::Broken { .. } => "broken",
+            Self::Cancelled => "cancelled",
+            Self::Identity(_) => "identity",
+        }
+    }
+
     /// Whether the same call may succeed later without anybody changing anything.
     pub fn may_pass(&self) -> bool {
         match self {

@@ -22,6 +22,7 @@ pub(super) struct Joiner {
     finish: Option<String>,
     usage: Usage,
     model: String,
+    id: String,
     bytes: usize,
 }
 
@@ -42,6 +43,8 @@ pub(super) struct Joined {
     pub(super) finish: Finish,
     pub(super) usage: Usage,
     pub(super) model: String,
+    /// The service's id of the answer; empty where it gives none.
+    pub(super) id: String,
 }
 
 impl Joiner {
@@ -58,6 +61,9 @@ impl Joiner {
         }
         if let Some(model) = chunk.model.filter(|_| self.model.is_empty()) {
             self.model = clean(&model);
+        }
+        if let Some(id) = chunk.id.filter(|_| self.id.is_empty()) {
+            self.id = clean(&id);
         }
         // We ask for one choice; others, should they come, are not ours.
         for choice in chunk.choices.unwrap_or_default() {
@@ -170,8 +176,8 @@ impl Joiner {
             let arguments = if call.arguments.trim().is_empty() { "{}".to_owned() } else { call.arguments };
             tool_calls.push(ToolCall { id, name: tool_name(&call.name), arguments });
         }
-        let Self { text, refused, usage, model, .. } = self;
-        Ok(Joined { text, refused, tool_calls, finish, usage, model })
+        let Self { text, refused, usage, model, id, .. } = self;
+        Ok(Joined { text, refused, tool_calls, finish, usage, model, id })
     }
 }
 

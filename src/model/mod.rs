@@ -22,7 +22,7 @@ mod wire;
 mod tests;
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
@@ -43,6 +43,9 @@ pub use transport::{
 
 use crate::clock::Clock;
 use crate::config;
+use crate::http::Quiet;
+use crate::meter;
+use crate::trace::{self, Span};
 use error::Failure;
 use join::{Joined, Joiner};
 use surface::Surface;
@@ -63,6 +66,11 @@ const USAGE_TIMEOUT: Duration = Duration::from_secs(5);
 pub trait BearerSource: Send + Sync {
     /// A token that is good now.
     fn bearer(&self) -> BoxFuture<'_, anyhow::Result<SecretString>>;
+
+    /// Entra's id of the token that was given last, where there is one.
+    fn token_id(&self) -> Option<String> {
+        None
+    }
 
     /// A token in place of `rejected`, which the model did not accept. Asked at most once per call.
     fn renew<'a>(&'a self, rejected: &'a SecretString) -> BoxFuture<'a, anyhow::Result<SecretString>>;
@@ -95,6 +103,8 @@ pub struct Reply {
     pub model: String,
     /// The service's id of the request, where it gives one.
     pub request_id: Option<String>,
+    /// The service's id of the answer, where it gives one.
+    pub response_id: Option<String>,
     /// How many attempts it took.
     pub attempts: u32,
 }
@@ -127,6 +137,19 @@ pub enum Finish {
     Other(String),
 }
 
+impl Finish {
+    /// The service's word for it.
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Stop => "stop",
+            Self::ToolCalls => "tool_calls",
+            Self::Length => "length",
+            Self::ContentFilter => "content_filter",
+            Self::Other(other) => other,
+        }
+    }
+}
+
 /// Tokens of one answer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Usage {
@@ -138,12 +161,26 @@ pub struct Usage {
     pub cached: u64,
 }
 
+/// What a span tells of an answer: numbers and ids, nothing that was said.
+fn describe(span: &Span, reply: &Reply) {
+    let number = |tokens: u64| i64::try_from(tokens).unwrap_or(i64::MAX);
+    span.set(trace::RESPONSE_MODEL, reply.model.clone());
+    span.set_some(trace::RESPONSE_ID, reply.response_id.clone());
+    span.set_some(trace::MODEL_REQUEST, reply.request_id.clone());
+    span.set(trace::FINISH, reply.finish.as_str().to_owned());
+    span.set(trace::INPUT_TOKENS, number(reply.usage.input));
+    span.set(trace::CACHED_TOKENS, number(reply.usage.cached));
+    span.set(trace::OUTPUT_TOKENS, number(reply.usage.output));
+}
+
 /// A deployment of a model on Azure OpenAI. Cheap to clone.
 #[derive(Clone)]
 pub struct Model {
     client: async_openai::Client<Surface>,
     line: Arc<Line>,
     deployment: Arc<str>,
+    /// Host and port that are asked.
+    server: (Arc<str>, Option<u16>),
 }
 
 impl Model {
@@ -161,9 +198,18 @@ impl Model {
         };
         Self {
             client: async_openai::Client::build(http.clone(), Surface::new(settings)),
-            line: Arc::new(Line { http, credential, clock }),
+            line: Arc::new(Line { http, credential, clock, quiet: Arc::new(Quiet::new("model")) }),
             deployment: settings.deployment.as_str().into(),
+            server: (
+                settings.endpoint.host_str().unwrap_or_default().into(),
+                settings.endpoint.port_or_known_default(),
+            ),
         }
+    }
+
+    /// The pause that the deployment asked for.
+    pub fn quiet(&self) -> Arc<Quiet> {
+        self.line.quiet.clone()
     }
 
     /// Name of the deployment.
@@ -185,11 +231,21 @@ impl Model {
         on_piece: &mut (dyn FnMut(Piece<'_>) + Send),
         cancel: &CancellationToken,
     ) -> Result<Reply, ModelError> {
-        tokio::select! {
+        let (since, span) = (Instant::now(), Arc::new(self.span()));
+        let reply = tokio::select! {
             biased;
             () = cancel.cancelled() => Err(ModelError::Cancelled),
-            reply = self.turn(conversation, tools, on_piece) => reply,
+            reply = self.turn(conversation, tools, on_piece, &span) => reply,
+        };
+        match &reply {
+            Ok(reply) => describe(&span, reply),
+            Err(error) => span.failed(error.kind()),
         }
+        meter::model_call(&self.deployment, since.elapsed(), reply.as_ref().err().map(ModelError::kind));
+        if let Ok(Reply { usage, .. }) = &reply {
+            meter::model_tokens(&self.deployment, usage.input, usage.output);
+        }
+        reply
     }
 
     async fn turn(
@@ -197,6 +253,7 @@ impl Model {
         conversation: &Conversation,
         tools: &ToolSchemas,
         on_piece: &mut (dyn FnMut(Piece<'_>) + Send),
+        span: &Arc<Span>,
     ) -> Result<Reply, ModelError> {
         conversation.check_sendable()?;
         let request = Request {
@@ -207,7 +264,7 @@ impl Model {
             stream_options: StreamOptions { include_usage: true },
         };
         let call = Arc::new(Call::default());
-        let carrier = Carrier { line: self.line.clone(), call: call.clone() };
+        let carrier = Carrier { line: self.line.clone(), call: call.clone(), span: span.clone() };
         let client = self.client.clone().with_http_service(carrier);
         loop {
             let mut heard = false;
@@ -266,9 +323,23 @@ impl Model {
     }
 
     fn reply_of(&self, joined: Joined, call: &Call) -> Reply {
-        let Joined { text, refused, tool_calls, finish, usage, model } = joined;
+        let Joined { text, refused, tool_calls, finish, usage, model, id } = joined;
+        let response_id = Some(id).filter(|id| !id.is_empty());
         let model = if model.is_empty() { self.deployment.to_string() } else { model };
         let (request_id, attempts) = (call.request_id(), call.attempts());
-        Reply { text, refused, tool_calls, finish, usage, model, request_id, attempts }
+        Reply { text, refused, tool_calls, finish, usage, model, request_id, response_id, attempts }
+    }
+
+    fn span(&self) -> Span {
+        Span::request(format!("chat {}", self.deployment), || {
+            let mut known = vec![
+                trace::attribute(trace::OPERATION, "chat"),
+                trace::attribute(trace::PROVIDER, meter::PROVIDER),
+                trace::attribute(trace::REQUEST_MODEL, self.deployment.to_string()),
+                trace::attribute(trace::SERVER, self.server.0.to_string()),
+            ];
+            known.extend(self.server.1.map(|port| trace::attribute(trace::PORT, i64::from(port))));
+            known
+        })
     }
 }

@@ -214,6 +214,7 @@ async fn a_plain_answer_comes_over_the_v1_surface_with_a_token() {
         usage: Usage { input: 5, output: 1, cached: 0 },
         model: "gpt-test".into(),
         request_id: Some("req-1".into()),
+        response_id: None,
         attempts: 1,
     };
     assert_eq!(reply.unwrap(), wanted);

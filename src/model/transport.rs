@@ -7,13 +7,13 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_openai::error::OpenAIError;
 use async_openai::middleware::HttpRequestFactory;
 use futures_util::StreamExt as _;
 use futures_util::future::BoxFuture;
-use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderValue};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HeaderName, HeaderValue};
 use reqwest::{Request, Response};
 use secrecy::{ExposeSecret as _, SecretString};
 
@@ -21,14 +21,17 @@ use super::BearerSource;
 use super::clean::clean;
 use super::error::{self, Failure, ModelError, Retry};
 use crate::clock::Clock;
+use crate::http::{IN_PLACE, Quiet};
+use crate::meter;
+use crate::trace::{self, Span};
 
 /// Most attempts of one call, broken streams included.
 pub const MAX_ATTEMPTS: u32 = 5;
 /// Longest wait between two attempts that a server may ask for; a longer wish ends the call
 /// as [`ModelError::Throttled`], so that the run can be put aside.
-pub const MAX_RETRY_AFTER: Duration = Duration::from_secs(60);
+pub const MAX_RETRY_AFTER: Duration = IN_PLACE;
 /// Longest time that one call spends waiting between attempts, all together.
-pub const MAX_TOTAL_WAIT: Duration = Duration::from_secs(90);
+pub const MAX_TOTAL_WAIT: Duration = Duration::from_secs(25);
 /// Our own first wait between attempts; it doubles up to [`MAX_BACKOFF`].
 const BACKOFF: Duration = Duration::from_millis(400);
 /// Our own longest wait between attempts.
@@ -59,6 +62,7 @@ pub(super) struct Line {
     pub(super) http: reqwest::Client,
     pub(super) credential: Credential,
     pub(super) clock: Clock,
+    pub(super) quiet: Arc<Quiet>,
 }
 
 /// What is known of one call over all its attempts.
@@ -144,6 +148,7 @@ fn random() -> u32 {
 pub(super) struct Carrier {
     pub(super) line: Arc<Line>,
     pub(super) call: Arc<Call>,
+    pub(super) span: Arc<Span>,
 }
 
 impl tower::Service<HttpRequestFactory> for Carrier {
@@ -157,7 +162,7 @@ impl tower::Service<HttpRequestFactory> for Carrier {
 
     fn call(&mut self, factory: HttpRequestFactory) -> Self::Future {
         let carrier = self.clone();
-        Box::pin(async move { carrier.carry(&factory).await })
+        Box::pin(async move { carrier.span.over(carrier.carry(&factory)).await })
     }
 }
 
@@ -166,6 +171,7 @@ impl Carrier {
     async fn carry(&self, factory: &HttpRequestFactory) -> Result<Response, ModelError> {
         let mut rejected: Option<SecretString> = None;
         loop {
+            self.keep_quiet().await?;
             let credential = self.credential(rejected.as_ref()).await?;
             let Failure { error, retry } = match self.attempt(factory, &credential).await {
                 Ok(response) => return Ok(self.bounded(response)),
@@ -179,6 +185,9 @@ impl Carrier {
             let Some(wait) = self.call.wait(retry) else { return Err(error) };
             let attempt = self.call.attempts();
             tracing::warn!(attempt, wait_ms = wait.as_millis(), %error, "the model call failed, trying again");
+            if matches!(retry, Retry::After(Some(_))) {
+                meter::throttled(self.line.quiet.system(), wait);
+            }
             rejected = (retry == Retry::Renew).then_some(credential);
             self.line.clock.sleep(wait).await;
         }
@@ -211,24 +220,43 @@ impl Carrier {
             let detail = format!("the request cannot be built: {}", clean(&error.to_string()));
             Failure::never(ModelError::Invalid { detail })
         })?;
-        self.sign(&mut request, credential)?;
+        let span = Span::request("POST chat/completions", || {
+            vec![
+                trace::attribute(trace::METHOD, "POST"),
+                trace::attribute(trace::TEMPLATE, "chat/completions"),
+            ]
+        });
+        self.sign(&mut request, credential, &span)?;
         {
             let mut state = self.call.state();
             state.attempts += 1;
             state.cut = None;
         }
+        let since = Instant::now();
         let answer = tokio::select! {
-            answer = self.line.http.execute(request) => answer.map_err(error::of_transport)?,
+            answer = self.line.http.execute(request) => answer.map_err(|error| {
+                self.told(&span, since, 0, None);
+                error::of_transport(error)
+            })?,
             () = self.line.clock.sleep(FIRST_BYTE_TIMEOUT) => {
                 let detail = format!("no answer within {} s", FIRST_BYTE_TIMEOUT.as_secs());
                 return Err(Failure::again(ModelError::Unavailable { detail }));
             }
         };
         let (status, headers) = (answer.status(), answer.headers().clone());
-        self.call.state().request_id = error::request_id(&headers);
+        let (given, now) = (error::request_id(&headers), self.line.clock.now());
+        self.told(&span, since, status.as_u16(), given.clone());
+        self.call.state().request_id = given;
+        self.line.quiet.hear(&headers, now);
         if !status.is_success() {
             let body = self.error_body(answer).await;
-            return Err(error::of_answer(status, &headers, &body, self.line.clock.now()));
+            let failure = error::of_answer(status, &headers, &body, now);
+            if let (ModelError::Throttled { .. }, Retry::After(Some(wish))) = (&failure.error, failure.retry)
+            {
+                // It may stand in the words only.
+                self.line.quiet.ask(wish, now);
+            }
+            return Err(failure);
         }
         match headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()) {
             Some(kind) if !kind.trim_start().to_ascii_lowercase().starts_with("text/event-stream") => {
@@ -240,7 +268,46 @@ impl Carrier {
         }
     }
 
-    fn sign(&self, request: &mut Request, credential: &SecretString) -> Result<(), Failure> {
+    /// Waits out the pause that the deployment asked for, whoever was told.
+    async fn keep_quiet(&self) -> Result<(), ModelError> {
+        let quiet = &self.line.quiet;
+        let pause = quiet.wait(&self.line.clock, MAX_RETRY_AFTER).await;
+        let pause = pause.map_err(|after| {
+            let detail = "it asked for a pause that has not ended; nothing was sent".to_owned();
+            ModelError::Throttled { after, detail }
+        })?;
+        if !pause.is_zero() {
+            meter::throttled(quiet.system(), pause);
+        }
+        Ok(())
+    }
+
+    /// Tells of an answered attempt: by the ids that both sides know.
+    fn told(&self, span: &Span, since: Instant, status: u16, given: Option<String>) {
+        span.set(trace::STATUS, i64::from(status));
+        span.set(trace::CLIENT_REQUEST, span.guid());
+        span.set_some(trace::MODEL_REQUEST, given.clone());
+        if !(200..300).contains(&status) {
+            span.failed("refused");
+        }
+        let token = match &self.line.credential {
+            Credential::Key(_) => None,
+            Credential::Bearer(source) => source.token_id(),
+        };
+        span.set_some(trace::TOKEN_ID, token.clone());
+        trace::called(|| trace::Called {
+            system: self.line.quiet.system().to_owned(),
+            method: "POST".to_owned(),
+            route: "chat/completions".to_owned(),
+            status: (status > 0).then_some(status),
+            sent: span.guid(),
+            activity_id: given,
+            token,
+            duration_ms: u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX),
+        });
+    }
+
+    fn sign(&self, request: &mut Request, credential: &SecretString, span: &Span) -> Result<(), Failure> {
         let (name, text) = match &self.line.credential {
             Credential::Key(_) => ("api-key", credential.expose_secret().to_owned()),
             Credential::Bearer(_) => {
@@ -255,6 +322,10 @@ impl Carrier {
         let headers = request.headers_mut();
         headers.insert(name, value);
         headers.insert(ACCEPT, HeaderValue::from_static("text/event-stream"));
+        for (name, id) in [("traceparent", span.traceparent()), ("x-ms-client-request-id", span.guid())] {
+            // Both are hexadecimal digits.
+            headers.extend(HeaderValue::try_from(id).ok().map(|id| (HeaderName::from_static(name), id)));
+        }
         Ok(())
     }
 

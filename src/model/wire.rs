@@ -28,6 +28,8 @@ pub(super) struct StreamOptions {
 #[serde(default)]
 pub(super) struct Chunk {
     #[serde(deserialize_with = "lenient")]
+    pub(super) id: Option<String>,
+    #[serde(deserialize_with = "lenient")]
     pub(super) model: Option<String>,
     pub(super) choices: Option<Vec<Choice>>,
     #[serde(deserialize_with = "lenient")]

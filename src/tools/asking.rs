@@ -2,6 +2,7 @@
 //! that the person needs to see, and a notice where people are.
 
 use super::gate::Gate;
+use super::results::counted;
 use super::{Fault, Interrupted, target};
 use crate::action::{Action, FileChange, ThreadStatus};
 use crate::journal::Entry;
@@ -10,6 +11,7 @@ use crate::policy::approval::{
     Approval, Change, MAX_OPEN, MAX_PER_HOUR, Proof, Request, Source, Use, Who, resource,
 };
 use crate::policy::{Facts, Label, TaintSource, Verdict};
+use crate::trace;
 
 /// An hour, in microseconds.
 const HOUR: i64 = 3_600_000_000;
@@ -53,6 +55,7 @@ impl Gate<'_> {
 
     /// Asks people for leave to do this. There is always a fault: the model is told that it waits.
     pub(super) async fn ask(&mut self, action: Action, facts: Facts, verdict: Verdict, write: u32) -> Fault {
+        counted(action.kind(), &verdict, self.toolbox().policy().hash());
         match self.asked(action, facts, verdict, write).await {
             Ok(approval) => Fault::Waits(Box::new(approval)),
             Err(fault) => fault,
@@ -76,7 +79,9 @@ impl Gate<'_> {
         self.check_caps().await?;
         let request = self.request(action, facts, verdict, write).await?;
         let approval = Approval::request(request.clone(), self.now());
+        let id = request.id.clone();
         self.record(vec![Entry::ApprovalRequested { request: Box::new(request) }]).await?;
+        trace::event("adoc.approval.requested", || vec![trace::attribute(trace::APPROVAL, id)]);
         self.notify(&approval);
         self.tell_people(&approval).await?;
         Ok(approval)

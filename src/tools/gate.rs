@@ -13,6 +13,7 @@ use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
 use super::ending::settle;
+use super::results::counted;
 use super::{Fault, Interrupted, OfRun, Toolbox, facts, target, veil};
 use crate::action::{Action, BranchName, CommitId};
 use crate::azure_devops::Effect;
@@ -182,8 +183,10 @@ impl<'a> Gate<'a> {
         self.alive().await?;
         let calls_per_minute = self.of_run.standing.calls_in_minute(self.now());
         let facts = Facts { calls_per_minute, taint: self.of_run.standing.label, ..self.facts(action) };
+        let verdict = self.toolbox.policy.get().decide(&facts);
         // Reads that are allowed are many, and not recorded.
-        if self.toolbox.policy.get().decide(&facts).outcome == Judged::Allow {
+        if verdict.outcome == Judged::Allow {
+            counted(action, &verdict, self.toolbox.policy.get().hash());
             return Ok(());
         }
         match self.judged(|policy| Err(policy.decide(&facts).on(&facts))) {
@@ -213,6 +216,7 @@ impl<'a> Gate<'a> {
 
     async fn refuse<T>(&mut self, action: &str, verdict: crate::policy::Verdict) -> Result<T, Fault> {
         let entry = Entry::Decided { step: self.step, action: action.to_owned(), verdict: verdict.clone() };
+        counted(action, &verdict, self.toolbox.policy.get().hash());
         self.holder.record(vec![entry]).await?;
         Err(Fault::Refused(verdict))
     }
@@ -406,6 +410,7 @@ impl<'a> Gate<'a> {
     ) -> Result<Effect, Fault> {
         let step = self.step;
         self.afford(permit.action().kind(), write).await?;
+        counted(permit.action().kind(), &verdict, self.toolbox.policy.get().hash());
         let intent = Entry::Intended {
             step,
             write,

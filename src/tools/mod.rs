@@ -26,6 +26,7 @@ mod pull_requests;
 mod quotes;
 mod recover;
 mod repository;
+mod results;
 mod schema;
 mod search;
 mod spoken;
@@ -42,10 +43,11 @@ mod work_items;
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 
 use futures_util::future::BoxFuture;
 use serde::de::DeserializeOwned;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -53,12 +55,14 @@ use url::Url;
 use crate::action::RepositoryRef;
 use crate::azure_devops::{self, Client, Me, Repository};
 use crate::clock::Clock;
-use crate::journal::{Holder, Outcome, Person};
+use crate::journal::{Entry, Holder, Outcome, Person};
 use crate::mask::Masker;
 use crate::mask::sanitise::Hosts;
+use crate::meter;
 use crate::model::{ToolSchema, ToolSchemas};
 use crate::policy::approval::Approval;
-use crate::policy::{InForce, Label, Policy, TaintSource, Verdict};
+use crate::policy::{InForce, Label, Policy, TaintSource};
+use crate::trace::{self, Span};
 
 pub use asking::NOTICES as FIRST_NOTICE;
 pub use ending::Interrupted;
@@ -68,13 +72,12 @@ use gate::Gate;
 pub use notify::Notifier;
 pub use repository::{RepositorySettings, RepositoryWords};
 pub use spoken::Spoken;
+use results::{failure, limited, refused, waits};
 pub use standing::{MAX_SAME_CALLS, Standing};
 use veil::Veil;
 
 /// The tool that asks the person; the run then waits for an answer.
 pub const ASK_PERSON: &str = "ask_person";
-/// Most bytes of a tool's result that the model is given.
-const MAX_RESULT_BYTES: usize = 48 * 1024;
 /// Most people that are remembered by id.
 const MAX_KNOWN_PEOPLE: usize = 2_000;
 
@@ -98,6 +101,10 @@ pub struct Toolbox {
 pub struct Call<'a> {
     /// Number of the call in the run, from 1.
     pub step: u32,
+    /// Whether work on it began before, in this process or another.
+    pub again: bool,
+    /// The model's id of the call.
+    pub id: &'a str,
     /// Tool name, as the model gave it.
     pub name: &'a str,
     /// Arguments, as the model gave them.
@@ -282,6 +289,40 @@ impl Toolbox {
     /// # Errors
     /// [`Interrupted`], when the call has to be made again later or the run must stop.
     pub async fn run(&self, holder: &mut Holder, call: Call<'_>) -> Result<Outcome, Interrupted> {
+        // A name that the model made up is no label.
+        let tool = TOOLS.iter().find(|tool| tool.name == call.name).map_or("unknown", |tool| tool.name);
+        let span = Span::of_step(call.step, !call.again, format!("execute_tool {tool}"), || {
+            vec![
+                trace::attribute(trace::OPERATION, "execute_tool"),
+                trace::attribute(trace::TOOL, tool),
+                trace::attribute(trace::TOOL_TYPE, "function"),
+                trace::attribute(trace::TOOL_CALL, results::plain_id(call.id)),
+                trace::attribute(trace::STEP, i64::from(call.step)),
+            ]
+        });
+        if let Some(approval) = call.of_run.carries {
+            span.decided(&approval.request.id, approval.changed_at.saturating_sub(approval.requested_at));
+        }
+        let since = Instant::now();
+        let step = call.step;
+        let (result, outside) = span.over(trace::collecting(self.work_on(holder, call))).await;
+        let outcome = match &result {
+            Ok(outcome) if outcome.ok => "ok",
+            Ok(_) => "failed",
+            Err(Interrupted::Later { .. }) => "later",
+            Err(_) => "interrupted",
+        };
+        meter::tool_call(tool, outcome, since.elapsed());
+        if outcome != "ok" {
+            span.failed(outcome);
+        }
+        if !outside.is_empty() {
+            holder.defer(Entry::Exchanged { step, exchanges: outside });
+        }
+        result
+    }
+
+    async fn work_on(&self, holder: &mut Holder, call: Call<'_>) -> Result<Outcome, Interrupted> {
         let Some(tool) = TOOLS.iter().find(|tool| tool.name == call.name) else {
             let names: Vec<&str> = TOOLS.iter().map(|tool| tool.name).collect();
             let error = format!("There is no tool called '{}'.", call.name);
@@ -324,72 +365,11 @@ impl Toolbox {
         };
         let hidden = veil::hide(&session, tool.name, outcome, flags);
         if let Some(entry) = trust::changed(standing, step, sources, hidden.secret, &hidden.flags) {
-            holder.record(vec![entry]).await?;
+            // It shares the commit of the result that it is about.
+            holder.defer(entry);
         }
         Ok(veil::wrapped(limited(hidden.outcome), &hidden.flags))
     }
-}
-
-/// A result that tells what went wrong and what to do.
-fn failure(error: &str, remedy: &str) -> Outcome {
-    Outcome {
-        ok: false,
-        content: json!({ "error": error, "remedy": remedy }).to_string(),
-        summary: error.to_owned(),
-        ..Outcome::default()
-    }
-}
-
-/// A result that says that people were asked.
-fn waits(approval: &Approval) -> Outcome {
-    let code = approval.code();
-    let rules = approval.request.verdict.rules.join(", ");
-    let content = json!({
-        "status": "pending_approval",
-        "id": approval.request.id,
-        "code": code,
-        "rule": rules,
-        "message": approval.request.verdict.message,
-        "remedy": "A person decides. It was not done yet and is done by itself when they approve. Do not call this again and do \
-                   not try a way around it. Go on with what does not depend on it; if there is nothing, end your answer by \
-                   naming what waits.",
-    });
-    Outcome {
-        ok: true,
-        content: content.to_string(),
-        summary: format!("Waits for approval {code}: {}", approval.request.target.what),
-        ..Outcome::default()
-    }
-}
-
-fn refused(verdict: &Verdict) -> Outcome {
-    let rules = verdict.rules.join(", ");
-    let error = match verdict.rules.is_empty() {
-        true => format!("Not allowed. {}", verdict.message),
-        false => format!("Not allowed by rule {rules}. {}", verdict.message),
-    };
-    failure(
-        error.trim_end(),
-        "Do not try this again as it is, nor a way around it. Go on without it, or say in your answer what was not \
-         possible.",
-    )
-}
-
-/// Cuts a result to what the model is given, and says so.
-fn limited(mut outcome: Outcome) -> Outcome {
-    if outcome.content.len() > MAX_RESULT_BYTES {
-        let half = MAX_RESULT_BYTES / 2;
-        let head = &outcome.content[..text::floor(&outcome.content, half)];
-        let tail = &outcome.content[text::ceil(&outcome.content, outcome.content.len() - half)..];
-        let cut = outcome.content.len() - head.len() - tail.len();
-        outcome.content = json!({
-            "cut": format!("{cut} bytes in the middle were left out. Ask for a smaller part."),
-            "head": head,
-            "tail": tail,
-        })
-        .to_string();
-    }
-    outcome
 }
 
 /// Reads the arguments of a tool.

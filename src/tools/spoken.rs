@@ -110,6 +110,7 @@ mod tests {
             usage: Usage::default(),
             model: "m".into(),
             request_id: None,
+            response_id: None,
             attempts: 1,
         };
         let kept = spoken().whole(reply);

@@ -1,3 +1,6 @@
+use serde_json::json;
+
+use super::results::MAX_RESULT_BYTES;
 use super::*;
 
 #[test]

@@ -8,12 +8,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use serde_json::Value;
 
+use super::results::masked as masked_hits;
+use super::trust::named;
 use super::{Fault, words};
 use crate::action::Action;
 use crate::journal::{Outcome, RunId};
 use crate::mask::sanitise::{self, Flag, Kind};
 use crate::mask::{Certainty, Masker, Origin, SESSION_KEY_BYTES, Session};
 use crate::policy::Facts;
+use crate::meter;
 use crate::weaken::{Defence, off};
 
 /// Runs whose placeholders are remembered; the oldest is forgotten first, and what was hidden for
@@ -84,7 +87,9 @@ pub(super) fn hide(
         Ok(mut value) => {
             cleaner.value(&mut value);
             if !off(Defence::Mask) {
-                secret = !session.mask_json(&mut value, &origin).is_empty();
+                let hits = session.mask_json(&mut value, &origin);
+                masked_hits(&hits);
+                secret = !hits.is_empty();
             }
             value.to_string()
         }
@@ -92,6 +97,7 @@ pub(super) fn hide(
     };
     outcome.summary = masked(session, &cleaner.text(&outcome.summary), &origin);
     outcome.diff = outcome.diff.map(|diff| masked(session, &diff, &origin));
+    cleaner.flags.iter().for_each(|(flag, count)| meter::injection_flags(&named(*flag), *count));
     Hidden { outcome, secret, flags: cleaner.flags }
 }
 

@@ -2,6 +2,8 @@
 //! A decision is an entry in the run's log; whether it is possible is decided by the state machine,
 //! in the transaction that writes it.
 
+use std::time::Duration;
+
 use askama::Template;
 use axum::Json;
 use axum::extract::{Path, Query};
@@ -19,6 +21,7 @@ use super::viewer::Viewer;
 use super::{App, Shared, leave};
 use crate::digest::Digest;
 use crate::journal::{Entry, JournalError, RunId};
+use crate::meter;
 use crate::policy::Grant;
 use crate::policy::approval::{Answer, Approval, Change, Decision, Edits, GrantAsked, Refusal, State};
 
@@ -127,6 +130,10 @@ async fn decided_on(
     let (run, approval) = find(app, id).await?;
     // Who may decide is who is in the group now, not who was when signing in (GOVERNANCE §4.1).
     let (viewer, is_new) = viewer.clone().of_now(app).await?.settled(app).await?;
+    let answer = match decided.decision {
+        Answer::Approve => "approve",
+        Answer::Deny => "deny",
+    };
     let decision = Decision {
         by: card::approver(&viewer, &approval),
         answer: decided.decision,
@@ -148,6 +155,8 @@ async fn decided_on(
         }
         other => other.map(|_| ()).map_err(Problem::from),
     }?;
+    let waited = app.state.clock.now().as_microsecond().saturating_sub(approval.requested_at);
+    meter::approval(answer, Duration::from_micros(u64::try_from(waited).unwrap_or(0)));
     find(app, id).await
 }
 

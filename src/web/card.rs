@@ -124,7 +124,8 @@ impl Card {
         let so_far = match (names.is_empty(), open) {
             (true, true) => format!("{} needed.", people(approval.missing())),
             (false, true) => format!("{}; {} more needed.", names.join(", "), people(approval.missing())),
-            (_, false) => names.join(", "),
+            (true, false) => String::new(),
+            (false, false) => format!("Approved by {}.", names.join(", ")),
         };
         Self {
             id: request.id.clone(),

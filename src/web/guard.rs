@@ -27,9 +27,10 @@ const CONTENT_SECURITY_POLICY: &str = "default-src 'self'; img-src 'self' data:;
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 /// What everybody may ask for: files of the page, health, the way in, and what brings credentials of
 /// its own. Everything else needs a viewer.
-const OPEN: [&str; 6] = ["/static/", "/webhooks/", "/healthz", "/readyz", "/api/openapi.json", "/sign-in"];
+const OPEN: [&str; 7] =
+    ["/static/", "/webhooks/", "/healthz", "/readyz", "/metrics", "/api/openapi.json", "/sign-in"];
 /// Open paths whose answers do not depend on who asks.
-const QUICK: [&str; 4] = ["/static/", "/webhooks/", "/healthz", "/readyz"];
+const QUICK: [&str; 5] = ["/static/", "/webhooks/", "/healthz", "/readyz", "/metrics"];
 /// Paths for programs: their problems stay JSON.
 const FOR_PROGRAMS: [&str; 6] = ["/api/", "/webhooks/", "/healthz", "/readyz", "/metrics", "/static/"];
 

@@ -215,6 +215,7 @@ fn api_routes() -> Vec<Route> {
         route("/webhooks/azure-devops", &["post"], post(hooks::receive)),
         route("/healthz", &["get"], get(ready::health)),
         route("/readyz", &["get"], get(ready::readiness)),
+        route("/metrics", &["get"], get(ready::metrics)),
     ]
 }
 
@@ -261,9 +262,12 @@ pub fn router(state: State) -> Router {
     guard::around(router, &app).with_state(app)
 }
 
-/// What a process serves that only works the queue: whether it is well.
+/// What a process serves that only works the queue: whether it is well, and what it counted.
 pub fn health_router(state: State) -> Router {
-    let router = Router::new().route("/healthz", get(ready::health)).route("/readyz", get(ready::readiness));
+    let router = Router::new()
+        .route("/healthz", get(ready::health))
+        .route("/readyz", get(ready::readiness))
+        .route("/metrics", get(ready::metrics));
     router.with_state(shared(state))
 }
 

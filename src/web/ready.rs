@@ -1,14 +1,17 @@
-//! Whether the process lives, and whether it can take work.
+//! Whether the process lives, whether it can take work, and what it counted.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::Json;
 use axum::http::StatusCode;
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
+use axum::response::IntoResponse;
 use serde_json::{Value, json};
 
 use super::Shared;
 use super::problem::Problem;
+use crate::meter;
 
 /// Which parts of the process are up. Clones share their state.
 #[derive(Clone, Debug, Default)]
@@ -39,6 +42,12 @@ impl Ready {
 /// `GET /healthz`: the process answers.
 pub(super) async fn health() -> Json<Value> {
     Json(json!({"status": "ok"}))
+}
+
+/// `GET /metrics`: what was counted, as Prometheus reads it. Sums only, no texts and no ids, so it is
+/// given to whoever reaches the port, as health is.
+pub(super) async fn metrics() -> impl IntoResponse {
+    ([(CONTENT_TYPE, meter::TEXT), (CACHE_CONTROL, "no-store")], meter::render())
 }
 
 /// `GET /readyz`: the journal answers, every part is up, and the process is not ending.

@@ -24,6 +24,7 @@ use super::problem::Problem;
 use super::when::rfc3339;
 use super::{App, Shared};
 use crate::journal::{Entry, JournalError, Logged, Notice, PAGE, RunId};
+use crate::meter;
 
 /// Silence after which a comment keeps the connection open.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
@@ -82,6 +83,7 @@ struct Watch {
     behind: bool,
     ended: bool,
     _permit: OwnedSemaphorePermit,
+    _counted: meter::Subscriber,
 }
 
 impl Watch {
@@ -100,6 +102,7 @@ impl Watch {
             behind: true,
             ended: false,
             _permit: permit,
+            _counted: meter::subscriber(),
         }
     }
 

@@ -16,6 +16,7 @@ const MAX_LINES: usize = 500;
 /// Imports from one room to another of the same row. Each is also told in `ARCHITECTURE.md`.
 const ASIDE: &[(&str, &str, &str)] = &[
     ("action", "digest", "the digest of an action is made where the action is defined"),
+    ("http", "clock", "waits go by the clock"),
     ("journal", "policy", "the record holds a verdict word for word"),
     ("main", "app", "main starts app and does nothing else"),
 ];
@@ -34,7 +35,7 @@ const NEVER: &[(&str, &str, &str)] = &[
 
 /// Rooms outside the rows: what they may import, and who may import them.
 const APART: &[(&str, &[&str], &[&str])] =
-    &[("simulator", &["clock"], &["app"]), ("telemetry", &["model"], &["app"])];
+    &[("simulator", &["clock"], &["app"]), ("telemetry", &["meter", "model", "trace"], &["app"])];
 
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))

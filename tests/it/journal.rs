@@ -1,6 +1,7 @@
 //! The journal on both of its stores: the same tests for SQLite and PostgreSQL.
 
 mod events;
+mod house;
 mod memberships;
 mod operation;
 mod record;

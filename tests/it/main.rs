@@ -37,4 +37,5 @@ mod scenario;
 mod setup;
 mod simulation;
 mod steering;
+mod telemetry;
 mod tools;

@@ -81,9 +81,9 @@ pub enum Command {
     /// Tell the record as JSON lines for a SIEM: who did what, when, how it was decided; no bodies.
     #[command(
         after_help = "Go on after a stop with the `position` of the last line. Each `activity_id` joins a line with the \
-                      audit log of Azure DevOps; the sign-ins of the agent user are in Entra's sign-in logs, for \
-                      example:\n  AADNonInteractiveUserSignInLogs | where UserPrincipalName == \"<agent user>\" and \
-                      ResourceIdentity == \"499b84ac-1321-427f-aa17-267ca6975798\"\n\nExample:\n  ado-coworker audit \
+                      audit log of Azure DevOps, each `token` with Entra's \
+                      sign-in logs, where it is uniqueTokenIdentifier, for example:\n  \
+                      AADNonInteractiveUserSignInLogs | where UniqueTokenIdentifier == \"<token>\"\n\nExample:\n  ado-coworker audit \
                       stream\n  ado-coworker audit stream --after 1795334400123456 --follow"
     )]
     Stream(stream::Options),

@@ -1,6 +1,11 @@
 //! Headers, sign-in, waiting, limits: what every request has in common.
 
 use super::*;
+use crate::trace::Span;
+
+fn own((a, b): (&str, &str)) -> (String, String) {
+    (a.to_owned(), b.to_owned())
+}
 
 #[tokio::test]
 async fn a_request_carries_what_the_service_wants_and_nothing_else_is_needed() {
@@ -10,8 +15,8 @@ async fn a_request_carries_what_the_service_wants_and_nothing_else_is_needed() {
     let mut bytes = b"\xef\xbb\xbf".to_vec();
     bytes.extend(body.to_string().into_bytes());
     world.service.say(200, &[], bytes);
-    let traced = world.client.with_traceparent("00-11111111111111111111111111111111-2222222222222222-01");
-    let found = traced.repository(&shop()).await.unwrap();
+    let run = Span::of_run("11111111222233334444555555555555", true, "a run", Vec::new);
+    let found = run.over(world.client.repository(&shop())).await.unwrap();
     assert_eq!(found.default_branch, Some(branch("main")));
     assert!(found.web_url.ends_with("/contoso/Fabrikam/_git/web-shop"), "{}", found.web_url);
     let seen = &world.service.seen()[0];
@@ -23,9 +28,10 @@ async fn a_request_carries_what_the_service_wants_and_nothing_else_is_needed() {
         (header("accept"), header("x-tfs-fedauthredirect")),
         ("application/json".into(), "Suppress".into())
     );
-    assert!(uuid::Uuid::parse_str(&header("x-tfs-session")).is_ok());
-    assert!(uuid::Uuid::parse_str(&header("x-vss-e2eid")).is_ok());
-    assert!(header("traceparent").starts_with("00-1111"));
+    assert_eq!(header("x-tfs-session"), "11111111-2222-3333-4444-555555555555", "all of a run");
+    let (trace, span) = header("traceparent").strip_prefix("00-").unwrap().split_once('-').map(own).unwrap();
+    assert_eq!(trace, "11111111222233334444555555555555");
+    assert_eq!(header("x-vss-e2eid").replace('-', ""), format!("1111111122223333{}", &span[..16]));
 }
 
 #[tokio::test]

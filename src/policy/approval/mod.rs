@@ -110,9 +110,10 @@ impl Approval {
         self.edited.as_ref().unwrap_or(&self.request.action)
     }
 
-    /// Four letters and digits that people can say: the beginning of the digest.
+    /// Four letters and digits that people can say: the beginning of the digest that was asked for. It
+    /// stays when somebody changes the action, so that people and the model know which one is meant.
     pub fn code(&self) -> String {
-        code(&self.digest)
+        code(&self.request.digest)
     }
 
     /// Where it is at this time: one whose time is over is expired, whether or not that was

@@ -11,7 +11,8 @@ use super::super::viewer::Viewer;
 use super::super::when::{Moment, duration};
 use super::super::{App, text};
 use super::rows::{kind, lane};
-use crate::journal::{Entry, Exchange, Logged, Recorded, RunRow};
+use crate::journal::{Entry, Logged, Recorded, RunRow};
+use crate::trace::Called;
 use crate::policy::Verdict;
 
 /// Longest text that is shown whole, in characters; the record has all of it.
@@ -51,12 +52,12 @@ pub(super) struct Asked {
     pub(super) took: String,
 }
 
-impl From<&Exchange> for Asked {
-    fn from(one: &Exchange) -> Self {
+impl From<&Called> for Asked {
+    fn from(one: &Called) -> Self {
         Self {
             what: format!("{} {}", one.method, one.route),
             status: one.status.map_or_else(|| "no answer".to_owned(), |status| status.to_string()),
-            failed: one.status.is_none_or(|status| status >= 400),
+            failed: !one.is_ok(),
             activity: one.activity_id.clone().unwrap_or_default(),
             took: duration(one.duration_ms),
         }

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use crate::journal::{Entry, Logged, Status};
+use crate::trace::Called;
 use crate::policy::Outcome;
 use crate::policy::approval::{Answer, Change};
 
@@ -108,6 +109,11 @@ fn said(entry: &Entry) -> Said {
         Entry::Killed { by, .. } => {
             Said { marks: vec!["kill"], ..plain("human", format!("{} ended it at once", by.name)) }
         }
+        Entry::ReviewAsked { work_item, why_not, .. } => {
+            let why = why_not.as_deref().map(|why| format!("; no work item was made: {why}"));
+            let words = format!("A review of the broken glass was asked for{}", why.unwrap_or_default());
+            Said { marks: vec!["break glass"], outcome: done(work_item.is_some()), ..plain("approval", words) }
+        }
         Entry::Prepared { .. } => plain("model", "Prompts, tools and rules were chosen"),
         Entry::Replied { text, calls, model, .. } => {
             let names: Vec<&str> = calls.iter().map(|call| call.name.as_str()).collect();
@@ -137,7 +143,7 @@ fn said(entry: &Entry) -> Said {
         },
         Entry::Performed { effect, error, .. } => performed(effect.as_ref(), error.as_deref()),
         Entry::Exchanged { exchanges, .. } => {
-            let failed = exchanges.iter().any(|one| one.status.is_none_or(|status| status >= 400));
+            let failed = !exchanges.iter().all(Called::is_ok);
             let words = match exchanges.as_slice() {
                 [one] => format!("{} {}", one.method, one.route),
                 all => format!("{} requests", all.len()),

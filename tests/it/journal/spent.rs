@@ -20,6 +20,7 @@ fn replied(turn: u32) -> Entry {
         model: "what it calls itself".into(),
         request_id: None,
         duration_ms: 700,
+        outside: Vec::new(),
     }
 }
 

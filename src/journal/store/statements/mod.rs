@@ -30,7 +30,7 @@ pub(in crate::journal) use look::look;
 pub(in crate::journal) use erase::{erasable, naming};
 pub(in crate::journal) use house::halted;
 pub(in crate::journal) use read::{
-    active_run_about, first_fault, intake, intake_row, log, newest_run_about, record, run, run_ids, runs,
+    active_run_about, backlog, first_fault, intake, intake_row, log, newest_run_about, record, run, run_ids, runs,
     since, unfinished,
 };
 pub(in crate::journal) use seal::{checkpoints, heads, newest_head, record_keys, unsigned};

@@ -6,7 +6,7 @@ use super::super::{Connection, Pool, Row, SNAPSHOT};
 use crate::event::OutsideEvent;
 use crate::journal::chain::{commitment, entry_hash};
 use crate::journal::{
-    Entry, IntakeRow, IntakeStatus, JournalError, Logged, PAGE, Recorded, RunId, RunRow, Source, Status,
+    Backlog, Entry, IntakeRow, IntakeStatus, JournalError, Logged, PAGE, Recorded, RunId, RunRow, Source, Status,
     WaitingFor,
 };
 
@@ -111,6 +111,25 @@ pub(in crate::journal) async fn newest_run_about(
 pub(in crate::journal) async fn unfinished(db: &Pool) -> Result<i64, sqlx::Error> {
     let sql = "SELECT COUNT(*) FROM runs WHERE status IN ('queued', 'running', 'waiting')";
     sqlx::query_scalar(sql).fetch_one(db).await
+}
+
+pub(in crate::journal) async fn backlog(db: &Pool, now: i64) -> Result<Backlog, sqlx::Error> {
+    let mut backlog = Backlog::default();
+    let sql = "SELECT status, waiting_for, COUNT(*) FROM runs WHERE status IN ('queued', 'running', 'waiting') \
+               GROUP BY status, waiting_for";
+    for row in sqlx::query(sql).fetch_all(db).await? {
+        let (status, waiting_for): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+        if let Some(status) = Status::parse(&status) {
+            let waiting_for = waiting_for.as_deref().and_then(WaitingFor::parse);
+            backlog.unfinished.push((status, waiting_for, row.try_get(2)?));
+        }
+    }
+    let due = sqlx::query("SELECT COUNT(*), MIN(due_at) FROM runs WHERE due_at <= $1").bind(now);
+    let due = due.fetch_one(db).await?;
+    (backlog.due, backlog.due_since) = (due.try_get(0)?, due.try_get(1)?);
+    let events = sqlx::query_scalar("SELECT COUNT(*) FROM intake WHERE status = 'received'");
+    backlog.events = events.fetch_one(db).await?;
+    Ok(backlog)
 }
 
 /// Entries of a log, each as it reads back.

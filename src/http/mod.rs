@@ -1,10 +1,18 @@
-//! Manners that every HTTP client of ours shares: waits between attempts, `Retry-After`, bodies
-//! with a limit, and words about a failure that carry no address parameters and no token.
+//! Manners that every HTTP client of ours shares.
+//!
+//! Purpose: waits between attempts, the pauses that a service asks for ([`Quiet`]), bodies with a
+//! limit, and words about a failure.
+//! Invariant: no address parameter and no token gets into such words; every wait has an end.
+//! Must never know: which service is asked, and for what.
+
+mod quiet;
 
 use std::time::Duration;
 
 use jiff::Timestamp;
 use reqwest::header::{HeaderMap, HeaderValue, RETRY_AFTER};
+
+pub use quiet::{IN_PLACE, MAX_PAUSE, Quiet};
 
 /// The wait before attempt `attempt + 1` (the first attempt is 1): doubles from `first` up to
 /// `longest`, and half of it is left to chance so that clients do not come back in step.

@@ -1,4 +1,10 @@
-//! Log lines on standard error.
+//! Log lines on standard error; counting, and what a collector is sent.
+//!
+//! Purpose: starts all that tells an operator what the process does.
+//! Invariant: no secret of the process is in a line; a collector that is not there stops nothing.
+//! Must never know: runs, prompts, tokens.
+
+mod export;
 
 use std::io;
 use std::sync::OnceLock;
@@ -7,6 +13,8 @@ use anyhow::Context as _;
 use tracing_subscriber::EnvFilter;
 
 use crate::model;
+
+pub use export::{end, export};
 
 /// What is logged when `LOG` says nothing.
 const DEFAULT_FILTER: &str = "warn,ado_coworker=info";
