@@ -148,7 +148,7 @@ pub enum Deed {
     },
     Fault(Value),
     Advance(u64),
-    Event(EventDeed),
+    Event(Box<EventDeed>),
     Edit {
         on: On,
         text: Option<String>,
@@ -376,7 +376,7 @@ fn act(table: &mut Table) -> Read<Act> {
         },
         "fault" => fault(table)?,
         "advance" => Deed::Advance(seconds(table)?),
-        "event" => Deed::Event(event(table)?),
+        "event" => Deed::Event(Box::new(event(table)?)),
         "edit" => edit(table)?,
         "stop" => Deed::Stop,
         other => return Err(format!("{}.kind is '{other}'; known are: {KINDS}", table.place())),

@@ -74,7 +74,8 @@ async fn play(scenario: &Scenario, runs: &Runs) -> Played {
     }
     world.until_quiet().await;
     let found = Evidence::gather(&world, scenario.expect.wants()).await;
-    let wrong = scenario.expect.judge(&world, &found).await;
+    let mut wrong = std::mem::take(&mut *world.wrong.lock().unwrap());
+    wrong.extend(scenario.expect.judge(&world, &found).await);
     let rules = found.rules();
     let wanted = rules.iter().find(|rule| {
         !rule.is_empty()

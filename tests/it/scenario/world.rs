@@ -49,6 +49,8 @@ pub struct World {
     /// Seeded and made objects, by kind, in order.
     pub made: HashMap<&'static str, Vec<u64>>,
     pub agent_id: String,
+    /// Answers to acts that were not those that were wanted.
+    pub wrong: std::sync::Mutex<Vec<String>>,
     browsers: Mutex<HashMap<String, Arc<Mutex<Browser>>>>,
     known: Mutex<Vec<String>>,
     stop: CancellationToken,
@@ -109,6 +111,7 @@ impl World {
             before: (0, 0),
             made: HashMap::new(),
             agent_id: tokens::AGENT_USER_ID.to_owned(),
+            wrong: std::sync::Mutex::default(),
             browsers: Mutex::default(),
             known: Mutex::new(["alice", "bob", "carol"].map(str::to_owned).to_vec()),
             stop,

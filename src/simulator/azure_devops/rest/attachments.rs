@@ -32,6 +32,10 @@ pub fn download(call: &Call<'_>) -> Outcome<Reply> {
     let world = call.organisation.lock();
     let wanted = call.guid("id")?;
     let found = world.visible_attachment(call.actor, wanted)?;
+    if found.pull_request.is_some() {
+        // That one is asked for at its pull request, under the rights of code.
+        return Err(no_attachment(&wanted.to_string()));
+    }
     content(&world, found, call.query.get("fileName").unwrap_or(&found.name))
 }
 
