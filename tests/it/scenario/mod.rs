@@ -32,7 +32,7 @@ use crate::house::root;
 /// Scenarios that are played at the same time.
 const AT_ONCE: usize = 6;
 /// Variants of one file that are played when nobody asks for all (SCENARIO=all, or the name of a case).
-const VARIANTS: usize = 4;
+const VARIANTS: usize = 3;
 /// Longest time for one.
 const PATIENCE: Duration = Duration::from_secs(120);
 

@@ -55,7 +55,7 @@ impl Table {
     /// The first of these that is there: names by which others call the same.
     pub fn first(&mut self, keys: &[&'static str]) -> Read<Option<String>> {
         let mut found = None;
-        for key in keys {
+        for &key in keys {
             let text = self.text(key)?;
             found = found.or(text);
         }
