@@ -91,7 +91,7 @@ pub fn add_to_pull_request(call: &Call<'_>) -> Outcome<Reply> {
     let project = world.repositories.get(&repository).ok_or_else(Refusal::pull_request)?.project;
     let made = world.attach(call.actor, project, Some(id), call.text("fileName"), &call.body)?;
     let made = world.attachments.get(&made).ok_or_else(|| no_attachment(call.text("fileName")))?;
-    Ok(Reply::ok(render(call, &world, made)?))
+    Ok(Reply::json(201, &render(call, &world, made)?))
 }
 
 /// `DELETE pullRequests/{id}/attachments/{fileName}`.
