@@ -60,7 +60,7 @@ CALL read_file {{"path":"docs/keys.md"}}
 CALL search_code {{"text":"marker-file-content"}}
 CALL get_pull_request {{"id":1}}
 CALL read_file {{"path":"docs/request.md","branch":"topic/seeded-1"}}
-CALL get_build {{"id":1}}
+CALL get_build {{"id":{{{{build}}}}}}
 CALL find_person {{"name":"canaryperson"}}
 CALL find_person {{"name":"marker-person-name"}}
 CALL list_files {{"branch":"no/such/branch"}}''',
@@ -157,7 +157,7 @@ async fn a_secret_of_any_source_is_found_nowhere() {
     for source in SOURCES.into_iter().filter(|source| !UNMARKED.contains(source)) {
         assert!(found.model.contains(&format!("marker-{source}")), "{source} was not read: {}", found.model);
     }
-    assert!(log.contains("ado_coworker"), "the log was written: {log}");
+    assert!(log.contains("RECORD_KEY_FILE"), "the log was written: {log}");
     let places = [
         ("what the model was told", &found.model),
         ("the journal", &journal),
