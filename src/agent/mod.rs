@@ -317,6 +317,11 @@ impl Agent {
             error if error.may_pass() => {
                 self.pause(holder, state, error.to_string(), error.remedy(), None).await
             }
+            // As in a tool call: an identity that is refused for good is for a person.
+            error @ ModelError::Identity(_) => {
+                let (what, remedy) = (error.to_string(), error.remedy());
+                self.interrupted(holder, state, tools::Interrupted::NoIdentity { what, remedy }).await
+            }
             error => {
                 let entry = Entry::Finished {
                     status: Status::Failed,

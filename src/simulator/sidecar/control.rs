@@ -94,9 +94,11 @@ fn internal() -> u16 {
 }
 
 async fn expire(State(sidecar): State<Arc<Sidecar>>, Json(how): Json<Expire>) -> StatusCode {
-    sidecar.cache.clear();
     sidecar.authority.set_lifetime(how.lifetime_seconds);
-    match sidecar.authority.expire_all() {
+    let ended = sidecar.authority.expire_all();
+    // Only now: until the old keys end, the legs go on keeping what they sign.
+    sidecar.cache.clear();
+    match ended {
         Ok(()) => StatusCode::NO_CONTENT,
         Err(_) => StatusCode::INTERNAL_SERVER_ERROR,
     }
