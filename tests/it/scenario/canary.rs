@@ -60,7 +60,7 @@ CALL read_file {{"path":"docs/keys.md"}}
 CALL search_code {{"text":"marker-file-content"}}
 CALL get_pull_request {{"id":1}}
 CALL read_file {{"path":"docs/request.md","branch":"topic/seeded-1"}}
-CALL get_build {{"id":1}}
+CALL get_build {{"id":{{{{build}}}}}}
 CALL find_person {{"name":"canaryperson"}}
 CALL find_person {{"name":"marker-person-name"}}
 CALL list_files {{"branch":"no/such/branch"}}''',
