@@ -26,7 +26,10 @@ fn main() -> ExitCode {
             Some("sse") => support::doors::sse().await,
             Some("fill") => support::fill::fill(&arguments).await,
             // `cargo bench` runs every bench: alone, this one has nobody to be compared with.
-            _ => Ok(println!("peer: see benches/peer.rs")),
+            _ => {
+                println!("peer: see benches/peer.rs");
+                Ok(())
+            }
         }
     });
     match done {

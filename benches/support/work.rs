@@ -5,6 +5,7 @@ use std::process::{Child, Stdio};
 use std::time::Instant;
 
 use ado_coworker::app::App;
+use ado_coworker::clock::Clock;
 use ado_coworker::journal::Status;
 use anyhow::Context as _;
 use futures_util::StreamExt as _;
@@ -67,7 +68,8 @@ pub async fn work(arguments: &[String]) -> anyhow::Result<()> {
     let folder = tempfile::Builder::new().prefix("peer-").tempdir_in(scratch())?;
     let file = folder.path().join("journal.db").display().to_string();
     let (_adapter, world) = adapter(&base)?;
-    let app = App::build(config(&world, &format!("script-{steps}"), &file)?, world.parse()?).await?;
+    let config = config(&world, &format!("script-{steps}"), &file)?;
+    let app = App::build(config, world.parse()?, Clock::Real).await?;
     let ready_ms = since_launch();
     // A first run fills what every run shares: tokens, who the agent is, connections.
     one(&app).await?;

@@ -18,6 +18,7 @@ mod triage;
 mod waits;
 mod words;
 
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -27,9 +28,9 @@ use crate::clock::Clock;
 use crate::fault_point;
 use crate::journal::{Call, Claim, Entry, Holder, Journal, JournalError, Logged, Status, Usage};
 use crate::meter;
-use crate::model::{Finish, Model, ModelError, Piece, Reply, ToolSchemas};
-use crate::policy::Ahead;
+use crate::model::{self, Finish, Model, ModelError, Piece, Reply, ToolSchemas};
 use crate::policy::approval::{Approval, Change, State};
+use crate::policy::{Ahead, Spent, Tokens};
 use crate::tools::{self, Toolbox};
 use crate::trace::{self, Called, Span};
 
@@ -277,6 +278,7 @@ impl Agent {
         match reply {
             Ok(reply) => {
                 fault_point::pass("model.after_reply");
+                self.count_cost(&reply);
                 let reply = replied(turn, read_to, spoken.whole(reply), since.elapsed(), outside);
                 holder.record(vec![reply]).await?;
                 Ok(true)
@@ -286,6 +288,15 @@ impl Agent {
                 self.model_failed(holder, state, &error).await
             }
         }
+    }
+
+    /// Counts what an answer cost by the prices in force.
+    fn count_cost(&self, reply: &Reply) {
+        let deployment = self.model.deployment();
+        let model::Usage { input, output, cached } = reply.usage;
+        let tokens = BTreeMap::from([(deployment.to_owned(), Tokens { input, cached, output })]);
+        let spent = Spent { tokens, ..Spent::default() };
+        meter::model_cost(deployment, self.toolbox.policy().budgets().cost(&spent));
     }
 
     async fn model_failed(

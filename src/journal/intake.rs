@@ -6,8 +6,8 @@ use super::command::{Answer, Command, Delivered, Settled};
 use super::{IntakeStatus, Journal, JournalError, Judging, Received, RunId};
 use crate::event::OutsideEvent;
 use crate::fault_point;
-use crate::weaken::{Defence, off};
 use crate::meter;
+use crate::weaken::{Defence, off};
 
 /// How long an event, and with it the key that makes it happen once, is kept after it came in.
 pub const KEEP_EVENTS: Duration = Duration::from_secs(30 * 24 * 60 * 60);

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::{Entry, Journal, NewRun};
+use super::{Entry, Journal, NewRun, Person};
 use crate::policy::approval::Change;
 
 /// Takes out of a person's words what must not be kept.
@@ -21,15 +21,28 @@ impl Journal {
         self.clean.as_ref().map(|clean| clean(&text)).unwrap_or(text)
     }
 
+    /// People choose their display names themselves.
+    fn cleaned_person(&self, person: Person) -> Person {
+        Person { name: self.cleaned(person.name), ..person }
+    }
+
     pub(super) fn cleaned_run(&self, run: NewRun) -> NewRun {
-        NewRun { instruction: self.cleaned(run.instruction), ..run }
+        let requested_by = self.cleaned_person(run.requested_by);
+        NewRun { instruction: self.cleaned(run.instruction), requested_by, ..run }
     }
 
     pub(super) fn cleaned_entry(&self, entry: Entry) -> Entry {
         match entry {
-            Entry::Message { from, text } => Entry::Message { from, text: self.cleaned(text) },
+            Entry::Message { from, text } => {
+                Entry::Message { from: self.cleaned_person(from), text: self.cleaned(text) }
+            }
+            Entry::CancelRequested { by } => Entry::CancelRequested { by: self.cleaned_person(by) },
+            Entry::Killed { by, reason } => {
+                Entry::Killed { by: self.cleaned_person(by), reason: self.cleaned(reason) }
+            }
             // What people say about a decision is kept and shown, too.
             Entry::ApprovalChanged { id, what: Change::Decided(mut decision) } => {
+                decision.by.who.name = self.cleaned(std::mem::take(&mut decision.by.who.name));
                 decision.reason = self.cleaned(std::mem::take(&mut decision.reason));
                 decision.break_glass = decision.break_glass.take().map(|ticket| self.cleaned(ticket));
                 Entry::ApprovalChanged { id, what: Change::Decided(decision) }

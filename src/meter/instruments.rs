@@ -78,6 +78,7 @@ instruments! {
     EVENTS_WAITING "adoc.events.waiting" Kind::Gauge, Count, "Events in the journal that have not been judged.";
     MODEL_DURATION "gen_ai.client.operation.duration" Kind::Histogram(CALL), Seconds, "Time of a call to the model, its repetitions included.";
     MODEL_TOKENS "gen_ai.client.token.usage" Kind::Histogram(TOKENS), Count, "Tokens of a call to the model, by kind.";
+    MODEL_COST "adoc.model.cost" Kind::Counter, Count, "Cost of calls to the model by the prices of the rules, in millionths of their currency.";
     TOOL_DURATION "adoc.tool.duration" Kind::Histogram(REQUEST), Seconds, "Time of a tool call, by what it came to.";
     POLICY_DECISIONS "adoc.policy.decisions" Kind::Counter, Count, "Decisions of the rules, by outcome and rule.";
     APPROVAL_WAIT "adoc.approval.wait" Kind::Histogram(PEOPLE), Seconds, "Time from asking people to their answer or the end of the time for it.";

@@ -116,6 +116,11 @@ pub fn model_tokens(deployment: &str, input: u64, output: u64) {
     }
 }
 
+/// What a call cost by the prices of the rules, in millionths of their currency.
+pub fn model_cost(deployment: &str, millionths: u64) {
+    counter!(name::MODEL_COST, "gen_ai.request.model" => deployment.to_owned()).increment(millionths);
+}
+
 /// A tool call ended.
 pub fn tool_call(tool: &'static str, outcome: &'static str, took: Duration) {
     histogram!(name::TOOL_DURATION, "tool" => tool, "outcome" => outcome).record(took);
@@ -212,6 +217,7 @@ mod tests {
         events("received", 1);
         model_call("gpt", Duration::from_millis(30), None);
         model_tokens("gpt", 1_000, 20);
+        model_cost("gpt", 2_500);
         tool_call("read_file", "ok", Duration::from_millis(4));
         policy_decision("deny", "built-in");
         approval("approve", Duration::from_secs(40));

@@ -71,8 +71,8 @@ pub use gate::EarlierWrite;
 use gate::Gate;
 pub use notify::Notifier;
 pub use repository::{RepositorySettings, RepositoryWords};
-pub use spoken::Spoken;
 use results::{failure, limited, refused, waits};
+pub use spoken::Spoken;
 pub use standing::{MAX_SAME_CALLS, Standing};
 use veil::Veil;
 

@@ -15,8 +15,8 @@ use crate::action::Action;
 use crate::journal::{Outcome, RunId};
 use crate::mask::sanitise::{self, Flag, Kind};
 use crate::mask::{Certainty, Masker, Origin, SESSION_KEY_BYTES, Session};
-use crate::policy::Facts;
 use crate::meter;
+use crate::policy::Facts;
 use crate::weaken::{Defence, off};
 
 /// Runs whose placeholders are remembered; the oldest is forgotten first, and what was hidden for

@@ -89,10 +89,26 @@ fn json_at(text: &str) -> (String, usize) {
     }
     // Quoted over several lines, or with the entities of HTML.
     let line = text.find('\n').unwrap_or(text.len());
-    let unquoted = text.replace("\n> ", "\n");
+    if let Some((json, length)) = whole(&text.replace("\n> ", "\n")) {
+        return (json, quoted_length(text, length));
+    }
     let plain = text.replace("&quot;", "\"").replace("&#39;", "'").replace("&lt;", "<").replace("&gt;", ">");
-    let found = whole(&unquoted).or_else(|| whole(&plain.replace("&amp;", "&")));
+    let found = whole(&plain.replace("&amp;", "&"));
     (found.map_or_else(|| text[..line].to_owned(), |(json, _)| json), line)
+}
+
+/// How long the first `length` bytes of what is quoted are with the marks of the quotation.
+fn quoted_length(text: &str, length: usize) -> usize {
+    let (mut read, mut at) = (0, 0);
+    for line in text.split_inclusive('\n') {
+        let mark = if at > 0 && line.starts_with("> ") { 2 } else { 0 };
+        if read + line.len() - mark >= length {
+            return at + mark + length - read;
+        }
+        read += line.len() - mark;
+        at += line.len();
+    }
+    text.len()
 }
 
 fn base64_at(text: &str) -> (String, usize) {

@@ -12,8 +12,8 @@ use super::super::when::{Moment, duration};
 use super::super::{App, text};
 use super::rows::{kind, lane};
 use crate::journal::{Entry, Logged, Recorded, RunRow};
-use crate::trace::Called;
 use crate::policy::Verdict;
+use crate::trace::Called;
 
 /// Longest text that is shown whole, in characters; the record has all of it.
 const MAX_SEEN: usize = 100_000;
@@ -160,7 +160,7 @@ fn fields(logged: &Logged) -> Vec<Field> {
     let is_intent = matches!(logged.entry, Entry::Intended { .. });
     body.into_iter()
         .filter(|(name, value)| {
-            !SHOWN.contains(&name.as_str()) && !value.is_null() && !(is_intent && name == "action")
+            !(SHOWN.contains(&name.as_str()) || value.is_null() || is_intent && name == "action")
         })
         .map(|(name, value)| match value {
             Value::String(text) => field(&name, text),

@@ -3,9 +3,9 @@
 use serde::Serialize;
 
 use crate::journal::{Entry, Logged, Status};
-use crate::trace::Called;
 use crate::policy::Outcome;
 use crate::policy::approval::{Answer, Change};
+use crate::trace::Called;
 
 use super::super::steps::one_line;
 use super::super::when::rfc3339;
@@ -112,7 +112,11 @@ fn said(entry: &Entry) -> Said {
         Entry::ReviewAsked { work_item, why_not, .. } => {
             let why = why_not.as_deref().map(|why| format!("; no work item was made: {why}"));
             let words = format!("A review of the broken glass was asked for{}", why.unwrap_or_default());
-            Said { marks: vec!["break glass"], outcome: done(work_item.is_some()), ..plain("approval", words) }
+            Said {
+                marks: vec!["break glass"],
+                outcome: done(work_item.is_some()),
+                ..plain("approval", words)
+            }
         }
         Entry::Prepared { .. } => plain("model", "Prompts, tools and rules were chosen"),
         Entry::Replied { text, calls, model, .. } => {

@@ -217,7 +217,9 @@ fn replied(turn: u32, text: &str) -> Entry {
         usage: Usage { input: 3_210, cached: 1_024, output: 87 },
         model: "stand-in-2026-11".into(),
         request_id: None,
-        duration_ms: 1_240, outside: Vec::new() }
+        duration_ms: 1_240,
+        outside: Vec::new(),
+    }
 }
 
 fn started(step: u32, tool: &str, arguments: Value) -> Entry {

@@ -65,8 +65,8 @@ async fn a39_no_token_of_an_agent_or_of_nobody_decides() {
     let approval = world.approvals().await.remove(0);
     let agent = "AgentIdentity=44444444-dddd-4ddd-8ddd-444444444444";
     let user = format!("{agent}&AgentUsername=ado-coworker@contoso.example");
-    let alone = format!("{agent}&optionsOverride.RequestAppToken=true");
-    let tokens = [world.token(&user).await, world.token(&alone).await];
+    let app = format!("{agent}&optionsOverride.RequestAppToken=true");
+    let tokens = [world.token(&user).await, world.token(&app).await];
     for token in &tokens {
         assert_eq!(world.decided_with(token, &approval).await, 403);
     }

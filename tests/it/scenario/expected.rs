@@ -123,7 +123,8 @@ impl Expect {
 
     /// Whether it names what must not happen: a case that only says how a run ended proves little.
     pub fn says_what_must_not_happen(&self) -> bool {
-        !self.not_calls.is_empty() || !self.untouched.is_empty() || !self.not_contains.is_empty()
+        let counted = self.calls.iter().any(|call| call.count.is_some());
+        counted || !self.not_calls.is_empty() || !self.untouched.is_empty() || !self.not_contains.is_empty()
     }
 
     /// What has to be gathered to judge.

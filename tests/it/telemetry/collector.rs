@@ -115,7 +115,10 @@ async fn a_run_is_one_trace_with_everybodys_ids_and_nobodys_words() {
     assert_eq!(again[0].parent_span_id, root[0].span_id);
 
     // A process that ends sends what it has not sent yet.
-    let (beside, _) = world.beside(&[]).await;
+    let (beside, page) = world.beside(&[]).await;
+    let order = json!({ "instruction": "What can you do?" });
+    let taken = world.http.post(format!("{page}/api/runs")).json(&order).send().await.unwrap();
+    assert_eq!(taken.status(), 202);
     assert!(beside.stop().await);
     let kept = collector.0.lock().unwrap();
     for name in ["process.resident_memory", "adoc.runs.unfinished", "adoc.journal.commit.duration"] {

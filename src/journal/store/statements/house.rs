@@ -28,7 +28,7 @@ impl Transaction<'_> {
                    WHERE status = 'received' AND holder IS NOT NULL";
         sqlx::query(sql).bind(self.now).execute(&mut *self.db).await?;
         self.told.work = true;
-        self.into_house(draft).await
+        self.write_house(draft).await
     }
 
     pub(super) async fn lift(&mut self, draft: &Draft) -> Applied {
@@ -36,11 +36,11 @@ impl Transaction<'_> {
             return Ok(Ok(Answer::Done(false)));
         }
         self.told.work = true;
-        self.into_house(draft).await
+        self.write_house(draft).await
     }
 
     /// Writes into the house's log.
-    pub(super) async fn into_house(&mut self, draft: &Draft) -> Applied {
+    pub(super) async fn write_house(&mut self, draft: &Draft) -> Applied {
         let drafts = std::slice::from_ref(draft);
         let added = self.append(&RunId::house(), None, i64::MAX, drafts, None).await?;
         Ok(added.map(|_| Answer::Done(true)))

@@ -26,12 +26,12 @@ use crate::journal::command::{Answer, Command};
 use crate::journal::standing::Told;
 
 pub(in crate::journal) use approvals::{approval, approvals, asked_since, open_grants};
-pub(in crate::journal) use look::look;
 pub(in crate::journal) use erase::{erasable, naming};
 pub(in crate::journal) use house::halted;
+pub(in crate::journal) use look::look;
 pub(in crate::journal) use read::{
-    active_run_about, backlog, first_fault, intake, intake_row, log, newest_run_about, record, run, run_ids, runs,
-    since, unfinished,
+    active_run_about, backlog, first_fault, intake, intake_row, log, newest_run_about, record, run, run_ids,
+    runs, since, unfinished,
 };
 pub(in crate::journal) use seal::{checkpoints, heads, newest_head, record_keys, unsigned};
 pub(in crate::journal) use seen::{active_subjects, mark_of, runs_from_events, seen, seen_of};

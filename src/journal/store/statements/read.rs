@@ -6,8 +6,8 @@ use super::super::{Connection, Pool, Row, SNAPSHOT};
 use crate::event::OutsideEvent;
 use crate::journal::chain::{commitment, entry_hash};
 use crate::journal::{
-    Backlog, Entry, IntakeRow, IntakeStatus, JournalError, Logged, PAGE, Recorded, RunId, RunRow, Source, Status,
-    WaitingFor,
+    Backlog, Entry, IntakeRow, IntakeStatus, JournalError, Logged, PAGE, Recorded, RunId, RunRow, Source,
+    Status, WaitingFor,
 };
 
 /// The columns of a run, to be followed by a condition.

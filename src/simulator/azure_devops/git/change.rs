@@ -235,9 +235,16 @@ impl Store {
     /// When the other repository cannot be read.
     pub fn borrow_objects(&self, other: &Store, sha: &str) -> Outcome<()> {
         let mut pack = other.git.packbuilder()?;
-        let mut walk = other.git.revwalk()?;
-        walk.push(Oid::from_str(sha)?)?;
-        pack.insert_walk(&mut walk)?;
+        let found = other.git.find_object(Oid::from_str(sha)?, None)?;
+        // A tag may be an object of its own, at a commit or at anything else.
+        if found.kind() != Some(git2::ObjectType::Commit) {
+            pack.insert_recursive(found.id(), None)?;
+        }
+        if let Ok(commit) = found.peel(git2::ObjectType::Commit) {
+            let mut walk = other.git.revwalk()?;
+            walk.push(commit.id())?;
+            pack.insert_walk(&mut walk)?;
+        }
         let mut bytes = git2::Buf::new();
         pack.write_buf(&mut bytes)?;
         let database = self.git.odb()?;

@@ -149,13 +149,12 @@ impl View<'_> {
         map.insert("url".into(), json!(self.pull_request_url(found)));
         if let Some(fork) = self.world.repositories.get(&found.source_repository).filter(|r| r.id != home.id)
         {
-            let tip = fork.refs.get(&found.source_ref).map(|r| r.sha.clone());
-            map.insert(
-                "forkSource".into(),
-                json!({
-                    "name": found.source_ref, "objectId": tip, "repository": self.fork_ref(fork),
-                }),
-            );
+            let mut source = json!({"name": found.source_ref, "repository": self.fork_ref(fork)});
+            // A branch that is gone has no tip.
+            if let Some(tip) = fork.refs.get(&found.source_ref) {
+                source["objectId"] = json!(tip.sha);
+            }
+            map.insert("forkSource".into(), source);
         }
         map
     }

@@ -32,6 +32,10 @@ pub fn download(call: &Call<'_>) -> Outcome<Reply> {
     let world = call.organisation.lock();
     let wanted = call.guid("id")?;
     let found = world.visible_attachment(call.actor, wanted)?;
+    if found.pull_request.is_some() {
+        // That one is asked for at its pull request, under the rights of code.
+        return Err(no_attachment(&wanted.to_string()));
+    }
     content(&world, found, call.query.get("fileName").unwrap_or(&found.name))
 }
 
@@ -87,7 +91,7 @@ pub fn add_to_pull_request(call: &Call<'_>) -> Outcome<Reply> {
     let project = world.repositories.get(&repository).ok_or_else(Refusal::pull_request)?.project;
     let made = world.attach(call.actor, project, Some(id), call.text("fileName"), &call.body)?;
     let made = world.attachments.get(&made).ok_or_else(|| no_attachment(call.text("fileName")))?;
-    Ok(Reply::ok(render(call, &world, made)?))
+    Ok(Reply::json(201, &render(call, &world, made)?))
 }
 
 /// `DELETE pullRequests/{id}/attachments/{fileName}`.

@@ -8,9 +8,9 @@ use serde_json::{Value, json};
 
 use super::reply::Reply;
 use super::{
-    Call, attachments, audit, builds, commits, core, definitions, discovery, entitlements, folders, groups, hooks, identities, items,
-    nodes, policies, pull_request_parts, pull_requests, queries, reactions, repositories,
-    search, security, tags, teams, threads, work_item_parts, work_items,
+    Call, attachments, audit, builds, commits, core, definitions, discovery, entitlements, folders, groups,
+    hooks, identities, items, nodes, policies, pull_request_parts, pull_requests, queries, reactions,
+    repositories, search, security, tags, teams, threads, work_item_parts, work_items,
 };
 use crate::simulator::azure_devops::state::Outcome;
 
