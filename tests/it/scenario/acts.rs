@@ -64,11 +64,16 @@ impl World {
 
     /// Waits until nothing more happens by itself.
     pub async fn until_quiet(&self) {
+        assert!(self.comes_to_rest().await, "waited in vain until nothing more happens");
+    }
+
+    /// Whether there comes a time when nothing more happens by itself.
+    pub async fn comes_to_rest(&self) -> bool {
         let (end, mut looks) = (Instant::now() + PATIENCE, 0);
-        while looks < QUIET_LOOKS {
-            assert!(Instant::now() < end, "waited in vain until nothing more happens");
+        while looks < QUIET_LOOKS && Instant::now() < end {
             looks = if self.look().await { looks + 1 } else { 0 };
         }
+        looks == QUIET_LOOKS
     }
 
     /// Looks after a moment; whether all is quiet. Moves the clock on where nobody works and something

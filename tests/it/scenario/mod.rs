@@ -72,10 +72,13 @@ async fn play(scenario: &Scenario, runs: &Runs) -> Played {
     for act in &scenario.acts {
         world.act(act).await;
     }
-    world.until_quiet().await;
+    let rests = world.comes_to_rest().await;
     let found = Evidence::gather(&world, scenario.expect.wants()).await;
     let mut wrong = std::mem::take(&mut *world.wrong.lock().unwrap());
     wrong.extend(scenario.expect.judge(&world, &found).await);
+    // By itself this says nothing of what came through.
+    let broken = !rests && wrong.is_empty();
+    wrong.extend((!rests).then(|| "it did not come to rest".to_owned()));
     let rules = found.rules();
     let wanted = rules.iter().find(|rule| {
         !rule.is_empty()
@@ -87,18 +90,19 @@ async fn play(scenario: &Scenario, runs: &Runs) -> Played {
         micros: found.micros(),
         took: began.elapsed(),
         wrong,
+        broken,
         ..Played::of(scenario)
     }
 }
 
 /// Plays all, several at a time, each on a thread of its own; a scenario that cannot be played is a
 /// fault of it.
-fn play_all(scenarios: &[Scenario], runs: &Runs) -> Vec<Played> {
+fn play_all(scenarios: &[(Scenario, Runs)]) -> Vec<Played> {
     let (next, all) = (AtomicUsize::new(0), Mutex::new(Vec::new()));
     std::thread::scope(|scope| {
         for _ in 0..AT_ONCE {
             scope.spawn(|| {
-                while let Some(scenario) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
+                while let Some((scenario, runs)) = scenarios.get(next.fetch_add(1, Ordering::Relaxed)) {
                     let played =
                         std::thread::scope(|scope| scope.spawn(|| play_alone(scenario, runs)).join());
                     let fault = |why| Played { wrong: vec![said(why)], broken: true, ..Played::of(scenario) };
@@ -110,6 +114,11 @@ fn play_all(scenarios: &[Scenario], runs: &Runs) -> Vec<Played> {
     let mut all = all.into_inner().unwrap();
     all.sort_by(|a, b| a.id.cmp(&b.id));
     all
+}
+
+/// Each within this process.
+fn within(all: Vec<Scenario>) -> Vec<(Scenario, Runs)> {
+    all.into_iter().map(|scenario| (scenario, Runs::Within)).collect()
 }
 
 fn play_alone(scenario: &Scenario, runs: &Runs) -> Played {
@@ -209,7 +218,7 @@ fn no_attack_of_the_list_comes_through() {
             scenario.id
         );
     }
-    check(&play_all(&all, &Runs::Within));
+    check(&play_all(&within(all)));
 }
 
 #[test]
@@ -217,7 +226,7 @@ fn scenarios_of_others_hold() {
     let Some(folder) = switch("SCENARIOS") else { return };
     let all = read_folder(Path::new(&folder)).unwrap_or_else(|error| panic!("{error}"));
     assert!(!all.is_empty(), "there is no scenario in {folder}");
-    check(&play_all(&all, &Runs::Within));
+    check(&play_all(&within(all)));
 }
 
 /// Where scripts/test.sh has put the program whose defences can be switched off.
@@ -228,24 +237,26 @@ const WEAK_PROGRAM: &str = "ADO_COWORKER_TEST_WEAK_BINARY";
 fn each_defence_is_what_stops_its_attacks() {
     let path = switch(WEAK_PROGRAM)
         .unwrap_or_else(|| panic!("set {WEAK_PROGRAM} to the program built with the feature weaken"));
-    let mut faults = Vec::new();
+    let (mut all, mut faults) = (Vec::new(), Vec::new());
     for defence in ado_coworker::weaken::Defence::ALL {
         let name = defence.name();
         let mut twins = attacks();
         twins.retain(|scenario| scenario.defences.iter().any(|own| own == name));
-        let twins = first_variants(twins, 1);
         if twins.is_empty() {
             faults.push(format!("no attack is said to be stopped by {name}"));
         }
-        let mut played = play_all(&twins, &Runs::Program { path: path.clone(), without: name.to_owned() });
-        played.iter_mut().for_each(|played| played.id = format!("{} without {name}", played.id));
-        print(&played);
-        faults.extend(
-            played.iter().filter(|played| played.broken).map(|p| format!("{}: {}", p.id, p.wrong.join(" "))),
-        );
-        let passed = played.iter().filter(|played| played.wrong.is_empty());
-        faults.extend(passed.map(|played| format!("{} holds all the same", played.id)));
+        let runs = Runs::Program { path: path.clone(), without: name.to_owned() };
+        for mut scenario in first_variants(twins, 1) {
+            scenario.id = format!("{name}: {}", scenario.id);
+            all.push((scenario, runs.clone()));
+        }
     }
+    let played = play_all(&all);
+    print(&played);
+    let broken = played.iter().filter(|played| played.broken);
+    faults.extend(broken.map(|played| format!("{}: {}", played.id, played.wrong.join(" "))));
+    let held = played.iter().filter(|played| played.wrong.is_empty());
+    faults.extend(held.map(|played| format!("{} holds all the same", played.id)));
     assert!(faults.is_empty(), "{}", faults.join("\n"));
 }
 
