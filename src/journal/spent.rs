@@ -11,62 +11,62 @@ use crate::policy::SpentBy;
 /// Microseconds of a day.
 const DAY: i64 = 86_400_000_000;
 
-/// One thing that is counted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Item {
-    Turns,
-    Steps,
-    WorkedMs,
-    Input,
-    Cached,
-    Output,
-    Writes,
+/// What entries use, under one name: that of the action for a write, none (the deployment of the run's
+/// holder) for all else.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Used {
+    pub(super) name: Option<&'static str>,
+    pub(super) turns: i64,
+    pub(super) steps: i64,
+    pub(super) worked_ms: i64,
+    pub(super) input: i64,
+    pub(super) cached: i64,
+    pub(super) output: i64,
+    pub(super) writes: i64,
 }
 
-impl Item {
-    const ALL: [Self; 7] =
-        [Self::Turns, Self::Steps, Self::WorkedMs, Self::Input, Self::Cached, Self::Output, Self::Writes];
+impl Used {
+    /// Writes of one action; negative for one that was not done after all.
+    pub(super) fn writes(action: &'static str, writes: i64) -> Self {
+        Self { name: Some(action), writes, ..Self::default() }
+    }
 
-    pub(super) fn as_str(self) -> &'static str {
-        match self {
-            Self::Turns => "turns",
-            Self::Steps => "steps",
-            Self::WorkedMs => "worked_ms",
-            Self::Input => "input",
-            Self::Cached => "cached",
-            Self::Output => "output",
-            Self::Writes => "writes",
+    /// What an entry uses. A write that was intended counts until it is known that it was not done;
+    /// see [`undone`].
+    pub(super) fn by(entry: &Entry) -> Option<Self> {
+        let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX / 2);
+        match entry {
+            Entry::Replied { usage, duration_ms, .. } => Some(Self {
+                turns: 1,
+                worked_ms: number(*duration_ms),
+                input: number(usage.input),
+                cached: number(usage.cached),
+                output: number(usage.output),
+                ..Self::default()
+            }),
+            Entry::ToolStarted { .. } => Some(Self { steps: 1, ..Self::default() }),
+            Entry::ToolFinished { duration_ms, .. } | Entry::Carried { duration_ms, .. } => {
+                Some(Self { worked_ms: number(*duration_ms), ..Self::default() })
+            }
+            Entry::Intended { action, .. } => Some(Self::writes(action.kind(), 1)),
+            _ => None,
         }
     }
 
-    pub(super) fn parse(text: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|item| item.as_str() == text)
-    }
-
-    /// Whether the row is named after the deployment of the run's holder.
-    pub(super) fn is_of_deployment(self) -> bool {
-        matches!(self, Self::Input | Self::Cached | Self::Output)
-    }
-}
-
-/// What an entry uses: what, the action of a write, how much. A write that was intended counts until
-/// it is known that it was not done; see [`undone`].
-pub(super) fn used(entry: &Entry) -> Vec<(Item, &'static str, i64)> {
-    let number = |number: u64| i64::try_from(number).unwrap_or(i64::MAX / 2);
-    match entry {
-        Entry::Replied { usage, duration_ms, .. } => vec![
-            (Item::Turns, "", 1),
-            (Item::Input, "", number(usage.input)),
-            (Item::Cached, "", number(usage.cached)),
-            (Item::Output, "", number(usage.output)),
-            (Item::WorkedMs, "", number(*duration_ms)),
-        ],
-        Entry::ToolStarted { .. } => vec![(Item::Steps, "", 1)],
-        Entry::ToolFinished { duration_ms, .. } | Entry::Carried { duration_ms, .. } => {
-            vec![(Item::WorkedMs, "", number(*duration_ms))]
+    /// Adds it to what is known under its name.
+    pub(super) fn add_to(self, all: &mut Vec<Self>) {
+        let Some(known) = all.iter_mut().find(|known| known.name == self.name) else { return all.push(self) };
+        for (sum, more) in [
+            (&mut known.turns, self.turns),
+            (&mut known.steps, self.steps),
+            (&mut known.worked_ms, self.worked_ms),
+            (&mut known.input, self.input),
+            (&mut known.cached, self.cached),
+            (&mut known.output, self.output),
+            (&mut known.writes, self.writes),
+        ] {
+            *sum = sum.saturating_add(more);
         }
-        Entry::Intended { action, .. } => vec![(Item::Writes, action.kind(), 1)],
-        _ => Vec::new(),
     }
 }
 

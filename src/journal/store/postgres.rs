@@ -88,6 +88,11 @@ impl Postgres {
         sqlx::query_scalar(sql).fetch_one(db).await
     }
 
+    /// Under whose name this process adds up, so that it waits for no other.
+    pub(super) fn writer(&self) -> &str {
+        &self.replica
+    }
+
     /// Tells the other replicas, once the transaction is committed, and names it.
     pub(super) async fn seal(&self, db: &mut Connection, told: &Told) -> Result<Option<String>, sqlx::Error> {
         let row = if told.is_empty() {

@@ -136,6 +136,11 @@ impl Sqlite {
         Ok(self.clock.now().as_microsecond())
     }
 
+    /// Under whose name this process adds up: nobody's, one adds at a time.
+    pub(super) fn writer(&self) -> &str {
+        ""
+    }
+
     /// What comes last in a transaction; gives its name, where it has one.
     pub(super) async fn seal(&self, _: &mut Connection, _: &Told) -> Result<Option<String>, sqlx::Error> {
         Ok(None)

@@ -44,6 +44,7 @@ type Applied = Result<Result<Answer, JournalError>, sqlx::Error>;
 
 /// A transaction under way.
 struct Transaction<'a> {
+    store: &'a Store,
     db: &'a mut Connection,
     /// The store's time, microseconds since 1970.
     now: i64,
@@ -64,7 +65,7 @@ pub(super) async fn commit(
     for looking in [false, true] {
         for (answer, command) in answers.iter_mut().zip(commands) {
             if command.looks_for_work() == looking {
-                let work = Transaction { db: &mut transaction, now, told: &mut told };
+                let work = Transaction { store, db: &mut transaction, now, told: &mut told };
                 *answer = Some(work.apply(command).await?);
             }
         }

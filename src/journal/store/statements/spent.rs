@@ -5,49 +5,62 @@ use sqlx::Row as _;
 use super::super::Pool;
 use super::Transaction;
 use crate::journal::chain::Draft;
-use crate::journal::spent::{Item, day, undone, used};
+use crate::journal::spent::{Used, day, month, undone};
 use crate::journal::{Entry, RunId};
-use crate::policy::{Scope, Spent, SpentBy};
+use crate::policy::{Scope, SpentBy, Tokens};
 
 /// How far back the intent of a write is looked for that was not done: a call writes a few things.
 const LOOK_BACK: i64 = 100;
 
 impl Transaction<'_> {
-    /// Adds what new entries use. `before` is the sequence number of the entry before the first.
+    /// Adds what new entries use, to everything that the run counts in. `before` is the sequence
+    /// number of the entry before the first.
     pub(super) async fn spend(
         &mut self,
         run: &RunId,
         before: i64,
         drafts: &[Draft],
     ) -> Result<(), sqlx::Error> {
-        let mut items: Vec<(Item, &'static str, i64)> = Vec::new();
-        let mut add = |(item, name, amount): (Item, &'static str, i64)| match items
-            .iter_mut()
-            .find(|known| (known.0, known.1) == (item, name))
-        {
-            Some(known) => known.2 = known.2.saturating_add(amount),
-            None => items.push((item, name, amount)),
-        };
+        let mut all = Vec::new();
         for draft in drafts {
-            used(&draft.entry).into_iter().for_each(&mut add);
+            if let Some(used) = Used::by(&draft.entry) {
+                used.add_to(&mut all);
+            }
             if let Some(write) = undone(&draft.entry)
                 && let Some(kind) = self.intended(run, before, write, drafts).await?
             {
-                add((Item::Writes, kind, -1));
+                Used::writes(kind, -1).add_to(&mut all);
             }
         }
-        for (item, name, amount) in items.into_iter().filter(|(.., amount)| *amount != 0) {
-            let name = (!item.is_of_deployment()).then_some(name);
-            let sql = "INSERT INTO spent (run_id, day, item, name, amount, project, repository, subject) \
-                       SELECT id, $2, $3, COALESCE($4, model, ''), $5, project, repository, subject FROM runs \
-                       WHERE id = $1 ON CONFLICT (run_id, day, item, name) DO UPDATE SET \
-                       amount = spent.amount + excluded.amount";
+        for used in all {
+            let sql = "INSERT INTO used (scope, key, period, name, writer, \
+                       turns, steps, worked_ms, input, cached, output, writes) \
+                       SELECT s.scope, CASE s.scope WHEN 'run' THEN r.id \
+                       WHEN 'thread' THEN r.project || '/' || r.repository || '/' || r.subject \
+                       WHEN 'day' THEN '' ELSE r.project END, \
+                       CASE s.scope WHEN 'run' THEN 0 WHEN 'project' THEN $3 ELSE $2 END, \
+                       COALESCE($4, r.model, ''), $5, $6, $7, $8, $9, $10, $11, $12 \
+                       FROM (SELECT 'run' AS scope UNION ALL SELECT 'thread' UNION ALL SELECT 'day' \
+                       UNION ALL SELECT 'project') s JOIN runs r ON r.id = $1 \
+                       WHERE s.scope <> 'thread' OR r.subject IS NOT NULL \
+                       ON CONFLICT (scope, key, period, name, writer) DO UPDATE SET \
+                       turns = used.turns + excluded.turns, steps = used.steps + excluded.steps, \
+                       worked_ms = used.worked_ms + excluded.worked_ms, input = used.input + excluded.input, \
+                       cached = used.cached + excluded.cached, output = used.output + excluded.output, \
+                       writes = used.writes + excluded.writes";
             sqlx::query(sql)
                 .bind(run.as_str())
                 .bind(day(self.now))
-                .bind(item.as_str())
-                .bind(name)
-                .bind(amount)
+                .bind(month(self.now))
+                .bind(used.name)
+                .bind(self.store.writer())
+                .bind(used.turns)
+                .bind(used.steps)
+                .bind(used.worked_ms)
+                .bind(used.input)
+                .bind(used.cached)
+                .bind(used.output)
+                .bind(used.writes)
                 .execute(&mut *self.db)
                 .await?;
         }
@@ -83,37 +96,35 @@ pub(in crate::journal) async fn spent(
     today: i64,
     month: i64,
 ) -> Result<SpentBy, sqlx::Error> {
-    let sql = "SELECT 0, item, name, CAST(SUM(amount) AS BIGINT) FROM spent WHERE run_id = $1 GROUP BY item, name \
-               UNION ALL \
-               SELECT 1, s.item, s.name, CAST(SUM(s.amount) AS BIGINT) FROM runs r JOIN spent s \
-               ON s.subject = r.subject AND s.project = r.project AND s.repository = r.repository AND s.day = $2 \
-               WHERE r.id = $1 GROUP BY s.item, s.name \
-               UNION ALL \
-               SELECT 2, item, name, CAST(SUM(amount) AS BIGINT) FROM spent WHERE day = $2 GROUP BY item, name \
-               UNION ALL \
-               SELECT 3, s.item, s.name, CAST(SUM(s.amount) AS BIGINT) FROM runs r JOIN spent s \
-               ON s.day >= $3 AND s.project = r.project WHERE r.id = $1 GROUP BY s.item, s.name";
+    let sql = "SELECT u.scope, u.name, CAST(SUM(u.turns) AS BIGINT), CAST(SUM(u.steps) AS BIGINT), \
+               CAST(SUM(u.worked_ms) AS BIGINT), CAST(SUM(u.input) AS BIGINT), CAST(SUM(u.cached) AS BIGINT), \
+               CAST(SUM(u.output) AS BIGINT), CAST(SUM(u.writes) AS BIGINT) \
+               FROM runs r JOIN used u ON u.scope = 'run' AND u.key = r.id AND u.period = 0 \
+               OR u.scope = 'thread' AND u.period = $2 AND u.key = r.project || '/' || r.repository || '/' || r.subject \
+               OR u.scope = 'day' AND u.key = '' AND u.period = $2 \
+               OR u.scope = 'project' AND u.key = r.project AND u.period = $3 \
+               WHERE r.id = $1 GROUP BY u.scope, u.name";
     let rows = sqlx::query(sql).bind(run.as_str()).bind(today).bind(month).fetch_all(db).await?;
     let mut found = SpentBy::default();
     for row in rows {
-        let (scope, item): (i32, String) = (row.try_get(0)?, row.try_get(1)?);
-        let scope = usize::try_from(scope).ok().and_then(|at| Scope::ALL.get(at).copied());
-        if let (Some(scope), Some(item)) = (scope, Item::parse(&item)) {
-            add(found.of_mut(scope), item, row.try_get(2)?, row.try_get(3)?);
+        let scope: String = row.try_get(0)?;
+        let Some(scope) = Scope::ALL.into_iter().find(|known| known.as_str() == scope) else { continue };
+        let amount = |column: usize| row.try_get(column).map(|n: i64| u64::try_from(n).unwrap_or(0));
+        let (name, spent): (String, _) = (row.try_get(1)?, found.of_mut(scope));
+        spent.turns += amount(2)?;
+        spent.steps += amount(3)?;
+        spent.worked_ms += amount(4)?;
+        let tokens = Tokens { input: amount(5)?, cached: amount(6)?, output: amount(7)? };
+        let writes = amount(8)?;
+        if tokens != Tokens::default() {
+            let known = spent.tokens.entry(name.clone()).or_default();
+            known.input += tokens.input;
+            known.cached += tokens.cached;
+            known.output += tokens.output;
+        }
+        if writes > 0 {
+            *spent.writes.entry(name).or_default() += writes;
         }
     }
     Ok(found)
-}
-
-fn add(spent: &mut Spent, item: Item, name: String, amount: i64) {
-    let amount = u64::try_from(amount).unwrap_or(0);
-    match item {
-        Item::Turns => spent.turns += amount,
-        Item::Steps => spent.steps += amount,
-        Item::WorkedMs => spent.worked_ms += amount,
-        Item::Input => spent.tokens.entry(name).or_default().input += amount,
-        Item::Cached => spent.tokens.entry(name).or_default().cached += amount,
-        Item::Output => spent.tokens.entry(name).or_default().output += amount,
-        Item::Writes => *spent.writes.entry(name).or_default() += amount,
-    }
 }
