@@ -3,15 +3,13 @@
 use std::time::Duration;
 
 use tokio::sync::broadcast::error::RecvError;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
 use crate::journal::{Entry, Journal, Notice, RunId};
 
-/// Longest time without looking, for what another process wrote and did not announce.
+/// Time between two looks for what another process wrote and did not announce.
 const LOOK: Duration = Duration::from_secs(1);
-
-/// Least time between two looks.
-const HEAR_EVERY: Duration = Duration::from_millis(50);
 
 /// What is tripped.
 pub(super) struct Heard {
@@ -26,19 +24,18 @@ pub(super) async fn listen(journal: Journal, run: RunId, heard: Heard) {
     let (_, mut own) = journal.watch(&run);
     let (_, mut house) = journal.watch(&RunId::house());
     let mut read = journal.run(&run).await.ok().flatten().map_or(0, |row| row.last_seq);
+    let mut looks = tokio::time::interval(LOOK);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let notice = tokio::select! {
             notice = own.recv() => notice,
             notice = house.recv() => notice,
-            () = tokio::time::sleep(LOOK) => Err(RecvError::Lagged(0)),
+            _ = looks.tick() => Err(RecvError::Lagged(0)),
         };
         match notice {
-            Ok(Notice::Appended(_)) | Err(RecvError::Lagged(_)) => {
-                // A run in full swing tells of every commit of its own: one look for all of them.
-                tokio::time::sleep(HEAR_EVERY).await;
-                while own.try_recv().is_ok() {}
-            }
-            Ok(Notice::Delta { .. }) => continue,
+            Ok(Notice::Appended { by_holder: false, .. }) | Err(RecvError::Lagged(_)) => {}
+            // What this run's own work wrote asks for nothing.
+            Ok(Notice::Appended { by_holder: true, .. } | Notice::Delta { .. }) => continue,
             Err(RecvError::Closed) => return,
         }
         if let Ok(Some(_)) = journal.halted().await {

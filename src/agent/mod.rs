@@ -135,11 +135,11 @@ impl Agent {
             if stop.is_cancelled() {
                 break Ok(Left::Stopped);
             }
-            // Before every call of a model or a tool: whoever stopped everything stopped this, too.
-            match self.journal.halted().await {
-                Ok(None) if !lost.is_cancelled() => {}
-                Ok(_) => break Ok(Left::Lost),
-                Err(error) => break Err(error),
+            // Whoever stops everything raises the fence of every held run, so what comes after is
+            // refused where it is written down, which is before any tool; a call of the model that is
+            // under way is ended by the listener.
+            if lost.is_cancelled() {
+                break Ok(Left::Lost);
             }
             match self.step(&mut holder, &mut state, &cancel).await {
                 Ok(true) => {}

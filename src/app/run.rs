@@ -91,7 +91,7 @@ async fn tell(journal: Journal, run: RunId) {
         }
         told = view.last_seq;
         while let Ok(notice) = notices.recv().await {
-            if matches!(notice, Notice::Appended(_)) {
+            if matches!(notice, Notice::Appended { .. }) {
                 break;
             }
         }

@@ -10,7 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use tokio::sync::{broadcast, watch};
 
 use super::RunId;
-use super::standing::Told;
+use super::standing::{Grown, Told};
 
 /// Notices held for a slow watcher before it has to read the log again.
 const NOTICES: usize = 256;
@@ -25,8 +25,13 @@ const CHANGES: usize = 256;
 /// What a watcher is told.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Notice {
-    /// The log grew to this sequence number; [`i64::MAX`] where it is not known how far.
-    Appended(i64),
+    /// The log grew.
+    Appended {
+        /// To this sequence number; [`i64::MAX`] where it is not known how far.
+        seq: i64,
+        /// By who holds the run in this process; false for people, and where it is not known.
+        by_holder: bool,
+    },
     /// More words of an unfinished turn.
     Delta {
         /// Which turn.
@@ -52,8 +57,8 @@ impl Bus {
 
     /// Tells what was committed.
     pub(super) fn tell(&self, told: &Told) {
-        for (run, seq, complete) in &told.runs {
-            self.feed.appended(run, *seq, *complete);
+        for Grown { run, seq, complete, by_holder } in &told.runs {
+            self.feed.appended(run, *seq, *complete, *by_holder);
             // Nobody may be listening.
             let _ = self.changes.send(run.clone());
         }
@@ -65,7 +70,7 @@ impl Bus {
     /// Notices may have been missed: everybody looks for themselves.
     pub(super) fn look_again(&self) {
         for (run, channel) in self.feed.lock().iter() {
-            let _ = channel.notices.send(Notice::Appended(i64::MAX));
+            let _ = channel.notices.send(Notice::Appended { seq: i64::MAX, by_holder: false });
             let _ = self.changes.send(run.clone());
         }
         self.work.send_modify(|n| *n = n.wrapping_add(1));
@@ -116,14 +121,14 @@ impl Feed {
     }
 
     /// The log of `run` grew; words of a turn that the log now holds are forgotten.
-    pub(super) fn appended(&self, run: &RunId, seq: i64, turn_is_complete: bool) {
+    pub(super) fn appended(&self, run: &RunId, seq: i64, turn_is_complete: bool, by_holder: bool) {
         let mut runs = self.lock();
         let Some(channel) = runs.get_mut(run) else { return };
         if turn_is_complete {
             channel.text.clear();
         }
         // No receiver is no fault: the channel is then dropped.
-        if channel.notices.send(Notice::Appended(seq)).is_err() && channel.text.is_empty() {
+        if channel.notices.send(Notice::Appended { seq, by_holder }).is_err() && channel.text.is_empty() {
             runs.remove(run);
         }
     }
@@ -166,8 +171,8 @@ mod tests {
         assert_eq!(notices.try_recv().unwrap(), Notice::Delta { turn: 1, offset: 5, text: "!".into() });
         feed.words(&run, 1, true, "");
         assert_eq!(notices.try_recv().unwrap(), Notice::Delta { turn: 1, offset: 0, text: String::new() });
-        feed.appended(&run, 3, true);
-        assert_eq!(notices.try_recv().unwrap(), Notice::Appended(3));
+        feed.appended(&run, 3, true, true);
+        assert_eq!(notices.try_recv().unwrap(), Notice::Appended { seq: 3, by_holder: true });
         assert_eq!(feed.watch(&run).0, None);
     }
 

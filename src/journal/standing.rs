@@ -109,11 +109,23 @@ pub(super) fn set_aside() -> Entry {
     }
 }
 
+/// A log that grew.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Grown {
+    pub(super) run: RunId,
+    /// Sequence number of its newest entry.
+    pub(super) seq: i64,
+    /// Whether a model turn is complete by it.
+    pub(super) complete: bool,
+    /// Whether who holds the run wrote it, in this process.
+    pub(super) by_holder: bool,
+}
+
 /// Something that was committed and that others want to know.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Told {
-    /// Runs whose log grew, to where, and whether a model turn is complete by it.
-    pub(super) runs: Vec<(RunId, i64, bool)>,
+    /// Runs whose log grew.
+    pub(super) runs: Vec<Grown>,
     /// Whether there may be something to do for a worker.
     pub(super) work: bool,
 }

@@ -127,7 +127,7 @@ impl Watch {
             tokio::select! {
                 () = closing.cancelled() => return None,
                 notice = tokio::time::timeout(RECHECK, self.notices.recv()) => match notice {
-                    Ok(Ok(Notice::Appended(seq))) => self.behind = seq > self.sent,
+                    Ok(Ok(Notice::Appended { seq, .. })) => self.behind = seq > self.sent,
                     Ok(Ok(delta)) => self.send_words(delta),
                     // Notices were missed: the log and the unfinished turn are read again.
                     Ok(Err(RecvError::Lagged(_) | RecvError::Closed)) => self.watch_anew(),

@@ -67,6 +67,15 @@ async fn realm(pace: &str) -> (Realm, Line) {
     (realm, line.unwrap())
 }
 
+/// The sidecar has been asked for in vain.
+async fn is_missed(realm: &Realm) {
+    let log = realm.folder.path().join("log");
+    eventually("the sidecar to be missed", async || {
+        std::fs::read_to_string(&log).unwrap().contains("asking again").then_some(())
+    })
+    .await;
+}
+
 /// Every change of the organisation since its seeding was made by the agent user.
 async fn only_the_agent_user_acted(realm: &Realm) {
     for entry in realm.ledger().await {
@@ -85,11 +94,7 @@ async fn a_sidecar_that_stops_during_a_run_is_waited_for() {
     line.cut().await;
     // Every token that is out there is refused from now on, and there is nobody to give another.
     realm.control(&realm.sidecar, "expire", json!({})).await;
-    let log = realm.folder.path().join("log");
-    eventually("the sidecar to be missed", async || {
-        std::fs::read_to_string(&log).unwrap().contains("asking again").then_some(())
-    })
-    .await;
+    is_missed(&realm).await;
     let run = realm.shown(&id).await;
     assert!(["running", "waiting"].contains(&run["status"].as_str().unwrap()), "{run:#}");
     line.mend().await;
@@ -108,6 +113,8 @@ async fn a_sidecar_that_stays_away_leaves_a_run_that_waits_and_says_for_what() {
     let id = realm.at_work().await;
     line.cut().await;
     realm.control(&realm.sidecar, "expire", json!({})).await;
+    // What was under way with a good token is over by then.
+    is_missed(&realm).await;
     let before = realm.ledger().await.len();
     // It is asked for a minute before anybody is told.
     let run = tokio::time::timeout(PATIENCE * 2, async {

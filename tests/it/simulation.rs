@@ -1,6 +1,9 @@
 //! The queue, its leases and its timers in simulated time: workers that die, stand still and come
-//! back, events that come twice, clocks that jump, a disk that fills up. Everything follows from a
-//! seed; a seed that fails becomes a named test.
+//! back, events that come twice, clocks that jump, a disk that fills up, people who approve, refuse,
+//! come too late, twice or may not. Everything follows from a seed; a seed that fails becomes a named
+//! test.
+
+mod held;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -53,6 +56,8 @@ impl Dice {
     }
 }
 
+use held::{HELD, Held, People};
+
 /// What a worker is at.
 enum At {
     Nothing,
@@ -81,6 +86,7 @@ struct Simulation {
     acknowledged: BTreeSet<u64>,
     sent: BTreeSet<u64>,
     settled: BTreeMap<String, IntakeStatus>,
+    people: People,
     faults: u32,
     moves: u32,
     calm: bool,
@@ -137,6 +143,7 @@ impl Simulation {
             acknowledged: BTreeSet::new(),
             sent: BTreeSet::new(),
             settled: BTreeMap::new(),
+            people: People::default(),
             faults: 0,
             moves: 0,
             calm: false,
@@ -176,6 +183,9 @@ impl Simulation {
         if !self.calm && self.dice.one_in(8) {
             let n = self.dice.below(EVENTS);
             self.deliver(n).await?;
+        }
+        if self.dice.one_in(10) {
+            self.somebody_decides().await?;
         }
         let at = self.dice.below(WORKERS as u64) as usize;
         if self.workers[at].still > 0 && !self.calm {
@@ -318,27 +328,38 @@ impl Simulation {
         let (intended, done) = progress(&log);
         let run = claim.run.to_string();
         let ends = |entry: &Entry| matches!(entry, Entry::Waiting { .. } | Entry::Finished { .. });
-        let entry = if intended > done {
+        let now = self.clock.now().as_microsecond();
+        let finished = |status| vec![Entry::Finished { status, answer: "it is over".into(), remedy: None }];
+        let entries = if intended > done {
             let happened = self.effects.contains_key(&(run.clone(), intended));
             // Between its intent and its outcome stands only the holder, as far as leases go.
             let is_ours = self.fences.get(&claim.run) == Some(&claim.fence);
             if !happened && is_ours {
+                if intended == HELD && !self.is_let(&log) {
+                    return Err(wrong("3: an effect that nobody approved".into()));
+                }
                 *self.effects.entry((run, intended)).or_default() += 1;
                 return Ok(At::Run { claim, log });
             }
-            mark("outcome", intended)
+            let held = if intended == HELD { held::after(&log) } else { Vec::new() };
+            [mark("outcome", intended)].into_iter().chain(held).collect()
         } else if done == EFFECTS {
-            Entry::Finished { status: Status::Done, answer: "done".into(), remedy: None }
+            finished(Status::Done)
         } else if !self.calm && self.dice.one_in(6) {
             let wake_at = Some(clock::add(self.clock.now(), PAUSE).as_microsecond());
-            Entry::Waiting { waiting_for: WaitingFor::RateLimit, reason: "wait".into(), wake_at }
+            vec![Entry::Waiting { waiting_for: WaitingFor::RateLimit, reason: "wait".into(), wake_at }]
+        } else if done + 1 == HELD {
+            match held::before(&run, &log, now) {
+                Held::Wait(entries) | Held::Go(entries) => entries,
+                Held::GiveUp => finished(Status::Refused),
+            }
         } else {
-            mark("intent", done + 1)
+            vec![mark("intent", done + 1)]
         };
-        let leaves = ends(&entry);
+        let leaves = entries.last().is_some_and(ends);
         let known = log.last().map_or(0, |logged| logged.seq);
         let newest = self.fences.get(&claim.run) == Some(&claim.fence);
-        let added = self.journal.append(&claim, known, vec![entry]).await?;
+        let added = self.journal.append(&claim, known, entries).await?;
         if !newest {
             return Err(wrong(format!("5: fence {} was accepted after a newer one", claim.fence)));
         }
@@ -409,7 +430,7 @@ impl Simulation {
                     ));
                 }
             }
-            let ended = [Status::Done, Status::Parked].contains(&row.status);
+            let ended = [Status::Done, Status::Refused, Status::Parked].contains(&row.status);
             if !ended {
                 return Err(format!("9: a run ended as {:?}", row.status));
             }
@@ -434,6 +455,8 @@ impl From<JournalError> for Stop {
     fn from(error: JournalError) -> Self {
         match error {
             JournalError::Fenced(_)
+            // Somebody answered, or its time was over, between its reading and its writing.
+            | JournalError::Approval(_)
             | JournalError::Superseded
             | JournalError::Full
             | JournalError::Store(_) => Self::Lost,

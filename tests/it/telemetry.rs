@@ -10,6 +10,7 @@ use serde_json::json;
 
 use crate::harness::{World, eventually};
 use crate::house::read;
+use crate::postgres;
 
 /// An order whose words must be seen nowhere.
 const SENTENCE: &str =
@@ -134,6 +135,36 @@ async fn a_service_that_asks_one_run_for_a_long_pause_is_left_alone_by_all() {
     let samples = metrics(&world).await;
     assert_eq!(sum(&samples, "adoc_azure_duration_seconds_count", &[]), asked, "nothing was sent meanwhile");
     assert_eq!(sum(&samples, "adoc_leases_held", &[]), 0.0, "both are rows, and nothing else");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_that_one_process_was_asked_for_is_kept_by_another() {
+    use sqlx::Connection as _;
+    let database = postgres::database().await;
+    let world = World::start_set("0", &[("DATABASE_URL", &database), ("ROLE", "web")]).await;
+    let role = [("ROLE", "worker"), ("PUBLIC_URL", world.page.as_str())];
+    world
+        .fault(json!({"route": "POST workitems", "nth": 1, "kind": "throttle", "args": {"retry_after": 300}}))
+        .await;
+    let (one, _) = world.beside(&role).await;
+    let first = world.begin("Create an issue titled 'One'.").await;
+    laid_aside(&world, &first).await;
+    let mut database = sqlx::PgConnection::connect(&database).await.unwrap();
+    eventually("the pause to be told to the others", async || {
+        let sql = "SELECT value FROM marks WHERE name = 'quiet.azure_devops'";
+        sqlx::query(sql).fetch_optional(&mut database).await.unwrap().map(|_| ())
+    })
+    .await;
+    assert!(one.stop().await);
+    // It was never told itself, and the fault is spent.
+    let (two, health) = world.beside(&role).await;
+    let second = world.begin("Create an issue titled 'Two'.").await;
+    laid_aside(&world, &second).await;
+    let answer = world.http.get(format!("{health}/metrics")).send().await.unwrap();
+    let samples = parse(&answer.text().await.unwrap());
+    assert!(sum(&samples, "gen_ai_client_operation_duration_seconds_count", &[]) >= 1.0, "it worked the run");
+    assert_eq!(sum(&samples, "adoc_azure_duration_seconds_count", &[("area", "wit")]), 0.0);
+    assert!(two.stop().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

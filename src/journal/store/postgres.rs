@@ -10,7 +10,7 @@ use super::{ACQUIRE_TIMEOUT, Backend, Committed, Fault, READERS, Unsure, is_unre
 use crate::clock::Clock;
 use crate::journal::command::Command;
 use crate::journal::feed::Bus;
-use crate::journal::standing::Told;
+use crate::journal::standing::{Grown, Told};
 use crate::journal::{JournalError, RunId};
 
 pub(in crate::journal) type Connection = sqlx::PgConnection;
@@ -171,7 +171,7 @@ fn notice(replica: &str, told: &Told) -> String {
     if told.work {
         text.push_str("\nw");
     }
-    for (run, seq, complete) in &told.runs {
+    for Grown { run, seq, complete, .. } in &told.runs {
         let line = format!("\nr {run} {seq} {}", u8::from(*complete));
         if text.len() + line.len() > MAX_NOTICE {
             text.push_str("\n*");
@@ -195,7 +195,7 @@ fn heard(replica: &str, text: &str) -> Option<(Told, bool)> {
             (Some("w"), ..) => told.work = true,
             (Some("r"), Some(run), Some(seq), Some(complete)) => {
                 if let (Some(run), Ok(seq)) = (RunId::parse(run), seq.parse()) {
-                    told.runs.push((run, seq, complete == "1"));
+                    told.runs.push(Grown { run, seq, complete: complete == "1", by_holder: false });
                 }
             }
             _ => everything = true,

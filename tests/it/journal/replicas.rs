@@ -75,7 +75,7 @@ async fn what_one_replica_writes_the_others_are_told() {
     let told = async {
         loop {
             match notices.recv().await.unwrap() {
-                Notice::Appended(3) => return,
+                Notice::Appended { seq: 3, .. } => return,
                 _ => continue,
             }
         }

@@ -6,7 +6,7 @@ use super::{Applied, Transaction, read};
 use crate::fault_point;
 use crate::journal::chain::{Draft, entry_hash, head_hash};
 use crate::journal::command::{Answer, Placed, Settled};
-use crate::journal::standing::Standing;
+use crate::journal::standing::{Grown, Standing};
 use crate::journal::{Entry, IntakeStatus, JournalError, NewRun, Note, RunId, Status, WaitingFor};
 use sqlx::Row as _;
 
@@ -172,7 +172,8 @@ impl Transaction<'_> {
         self.spend(run, last, drafts).await?;
         self.save(run, standing).await?;
         let complete = |draft: &Draft| matches!(draft.entry, Entry::Replied { .. } | Entry::Finished { .. });
-        self.told.runs.push((run.clone(), standing.last_seq, drafts.iter().any(complete)));
+        let complete = drafts.iter().any(complete);
+        self.told.runs.push(Grown { run: run.clone(), seq: standing.last_seq, complete, by_holder });
         // Who is let go of leaves room for another, and who is woken wants to be worked.
         self.told.work |= before != standing.status || (!by_holder && standing.status == Status::Queued);
         let erased =

@@ -1,10 +1,12 @@
 //! Answering flat WIQL from the state.
 
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 use jiff::{Timestamp, ToSpan, tz::TimeZone};
 use uuid::Uuid;
 
+use super::access::Permission;
 use super::fields::{Field, FieldKind};
 use super::wiql::{Condition, Operand, Operator, Query};
 use super::work_item_patch::parse_date;
@@ -37,11 +39,11 @@ impl World {
     ) -> Outcome<Vec<u32>> {
         let frame = Frame { world: self, actor, project, precise };
         let mut found = Vec::new();
-        for item in self.work_items.values().filter(|w| w.deleted.is_none()) {
-            // A query without a project looks at every project that the caller may read.
-            if self.visible_work_item(actor, item.id).is_err() {
-                continue;
-            }
+        // A query without a project looks at every project that the caller may read.
+        let may_read = |id: &&Uuid| self.may(actor.id, **id, None, Permission::WorkItemRead);
+        let readable: Vec<Uuid> = self.projects.keys().filter(may_read).copied().collect();
+        let is_seen = |item: &&WorkItem| item.deleted.is_none() && readable.contains(&item.project);
+        for item in self.work_items.values().filter(is_seen) {
             if query.condition.as_ref().map_or(Ok(true), |c| frame.holds(c, item))? {
                 found.push(item);
             }
@@ -63,27 +65,27 @@ impl World {
     }
 
     /// A field of a work item, stored or computed.
-    pub fn field_of(&self, item: &WorkItem, reference: &str) -> Option<FieldValue> {
+    pub fn field_of<'w>(&self, item: &'w WorkItem, reference: &str) -> Option<Cow<'w, FieldValue>> {
         let whole = |n: usize| FieldValue::Integer(i64::try_from(n).unwrap_or(i64::MAX));
-        Some(match reference {
+        Some(Cow::Owned(match reference {
             "System.Id" => FieldValue::Integer(i64::from(item.id)),
             "System.Rev" => FieldValue::Integer(i64::from(item.rev)),
             "System.CommentCount" => whole(item.comment_count()),
             "System.Parent" => FieldValue::Integer(i64::from(item.parent()?)),
             "System.NodeName" => FieldValue::from(item.text("System.AreaPath").rsplit('\\').next()?),
             "System.BoardColumn" => FieldValue::from(item.state()),
-            "System.AuthorizedDate" => item.fields.get("System.ChangedDate")?.clone(),
-            "System.AuthorizedAs" => item.fields.get("System.ChangedBy")?.clone(),
+            "System.AuthorizedDate" => return item.fields.get("System.ChangedDate").map(Cow::Borrowed),
+            "System.AuthorizedAs" => return item.fields.get("System.ChangedBy").map(Cow::Borrowed),
             "System.History" => {
                 FieldValue::Text(item.comments.iter().map(|c| c.text.as_str()).collect::<Vec<_>>().join("\n"))
             }
-            stored => item.fields.get(stored)?.clone(),
-        })
+            stored => return item.fields.get(stored).map(Cow::Borrowed),
+        }))
     }
 }
 
 impl Frame<'_> {
-    fn value(&self, field: &Field, item: &WorkItem) -> Option<FieldValue> {
+    fn value<'w>(&self, field: &Field, item: &'w WorkItem) -> Option<Cow<'w, FieldValue>> {
         self.world.field_of(item, field.reference)
     }
 
@@ -123,7 +125,7 @@ impl Frame<'_> {
         }
         let mut any = false;
         for operand in operands {
-            any |= self.compare(field, operator, operand, value.as_ref(), item)?;
+            any |= self.compare(field, operator, operand, value.as_deref(), item)?;
         }
         Ok(any)
     }
@@ -189,7 +191,7 @@ impl Frame<'_> {
                 let date = today.checked_add(days.days()).map_err(|_| misfit("@today"))?;
                 FieldValue::Date(midnight(date).ok_or_else(|| misfit("@today"))?)
             }
-            Operand::Field(other) => match self.world.field_of(item, other) {
+            Operand::Field(other) => match self.world.field_of(item, other).map(Cow::into_owned) {
                 Some(FieldValue::Date(date)) if !self.precise => FieldValue::Date(day_of(date)),
                 Some(value) => value,
                 None => return Ok(None),
@@ -236,13 +238,13 @@ fn sorted<'w>(
     order: &[(&'static Field, bool)],
     frame: &Frame<'_>,
 ) -> Vec<&'w WorkItem> {
-    let key = |field: &Field, item: &WorkItem| match frame.value(field, item) {
+    let key = |field: &Field, item: &WorkItem| match frame.value(field, item).as_deref() {
         None => Key::Nothing,
         #[allow(clippy::cast_precision_loss, reason = "ids stay far below 2^53")]
-        Some(FieldValue::Integer(number)) => Key::Number(number as f64),
-        Some(FieldValue::Double(number)) => Key::Number(number),
-        Some(FieldValue::Date(date)) => Key::Date(date),
-        Some(other) => Key::Text(text_of(&other, frame.world).to_lowercase()),
+        Some(FieldValue::Integer(number)) => Key::Number(*number as f64),
+        Some(FieldValue::Double(number)) => Key::Number(*number),
+        Some(FieldValue::Date(date)) => Key::Date(*date),
+        Some(other) => Key::Text(text_of(other, frame.world).to_lowercase()),
     };
     let keys = |item: &WorkItem| order.iter().map(|(field, _)| key(field, item)).collect::<Vec<_>>();
     let mut keyed: Vec<_> = found.into_iter().map(|item| (keys(item), item)).collect();
@@ -278,6 +280,10 @@ fn text_of(value: &FieldValue, world: &World) -> String {
     }
 }
 
+fn lower(text: &str) -> impl Iterator<Item = char> {
+    text.chars().flat_map(char::to_lowercase)
+}
+
 #[allow(clippy::cast_precision_loss, reason = "ids stay far below 2^53")]
 fn compare_options(one: Option<&FieldValue>, other: Option<&FieldValue>, world: &World) -> Ordering {
     match (one, other) {
@@ -292,6 +298,7 @@ fn compare_options(one: Option<&FieldValue>, other: Option<&FieldValue>, world: 
         (Some(FieldValue::Date(a)), Some(FieldValue::Date(b))) if day_of(*b) == *b => day_of(*a).cmp(b),
         (Some(FieldValue::Date(a)), Some(FieldValue::Date(b))) => a.cmp(b),
         (Some(FieldValue::Person(a)), Some(FieldValue::Person(b))) if a == b => Ordering::Equal,
-        (Some(a), Some(b)) => text_of(a, world).to_lowercase().cmp(&text_of(b, world).to_lowercase()),
+        (Some(FieldValue::Text(a)), Some(FieldValue::Text(b))) => lower(a).cmp(lower(b)),
+        (Some(a), Some(b)) => lower(&text_of(a, world)).cmp(lower(&text_of(b, world))),
     }
 }
