@@ -65,6 +65,24 @@ impl Standing {
         }
     }
 
+    /// Whether nothing but its log, and how often it was tried, is different.
+    pub(super) fn stands_like(&self, other: &Self) -> bool {
+        let Self {
+            last_seq: _,
+            head: _,
+            attempts: _,
+            status,
+            waiting_for,
+            holder,
+            fence,
+            lease_until,
+            due_at,
+        } = self;
+        (status, waiting_for, holder, fence)
+            == (&other.status, &other.waiting_for, &other.holder, &other.fence)
+            && (lease_until, due_at) == (&other.lease_until, &other.due_at)
+    }
+
     fn rest(&mut self, status: Status) {
         self.status = status;
         self.waiting_for = None;

@@ -243,14 +243,33 @@ async fn push(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
         }
     }
     let mut changes = Vec::with_capacity(args.changes.len());
-    let mut diff = String::new();
+    let mut diffs = Vec::with_capacity(args.changes.len());
     for change in &args.changes {
+        let mut diff = String::new();
         changes.push(prepare(desk, &Version::Commit(to.tip.clone()), change, &mut diff).await?);
+        diffs.push(diff);
     }
+    let diff = joined(diffs.iter());
     desk.gate.shown().diff = Some(diff.clone());
     let hosts = outgoing::hosts_in_diff(&diff, &desk.toolbox.hosts()?);
     let sent = send(desk, &to, &args.message, changes.clone(), hosts).await?;
-    Ok(pushed(&to, &title, &sent, &changes, diff))
+    let Action::Push { branch, message, changes: kept, .. } = &sent.action else {
+        return Err(words("The push became another action.", "Read the branch to see what is there."));
+    };
+    // An approver may have left files out.
+    let of_kept = changes.iter().zip(&diffs).filter(|(change, _)| kept.contains(change));
+    let diff = joined(of_kept.map(|(_, diff)| diff));
+    Ok(pushed(branch, message, kept, &sent, diff))
+}
+
+/// Diffs of files, one after the other, up to what is shown.
+fn joined<'d>(diffs: impl Iterator<Item = &'d String>) -> String {
+    let mut all: String = diffs.map(String::as_str).collect();
+    if all.len() > MAX_DIFF_BYTES {
+        all.truncate(super::text::floor(&all, MAX_DIFF_BYTES));
+        all.push_str("\n(the rest of the diff is not shown)\n");
+    }
+    all
 }
 
 async fn destination(
@@ -360,9 +379,6 @@ async fn prepare(
 }
 
 fn add_diff(diff: &mut String, path: &ItemPath, old: &str, new: &str) {
-    if diff.len() > MAX_DIFF_BYTES {
-        return;
-    }
     let (old, new) = (old.replace("\r\n", "\n"), new.replace("\r\n", "\n"));
     let text = similar::TextDiff::from_lines(&old, &new)
         .unified_diff()
@@ -370,10 +386,6 @@ fn add_diff(diff: &mut String, path: &ItemPath, old: &str, new: &str) {
         .header(&format!("a{path}"), &format!("b{path}"))
         .to_string();
     diff.push_str(&text);
-    if diff.len() > MAX_DIFF_BYTES {
-        diff.truncate(super::text::floor(diff, MAX_DIFF_BYTES));
-        diff.push_str("\n(the rest of the diff is not shown)\n");
-    }
 }
 
 async fn send(
@@ -416,27 +428,30 @@ async fn send(
         branch_url = desk.gate.write(action, facts).await?.web_url;
     }
     let facts = facts(action.kind(), desk);
-    let effect = desk.gate.write(action, facts).await?;
+    let effect = desk.gate.write(action.clone(), facts).await?;
     let Some(commit) = effect.commit.as_deref().map(CommitId::new).transpose()? else {
         return Err(words(
             "The push has no commit id in its answer.",
             "Read the branch to see what is there.",
         ));
     };
-    Ok(Sent { commit, commit_url: effect.web_url, branch_url })
+    Ok(Sent { action: desk.gate.approved_form(action), commit, commit_url: effect.web_url, branch_url })
 }
 
 /// What a push made.
 struct Sent {
+    /// The push as it was carried out: an approver may have changed it.
+    action: Action,
     commit: CommitId,
     commit_url: Option<String>,
     branch_url: Option<String>,
 }
 
-fn pushed(to: &Destination, title: &str, sent: &Sent, changes: &[FileChange], diff: String) -> Outcome {
+fn pushed(branch: &BranchName, message: &str, changes: &[FileChange], sent: &Sent, diff: String) -> Outcome {
+    let title = message.lines().next().unwrap_or_default();
     let files: Vec<&str> = changes.iter().flat_map(FileChange::paths).map(ItemPath::as_str).collect();
     let commit = &sent.commit;
-    let content = json!({ "branch": to.branch, "commit": commit, "files": files, "url": sent.branch_url });
+    let content = json!({ "branch": branch, "commit": commit, "files": files, "url": sent.branch_url });
     let files = match files.len() {
         1 => "1 file".to_owned(),
         n => format!("{n} files"),
@@ -444,10 +459,10 @@ fn pushed(to: &Destination, title: &str, sent: &Sent, changes: &[FileChange], di
     Outcome {
         ok: true,
         content: content.to_string(),
-        summary: format!("{} to {}: {title} ({files})", commit.short(), to.branch),
+        summary: format!("{} to {}: {title} ({files})", commit.short(), branch),
         target_url: sent.commit_url.clone(),
         links: [
-            ("branch", to.branch.as_str().to_owned(), &sent.branch_url),
+            ("branch", branch.as_str().to_owned(), &sent.branch_url),
             ("commit", format!("{}: {title}", commit.short()), &sent.commit_url),
         ]
         .into_iter()

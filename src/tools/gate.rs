@@ -310,17 +310,26 @@ impl<'a> Gate<'a> {
     }
 
     /// The action as the approver changed it, where this call carries such an approval out.
-    fn as_approved(&self, action: Action, facts: Facts) -> (Action, Facts) {
-        let Some(approval) = &self.carries else { return (action, facts) };
+    pub(super) fn approved_form(&self, action: Action) -> Action {
+        let Some(approval) = &self.carries else { return action };
         let edits = approval.decisions.iter().rev().find_map(|(_, decision)| decision.edits.clone());
-        let Some(edits) = edits.filter(|edits| !edits.is_empty()) else { return (action, facts) };
+        let Some(edits) = edits.filter(|edits| !edits.is_empty()) else { return action };
         let edits = match action.kind() {
             "git.create_branch" => edits.of_branch(),
             kind if kind == approval.request.action.kind() => edits,
             _ => Edits::default(),
         };
         // What cannot be changed stays, and its digest is then not the approved one.
-        let action = edits.apply(&action).unwrap_or(action);
+        edits.apply(&action).unwrap_or(action)
+    }
+
+    /// The same, with the facts that its changes change.
+    fn as_approved(&self, action: Action, facts: Facts) -> (Action, Facts) {
+        let original = action.clone();
+        let action = self.approved_form(action);
+        if action == original {
+            return (action, facts);
+        }
         let facts = match &action {
             Action::Push { branch, changes, .. } => {
                 let paths = changes.iter().flat_map(crate::action::FileChange::paths);

@@ -175,7 +175,12 @@ async fn create(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
         own_pull_request: true,
         ..desk.gate.facts(action.kind())
     };
-    let effect = desk.gate.write(action, facts).await?;
+    let effect = desk.gate.write(action.clone(), facts).await?;
+    // An approver may have changed it.
+    let title_of = match desk.gate.approved_form(action) {
+        Action::CreatePullRequest { title, .. } => title,
+        _ => words_of.title,
+    };
     let id = effect.id.as_deref().and_then(|id| id.parse::<u32>().ok()).unwrap_or_default();
     let url = effect.web_url.clone().unwrap_or_default();
     let mut notes = words_of.notes;
@@ -184,9 +189,9 @@ async fn create(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
         notes.push(note.to_owned());
     }
     notes.extend(threads::post_rest(desk, &served, id, true, words_of.rest).await?);
-    let title = format!("Pull request {id}: {}", words_of.title);
+    let title = format!("Pull request {id}: {title_of}");
     let mut content = json!({
-        "id": id, "title": words_of.title, "is_draft": true, "source_branch": source, "target_branch": target,
+        "id": id, "title": title_of, "is_draft": true, "source_branch": source, "target_branch": target,
         "reviewers": names, "work_item_ids": args.work_item_ids, "url": url,
     });
     if !notes.is_empty() {

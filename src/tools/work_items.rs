@@ -223,11 +223,16 @@ async fn create(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault>
         run_url,
     };
     let facts = desk.gate.facts(action.kind());
-    let effect = match desk.gate.write(action, facts).await {
+    let effect = match desk.gate.write(action.clone(), facts).await {
         Err(Fault::Azure(error)) if is(&error, &["WorkItemTypeNotFoundException", "VS402323"]) => {
             return Err(no_type(desk, &args.r#type).await?);
         }
         other => other?,
+    };
+    // An approver may have changed it.
+    let title = match desk.gate.approved_form(action) {
+        Action::CreateWorkItem { title, .. } => title,
+        _ => title,
     };
     Ok(written(&effect, &args.r#type, &title, "created", notes))
 }

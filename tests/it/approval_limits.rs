@@ -292,6 +292,10 @@ async fn an_approver_may_change_it_and_the_model_is_told() {
     assert_eq!(pushed(&world, &first).await, ["Lint in the build"]);
     let record = world.get(&format!("/api/audit/{run}")).await.to_string();
     assert!(record.contains("Lint in the build"));
+    // What the run shows is what was done, not what was asked for.
+    let shown = world.run(&run).await;
+    let commit = shown["links"].as_array().unwrap().iter().find(|link| link["kind"] == "commit").unwrap();
+    assert!(commit["title"].as_str().unwrap().ends_with(": Lint in the build"), "{commit}");
 
     // Further than what was asked for: one more person has to agree.
     let (_, second) = asked(&world).await;

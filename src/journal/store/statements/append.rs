@@ -149,7 +149,8 @@ impl Transaction<'_> {
         drafts: &[Draft],
         by_holder: bool,
     ) -> Result<(), sqlx::Error> {
-        let (before, last) = (standing.status, standing.last_seq);
+        let old = standing.clone();
+        let (before, last) = (old.status, old.last_seq);
         for draft in drafts {
             standing.last_seq += 1;
             let hash = entry_hash(run, standing.last_seq, self.now, &draft.commitment, &standing.head);
@@ -170,7 +171,11 @@ impl Transaction<'_> {
             standing.take(&draft.entry, by_holder, self.now);
         }
         self.spend(run, last, drafts).await?;
-        self.save(run, standing).await?;
+        if old.stands_like(standing) {
+            self.save_head(run, standing).await?;
+        } else {
+            self.save(run, standing).await?;
+        }
         let complete = |draft: &Draft| matches!(draft.entry, Entry::Replied { .. } | Entry::Finished { .. });
         let complete = drafts.iter().any(complete);
         self.told.runs.push(Grown { run: run.clone(), seq: standing.last_seq, complete, by_holder });
@@ -207,6 +212,20 @@ impl Transaction<'_> {
             .bind(standing.fence)
             .bind(standing.lease_until)
             .bind(standing.due_at)
+            .bind(standing.attempts)
+            .bind(self.now)
+            .execute(&mut *self.db)
+            .await?;
+        Ok(())
+    }
+
+    /// Writes the part of a run's row that every entry moves: no index has to follow it.
+    async fn save_head(&mut self, run: &RunId, standing: &Standing) -> Result<(), sqlx::Error> {
+        let sql = "UPDATE runs SET last_seq = $2, head = $3, attempts = $4, updated_at = $5 WHERE id = $1";
+        sqlx::query(sql)
+            .bind(run.as_str())
+            .bind(standing.last_seq)
+            .bind(standing.head.as_str())
             .bind(standing.attempts)
             .bind(self.now)
             .execute(&mut *self.db)
