@@ -279,12 +279,12 @@ mod tests {
 
     #[test]
     fn a_notice_reads_back_and_our_own_is_not_heard() {
-        let run = RunId::generate();
-        let told = Told { runs: vec![(run.clone(), 7, true)], work: true };
+        let grown = |seq| Grown { run: RunId::generate(), seq, complete: true, by_holder: false };
+        let told = Told { runs: vec![grown(7)], work: true };
         let text = notice("me", &told);
         assert_eq!(heard("me", &text), None);
         assert_eq!(heard("you", &text), Some((told, false)));
-        let many = Told { runs: (0..500).map(|seq| (RunId::generate(), seq, false)).collect(), work: false };
+        let many = Told { runs: (0..500).map(grown).collect(), work: false };
         let text = notice("me", &many);
         assert!(text.len() < 8_000);
         let (some, everything) = heard("you", &text).unwrap();
