@@ -187,7 +187,7 @@ part_test() {
     rm -rf .test/exchanges
     recording=("ADO_COWORKER_TEST_EXCHANGES=$PWD/.test/exchanges")
   fi
-  limited test env "${recording[@]}" ADO_COWORKER_TEST_PYTHON=.test/venv/bin/python cargo test --locked
+  limited test env "${recording[@]}" ADO_COWORKER_TEST_PYTHON=.test/venv/bin/python cargo test --locked --no-fail-fast
 }
 
 part_crash() {
