@@ -1,5 +1,6 @@
 //! How fast the journal is, synced: events received per second and their slowest percent, opening
-//! and taking up work with many unfinished runs, bytes of a step. Run with
+//! and taking up work with many unfinished runs, bytes of a step; and what the chain of hashes costs
+//! each entry. Run with
 //! `cargo bench --bench journal`; `JOURNAL_URL=postgres://…` has it measure a server's empty database.
 
 use std::path::Path;
@@ -7,7 +8,9 @@ use std::time::{Duration, Instant};
 
 use ado_coworker::clock::Clock;
 use ado_coworker::event::OutsideEvent;
-use ado_coworker::journal::{Entry, Journal, JournalError, NewRun, Person, Source};
+use ado_coworker::journal::{
+    Entry, Journal, JournalError, NewRun, Person, RunId, SALT_BYTES, Source, commitment, entry_hash,
+};
 
 /// Those who deliver at the same time.
 const SENDERS: usize = 64;
@@ -105,12 +108,25 @@ async fn steps(journal: &Journal, file: Option<&Path>) -> Result<(), JournalErro
     Ok(())
 }
 
+/// What makes an entry part of the chain: its commitment and its hash.
+fn chain() {
+    const ENTRIES: i64 = 100_000;
+    let (run, body, salt) = (RunId::generate(), "x".repeat(TEXT), [7; SALT_BYTES]);
+    let (since, mut head) = (Instant::now(), String::new());
+    for seq in 1..=ENTRIES {
+        head = entry_hash(&run, seq, seq, &commitment(&salt, &body), &head).as_str().to_owned();
+    }
+    let each = since.elapsed().as_secs_f64() * 1e6 / ENTRIES as f64;
+    println!("chain    {each:>9.2} us  an entry of {TEXT} bytes ({})", head.len());
+}
+
 #[allow(clippy::disallowed_methods, reason = "a measurement has no settings")]
 fn server() -> Option<String> {
     std::env::var("JOURNAL_URL").ok()
 }
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
+    chain();
     let folder = tempfile::tempdir()?;
     let file = folder.path().join("journal.db");
     let server = server();
