@@ -1,7 +1,7 @@
 //! Which legs a request needs, and the tokens that are kept between requests (SIDECAR.md §4.2 and §9).
 
 use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -23,7 +23,14 @@ const OPENID_SCOPES: &str = "openid profile offline_access";
 
 /// Tokens in memory; a restart empties it.
 #[derive(Default)]
-pub struct Cache(Mutex<HashMap<String, Kept>>);
+pub struct Cache(Mutex<Shelf>);
+
+#[derive(Default)]
+struct Shelf {
+    kept: HashMap<String, Kept>,
+    /// How often everything was forgotten.
+    cleared: u64,
+}
 
 #[derive(Clone)]
 struct Kept {
@@ -35,29 +42,44 @@ struct Kept {
 impl Cache {
     /// Forgets everything.
     pub fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        let mut shelf = self.shelf();
+        shelf.kept.clear();
+        shelf.cleared += 1;
+    }
+
+    fn shelf(&self) -> MutexGuard<'_, Shelf> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn cleared(&self) -> u64 {
+        self.shelf().cleared
     }
 
     fn get(&self, key: &str) -> Option<Kept> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).get(key).cloned()
+        self.shelf().kept.get(key).cloned()
     }
 
     fn fresh(&self, key: &str, now: Timestamp) -> Option<String> {
         self.get(key).filter(|kept| kept.until > now).map(|kept| kept.token)
     }
 
-    fn keep(&self, key: String, granted: &Granted, now: Timestamp) {
+    /// Keeps a token that was asked for when everything had been forgotten `cleared` times. One that
+    /// was under way while everything was forgotten belongs to what is forgotten.
+    fn keep(&self, key: String, granted: &Granted, now: Timestamp, cleared: u64) {
         let seconds = u64::try_from(granted.expires_in - MARGIN_SECONDS).unwrap_or(0);
         let kept = Kept {
             token: granted.access_token.clone(),
             until: add(now, Duration::from_secs(seconds)),
             refresh: granted.refresh_token.clone(),
         };
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if all.len() >= MAX_KEPT {
-            all.clear();
+        let mut shelf = self.shelf();
+        if shelf.cleared != cleared {
+            return;
         }
-        all.insert(key, kept);
+        if shelf.kept.len() >= MAX_KEPT {
+            shelf.kept.clear();
+        }
+        shelf.kept.insert(key, kept);
     }
 }
 
@@ -69,6 +91,8 @@ struct Walk<'a> {
     tenant: &'a str,
     scope: String,
     wanted: &'a Wanted,
+    /// How often the cache had been cleared when it set out.
+    cleared: u64,
 }
 
 impl Sidecar {
@@ -95,6 +119,7 @@ impl Sidecar {
             tenant: wanted.tenant.as_deref().unwrap_or(&settings.tenant_id),
             scope,
             wanted,
+            cleared: self.cache.cleared(),
         };
         match (&wanted.agent, &wanted.user, caller) {
             (None, _, _) if app => walk.blueprint().await,
@@ -121,7 +146,7 @@ impl Walk<'_> {
     /// The token that `fields` bring, kept under `key`.
     async fn fetch(&self, key: String, fields: Fields, proof: Fields) -> Result<String, Failure> {
         let granted = self.ask(fields, proof).await?;
-        self.sidecar.cache.keep(key, &granted, self.now());
+        self.sidecar.cache.keep(key, &granted, self.now(), self.cleared);
         Ok(granted.access_token)
     }
 
