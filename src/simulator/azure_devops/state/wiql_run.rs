@@ -24,6 +24,22 @@ struct Frame<'a> {
     precise: bool,
 }
 
+/// A condition whose operands are worked out: that is done once, and not for each work item.
+enum Check<'q> {
+    All(Vec<Check<'q>>),
+    Any(Vec<Check<'q>>),
+    Not(Box<Check<'q>>),
+    Test(&'static Field, Operator, Vec<Wanted<'q>>),
+}
+
+/// What a field is compared with.
+enum Wanted<'q> {
+    /// None stands for "no value".
+    Value(Option<FieldValue>),
+    /// Whatever the work item has in this field.
+    Field(&'q str),
+}
+
 impl World {
     /// Ids of the work items that meet the query, sorted as it asks (else by id), at most `top`.
     ///
@@ -38,16 +54,13 @@ impl World {
         top: Option<usize>,
     ) -> Outcome<Vec<u32>> {
         let frame = Frame { world: self, actor, project, precise };
-        let mut found = Vec::new();
+        let check = query.condition.as_ref().map(|condition| frame.check(condition)).transpose()?;
         // A query without a project looks at every project that the caller may read.
         let may_read = |id: &&Uuid| self.may(actor.id, **id, None, Permission::WorkItemRead);
         let readable: Vec<Uuid> = self.projects.keys().filter(may_read).copied().collect();
         let is_seen = |item: &&WorkItem| item.deleted.is_none() && readable.contains(&item.project);
-        for item in self.work_items.values().filter(is_seen) {
-            if query.condition.as_ref().map_or(Ok(true), |c| frame.holds(c, item))? {
-                found.push(item);
-            }
-        }
+        let is_found = |item: &&WorkItem| check.as_ref().is_none_or(|check| frame.holds(check, item));
+        let mut found: Vec<&WorkItem> = self.work_items.values().filter(is_seen).filter(is_found).collect();
         if !query.order.is_empty() {
             found = sorted(found, &query.order, &frame);
         }
@@ -89,77 +102,77 @@ impl Frame<'_> {
         self.world.field_of(item, field.reference)
     }
 
-    fn holds(&self, condition: &Condition, item: &WorkItem) -> Outcome<bool> {
+    fn check<'q>(&self, condition: &'q Condition) -> Outcome<Check<'q>> {
+        let each = |all: &'q [Condition]| all.iter().map(|one| self.check(one)).collect::<Outcome<Vec<_>>>();
         Ok(match condition {
-            Condition::And(all) => {
-                for one in all {
-                    if !self.holds(one, item)? {
-                        return Ok(false);
-                    }
-                }
-                true
+            Condition::And(all) => Check::All(each(all)?),
+            Condition::Or(any) => Check::Any(each(any)?),
+            Condition::Not(inner) => Check::Not(Box::new(self.check(inner)?)),
+            Condition::Test(field, operator, operands) => {
+                let wanted = operands.iter().map(|operand| self.wanted(field, operand));
+                Check::Test(field, *operator, wanted.collect::<Outcome<_>>()?)
             }
-            Condition::Or(any) => {
-                for one in any {
-                    if self.holds(one, item)? {
-                        return Ok(true);
-                    }
-                }
-                false
-            }
-            Condition::Not(inner) => !self.holds(inner, item)?,
-            Condition::Test(field, operator, operands) => self.test(field, *operator, operands, item)?,
         })
     }
 
-    fn test(
-        &self,
-        field: &'static Field,
-        operator: Operator,
-        operands: &[Operand],
-        item: &WorkItem,
-    ) -> Outcome<bool> {
-        let value = self.value(field, item);
-        if operator == Operator::Empty {
-            return Ok(value.is_none());
+    fn holds(&self, check: &Check<'_>, item: &WorkItem) -> bool {
+        match check {
+            Check::All(all) => all.iter().all(|one| self.holds(one, item)),
+            Check::Any(any) => any.iter().any(|one| self.holds(one, item)),
+            Check::Not(inner) => !self.holds(inner, item),
+            Check::Test(field, operator, wanted) => {
+                let value = self.value(field, item);
+                if *operator == Operator::Empty {
+                    return value.is_none();
+                }
+                wanted.iter().any(|wanted| match wanted {
+                    Wanted::Value(wanted) => {
+                        self.compare(field, *operator, wanted.as_ref(), value.as_deref())
+                    }
+                    Wanted::Field(other) => {
+                        let other = self.world.field_of(item, other);
+                        let day = match other.as_deref() {
+                            Some(FieldValue::Date(date)) if !self.precise => {
+                                Some(FieldValue::Date(day_of(*date)))
+                            }
+                            _ => None,
+                        };
+                        let other = day.as_ref().or(other.as_deref());
+                        self.compare(field, *operator, other, value.as_deref())
+                    }
+                })
+            }
         }
-        let mut any = false;
-        for operand in operands {
-            any |= self.compare(field, operator, operand, value.as_deref(), item)?;
-        }
-        Ok(any)
     }
 
     fn compare(
         &self,
         field: &Field,
         operator: Operator,
-        operand: &Operand,
+        wanted: Option<&FieldValue>,
         value: Option<&FieldValue>,
-        item: &WorkItem,
-    ) -> Outcome<bool> {
-        let wanted = self.operand(field, operand, item)?;
+    ) -> bool {
         let text =
             |v: Option<&FieldValue>| v.map(|v| text_of(v, self.world)).unwrap_or_default().to_lowercase();
         let tags = field.reference == "System.Tags";
-        Ok(match operator {
+        match operator {
             Operator::Contains | Operator::ContainsWords if tags => {
-                let wanted = text(wanted.as_ref());
+                let wanted = text(wanted);
                 text(value).split(';').any(|t| t.trim() == wanted.trim())
             }
-            Operator::Contains => text(value).contains(&text(wanted.as_ref())),
+            Operator::Contains => text(value).contains(&text(wanted)),
             Operator::ContainsWords => {
                 let words = text(value);
-                text(wanted.as_ref())
+                text(wanted)
                     .split_whitespace()
                     .all(|w| words.split(|c: char| !c.is_alphanumeric()).any(|x| x == w))
             }
             Operator::Under => {
-                let (path, root) = (text(value), text(wanted.as_ref()));
+                let (path, root) = (text(value), text(wanted));
                 path == root || path.starts_with(&format!("{root}\\"))
             }
             _ => {
-                let order = compare_options(value, wanted.as_ref(), self.world);
+                let order = compare_options(value, wanted, self.world);
                 let both = value.is_some() && wanted.is_some();
                 match operator {
                     Operator::Equal | Operator::In => order == Ordering::Equal,
@@ -170,17 +183,17 @@ impl Frame<'_> {
                     _ => both && order != Ordering::Less,
                 }
             }
-        })
+        }
     }
 
     /// The operand as a value of the field's type; an empty text stands for "no value".
-    fn operand(&self, field: &Field, operand: &Operand, item: &WorkItem) -> Outcome<Option<FieldValue>> {
+    fn wanted<'q>(&self, field: &Field, operand: &'q Operand) -> Outcome<Wanted<'q>> {
         let home = self.project.and_then(|p| self.world.projects.get(&p));
         let needs_project = || Refusal::query("TF51011: The macro needs a project; ask inside a project.");
         let misfit = |what: &str| {
             Refusal::query(format!("The value «{what}» does not fit the field {}.", field.reference))
         };
-        Ok(Some(match operand {
+        Ok(Wanted::Value(Some(match operand {
             Operand::Me => FieldValue::Person(self.actor.id),
             Operand::Project => FieldValue::Text(home.ok_or_else(needs_project)?.name.clone()),
             Operand::CurrentIteration => {
@@ -191,17 +204,13 @@ impl Frame<'_> {
                 let date = today.checked_add(days.days()).map_err(|_| misfit("@today"))?;
                 FieldValue::Date(midnight(date).ok_or_else(|| misfit("@today"))?)
             }
-            Operand::Field(other) => match self.world.field_of(item, other).map(Cow::into_owned) {
-                Some(FieldValue::Date(date)) if !self.precise => FieldValue::Date(day_of(date)),
-                Some(value) => value,
-                None => return Ok(None),
-            },
+            Operand::Field(other) => return Ok(Wanted::Field(other)),
             #[allow(clippy::cast_possible_truncation, reason = "ids and ranks are small")]
             Operand::Number(number) if field.kind == FieldKind::Integer => {
                 FieldValue::Integer(*number as i64)
             }
             Operand::Number(number) => FieldValue::Double(*number),
-            Operand::Text(text) if text.is_empty() => return Ok(None),
+            Operand::Text(text) if text.is_empty() => return Ok(Wanted::Value(None)),
             Operand::Text(text) => match field.kind {
                 FieldKind::Integer => FieldValue::Integer(text.parse().map_err(|_| misfit(text))?),
                 FieldKind::Double => FieldValue::Double(text.parse().map_err(|_| misfit(text))?),
@@ -220,7 +229,7 @@ impl Frame<'_> {
                 },
                 _ => FieldValue::Text(text.clone()),
             },
-        }))
+        })))
     }
 }
 
@@ -280,8 +289,16 @@ fn text_of(value: &FieldValue, world: &World) -> String {
     }
 }
 
-fn lower(text: &str) -> impl Iterator<Item = char> {
-    text.chars().flat_map(char::to_lowercase)
+/// The order of two texts, whatever the case of their letters.
+fn compare_texts(a: &str, b: &str) -> Ordering {
+    if a.is_ascii() && b.is_ascii() {
+        // Most are, and then nothing has to be looked up.
+        return a
+            .bytes()
+            .map(|byte| byte.to_ascii_lowercase())
+            .cmp(b.bytes().map(|byte| byte.to_ascii_lowercase()));
+    }
+    a.chars().flat_map(char::to_lowercase).cmp(b.chars().flat_map(char::to_lowercase))
 }
 
 #[allow(clippy::cast_precision_loss, reason = "ids stay far below 2^53")]
@@ -298,7 +315,7 @@ fn compare_options(one: Option<&FieldValue>, other: Option<&FieldValue>, world: 
         (Some(FieldValue::Date(a)), Some(FieldValue::Date(b))) if day_of(*b) == *b => day_of(*a).cmp(b),
         (Some(FieldValue::Date(a)), Some(FieldValue::Date(b))) => a.cmp(b),
         (Some(FieldValue::Person(a)), Some(FieldValue::Person(b))) if a == b => Ordering::Equal,
-        (Some(FieldValue::Text(a)), Some(FieldValue::Text(b))) => lower(a).cmp(lower(b)),
-        (Some(a), Some(b)) => lower(&text_of(a, world)).cmp(lower(&text_of(b, world))),
+        (Some(FieldValue::Text(a)), Some(FieldValue::Text(b))) => compare_texts(a, b),
+        (Some(a), Some(b)) => compare_texts(&text_of(a, world), &text_of(b, world)),
     }
 }
