@@ -96,9 +96,12 @@ pub(super) fn invisible(c: char) -> bool {
 /// The copy without invisible characters, with compatible forms of letters folded to the plain
 /// ones, continued lines joined, and `\u0041` and `&#65;` read. None when nothing would change.
 pub(super) fn normalised(text: &str) -> Option<Shadow> {
+    let has = |byte: u8| text.as_bytes().contains(&byte);
+    let marks = |marks: &[&str]| marks.iter().any(|mark| text.contains(mark));
     let odd = !text.is_ascii()
-        || ["\\u00", "&#", "\\\n", "\\\r\n"].iter().any(|mark| text.contains(mark))
-        || text.bytes().any(|byte| byte == 0);
+        || has(0)
+        || (has(b'\\') && marks(&["\\u00", "\\\n", "\\\r\n"]))
+        || (has(b'&') && marks(&["&#"]));
     if !odd {
         return None;
     }
@@ -188,9 +191,9 @@ pub(super) fn percent_decoded(text: &str) -> Option<Shadow> {
 /// literals left out. None when there is nothing to join.
 pub(super) fn joined(text: &str) -> Option<Shadow> {
     let bytes = text.as_bytes();
+    let mut at = bytes.iter().position(|byte| matches!(byte, b'\n' | b'\r' | b'"' | b'\''))?;
     let mut shadow = Shadow::with_capacity(text.len());
     let mut from = 0;
-    let mut at = 0;
     while at < bytes.len() {
         let joint = match bytes.get(at) {
             Some(b'\n' | b'\r') => Some((trailing(bytes, from, at), leading(bytes, at))),

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use super::results::masked as masked_hits;
@@ -143,22 +144,21 @@ impl Cleaner {
 /// A result between two marks that nobody outside can know, with a note of what was cleaned. A hint
 /// for the model and no defence: no decision depends on it.
 pub(super) fn wrapped(mut outcome: Outcome, flags: &BTreeMap<Flag, u32>) -> Outcome {
-    let Ok(Value::Object(inside)) = serde_json::from_str::<Value>(&outcome.content) else { return outcome };
-    let mark = uuid::Uuid::new_v4().simple().to_string();
-    let mut around = serde_json::Map::new();
-    if outcome.ok {
-        around.insert(BEGIN.to_owned(), Value::String(mark.clone()));
-    }
-    around.extend(inside);
-    if !flags.is_empty() {
-        let told: Vec<String> =
-            flags.iter().map(|(flag, count)| format!("{}: {count}", super::trust::named(*flag))).collect();
-        around.insert("cleaned".to_owned(), Value::from(told));
-    }
-    if outcome.ok {
-        around.insert(END.to_owned(), Value::String(mark));
-    }
-    outcome.content = Value::Object(around).to_string();
+    let inside = outcome.content.strip_prefix('{').and_then(|text| text.strip_suffix('}'));
+    let Some(inside) = inside.filter(|_| serde_json::from_str::<IgnoredAny>(&outcome.content).is_ok()) else {
+        return outcome;
+    };
+    let mark = uuid::Uuid::new_v4().simple();
+    let told: Vec<String> =
+        flags.iter().map(|(flag, count)| format!("{}: {count}", super::trust::named(*flag))).collect();
+    let parts = [
+        outcome.ok.then(|| format!(r#""{BEGIN}":"{mark}""#)),
+        Some(inside.to_owned()).filter(|inside| !inside.is_empty()),
+        (!told.is_empty()).then(|| format!(r#""cleaned":{}"#, Value::from(told))),
+        outcome.ok.then(|| format!(r#""{END}":"{mark}""#)),
+    ];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    outcome.content = format!("{{{}}}", parts.join(","));
     outcome
 }
 

@@ -68,6 +68,9 @@ fn takes_form(c: char) -> bool {
 
 /// `text` without hidden characters and terminal escapes.
 pub(super) fn strip(text: &str, cleaned: &mut Cleaned) -> String {
+    if text.bytes().all(|byte| matches!(byte, 0x20..=0x7e | b'\t' | b'\n' | b'\r')) {
+        return text.to_owned();
+    }
     let mut out = String::with_capacity(text.len());
     let (mut bidi, mut invisible, mut control) = (0, 0, 0);
     let mut rest = text;
