@@ -99,6 +99,18 @@ impl SpentBy {
     pub fn of_mut(&mut self, scope: Scope) -> &mut Spent {
         &mut self.0[scope as usize]
     }
+
+    /// Adds a turn of the model to every scope.
+    pub fn turn(&mut self, deployment: &str, used: Tokens, worked_ms: u64) {
+        for spent in &mut self.0 {
+            spent.turns += 1;
+            spent.worked_ms += worked_ms;
+            let tokens = spent.tokens.entry(deployment.to_owned()).or_default();
+            tokens.input += used.input;
+            tokens.cached += used.cached;
+            tokens.output += used.output;
+        }
+    }
 }
 
 /// What is about to be done.
@@ -237,6 +249,20 @@ struct WriteLimit {
     limit: u64,
 }
 
+/// What is limited, as it stands in the limits.
+#[derive(Clone, Copy)]
+enum Limited<'a> {
+    Turns,
+    Steps,
+    Tokens,
+    Money,
+    WallTime,
+    Writes(&'a WriteLimit),
+}
+
+/// A limit: of what, how much was used, how much may be.
+type UsedUp<'a> = (Limited<'a>, u64, u64);
+
 /// What tokens of a deployment cost, in millionths of the currency for a token.
 #[derive(Clone, Debug)]
 struct Price {
@@ -277,31 +303,37 @@ impl Budgets {
 
     /// Every limit of a scope, and how far it is used up.
     pub fn meters(&self, scope: Scope, spent: &Spent) -> Vec<Meter> {
+        self.used(scope, spent).map(|used| self.meter(scope, used)).collect()
+    }
+
+    fn used<'a>(&'a self, scope: Scope, spent: &'a Spent) -> impl Iterator<Item = UsedUp<'a>> {
         let limits = &self.limits[scope as usize];
         let tokens: u64 = spent.tokens.values().map(|tokens| tokens.input + tokens.output).sum();
         let plain = [
-            (Quantity::Money, self.cost(spent), limits.money),
-            (Quantity::Tokens, tokens, limits.tokens),
-            (Quantity::Turns, spent.turns, limits.turns),
-            (Quantity::Steps, spent.steps, limits.steps),
-            (Quantity::WallTime, spent.worked_ms, limits.wall_time_ms),
+            (Limited::Money, self.cost(spent), limits.money),
+            (Limited::Tokens, tokens, limits.tokens),
+            (Limited::Turns, spent.turns, limits.turns),
+            (Limited::Steps, spent.steps, limits.steps),
+            (Limited::WallTime, spent.worked_ms, limits.wall_time_ms),
         ];
-        let plain = plain.into_iter().filter_map(|(quantity, spent, limit)| Some((quantity, spent, limit?)));
+        let plain = plain.into_iter().filter_map(|(of, spent, limit)| Some((of, spent, limit?)));
         let writes = limits.writes.iter().map(|limit| {
             let written = spent.writes.iter().filter(|(action, _)| limit.matcher.is_match(action));
-            (Quantity::Writes(limit.pattern.clone()), written.map(|(_, n)| n).sum(), limit.limit)
+            (Limited::Writes(limit), written.map(|(_, n)| n).sum(), limit.limit)
         });
-        let currency = &self.currency;
-        plain
-            .chain(writes)
-            .map(|(quantity, spent, limit)| Meter {
-                scope,
-                quantity,
-                spent,
-                limit,
-                currency: currency.clone(),
-            })
-            .collect()
+        plain.chain(writes)
+    }
+
+    fn meter(&self, scope: Scope, (of, spent, limit): UsedUp<'_>) -> Meter {
+        let quantity = match of {
+            Limited::Money => Quantity::Money,
+            Limited::Tokens => Quantity::Tokens,
+            Limited::Turns => Quantity::Turns,
+            Limited::Steps => Quantity::Steps,
+            Limited::WallTime => Quantity::WallTime,
+            Limited::Writes(limit) => Quantity::Writes(limit.pattern.clone()),
+        };
+        Meter { scope, quantity, spent, limit, currency: self.currency.clone() }
     }
 
     /// The first limit that leaves no room for what is ahead, the narrowest scope first.
@@ -309,22 +341,17 @@ impl Budgets {
         if off(Defence::Budgets) {
             return None;
         }
-        let is_over = |meter: &Meter| match (&meter.quantity, ahead) {
-            (Quantity::Turns, Ahead::Turn) | (Quantity::Steps, Ahead::Step) => meter.spent >= meter.limit,
-            (Quantity::Tokens | Quantity::Money | Quantity::WallTime, Ahead::Turn | Ahead::Step) => {
-                meter.spent >= meter.limit
-            }
-            (Quantity::Writes(pattern), Ahead::Write(action)) => {
-                meter.spent >= meter.limit && self.names(meter.scope, pattern, action)
-            }
+        let concerns = |of: Limited<'_>| match (of, ahead) {
+            (Limited::Turns, Ahead::Turn) | (Limited::Steps, Ahead::Step) => true,
+            (Limited::Tokens | Limited::Money | Limited::WallTime, Ahead::Turn | Ahead::Step) => true,
+            (Limited::Writes(limit), Ahead::Write(action)) => limit.matcher.is_match(action),
             _ => false,
         };
-        Scope::ALL.into_iter().flat_map(|scope| self.meters(scope, spent.of(scope))).find(is_over).map(Over)
-    }
-
-    fn names(&self, scope: Scope, pattern: &str, action: &str) -> bool {
-        let limits = self.limits[scope as usize].writes.iter();
-        limits.filter(|limit| limit.pattern == pattern).any(|limit| limit.matcher.is_match(action))
+        Scope::ALL.into_iter().find_map(|scope| {
+            let mut used = self.used(scope, spent.of(scope));
+            let over = used.find(|(of, spent, limit)| spent >= limit && concerns(*of))?;
+            Some(Over(self.meter(scope, over)))
+        })
     }
 }
 
