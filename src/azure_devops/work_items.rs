@@ -62,6 +62,15 @@ pub struct WorkItem {
     pub web_url: String,
 }
 
+impl WorkItem {
+    /// Whether anybody may have said something in its discussion. False only where the item itself
+    /// says that nobody did (`System.CommentCount`, in every recorded item); one that does not say has
+    /// to be asked.
+    pub fn has_comments(&self) -> bool {
+        self.fields.get("System.CommentCount").and_then(Value::as_u64) != Some(0)
+    }
+}
+
 /// How a long text is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]

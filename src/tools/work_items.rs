@@ -146,7 +146,10 @@ async fn get(desk: &mut Desk<'_>, arguments: Value) -> Result<Outcome, Fault> {
     desk.gate.read("work_item.read").await?;
     let (azure, project) = (&desk.toolbox.azure, desk.toolbox.served.project.as_str());
     let item = azure.work_item(project, id).await?;
-    let comments = azure.work_item_comments(project, id).await?;
+    let comments = match item.has_comments() {
+        true => azure.work_item_comments(project, id).await?,
+        false => Vec::new(),
+    };
     let me = desk.toolbox.me().await?;
     saw(desk, &item, &comments, me);
     Ok(shown(&item, &comments))
