@@ -10,7 +10,7 @@ use super::state::RunState;
 use super::{Agent, sentence};
 use crate::journal::{Entry, Holder, JournalError, Status, WaitingFor};
 use crate::policy::approval::{Approval, Change};
-use crate::policy::{Ahead, Over, Scope};
+use crate::policy::{Ahead, Over, Scope, SpentBy};
 use crate::tools::{self, Interrupted};
 
 /// The entries with which a run ends: what waits for people ends with it.
@@ -97,15 +97,14 @@ impl Agent {
         }
     }
 
-    /// The budget that leaves no room for what is ahead, as the journal counts.
-    pub(super) async fn spent_out(
-        &self,
-        holder: &Holder,
-        ahead: Ahead<'_>,
-    ) -> Result<Option<Over>, JournalError> {
-        let now = self.clock.now().as_microsecond();
-        let spent = holder.journal().spent(holder.run(), now).await?;
-        Ok(self.toolbox.policy().budgets().over(&spent, ahead))
+    /// What was used so far by all that the run counts in, as the journal counts.
+    pub(super) async fn spent(&self, holder: &Holder) -> Result<SpentBy, JournalError> {
+        holder.journal().spent(holder.run(), self.clock.now().as_microsecond()).await
+    }
+
+    /// The budget that leaves no room for what is ahead.
+    pub(super) fn over(&self, spent: &SpentBy, ahead: Ahead<'_>) -> Option<Over> {
+        self.toolbox.policy().budgets().over(spent, ahead)
     }
 
     /// Ends the run whose own budget is spent; lays it aside until the next day or month where it is

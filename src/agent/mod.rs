@@ -30,7 +30,7 @@ use crate::journal::{Call, Claim, Entry, Holder, Journal, JournalError, Logged, 
 use crate::meter;
 use crate::model::{self, Finish, Model, ModelError, Piece, Reply, ToolSchemas};
 use crate::policy::approval::{Approval, Change, State};
-use crate::policy::{Ahead, Spent, Tokens};
+use crate::policy::{Ahead, Spent, SpentBy, Tokens};
 use crate::tools::{self, Toolbox};
 use crate::trace::{self, Called, Span};
 
@@ -122,9 +122,8 @@ impl Agent {
     }
 
     async fn work_on(&self, claim: Claim, stop: &CancellationToken) -> Result<Left, JournalError> {
-        let mut holder = Holder::new(self.journal.clone(), claim, 0);
+        let mut holder = Holder::take(self.journal.clone(), claim).await?;
         let mut state = RunState::default();
-        holder.read_on().await?;
         let (cancel, lost) = (stop.child_token(), CancellationToken::new());
         let heard = hear::Heard { cancel: cancel.clone(), lost: lost.clone() };
         let listener = tokio::spawn(hear::listen(self.journal.clone(), holder.run().clone(), heard));
@@ -176,13 +175,18 @@ impl Agent {
                 holder.record(vec![entry]).await?;
                 Ok(true)
             }
-            Next::AskModel { turn } => match self.spent_out(holder, Ahead::Turn).await? {
-                Some(over) => self.out_of_budget(holder, state, &over).await,
-                None => self.ask_model(holder, state, turn, cancel).await,
-            },
+            Next::AskModel { turn } => {
+                let spent = self.spent(holder).await?;
+                match self.over(&spent, Ahead::Turn) {
+                    Some(over) => self.out_of_budget(holder, state, &over).await,
+                    None => self.ask_model(holder, state, turn, spent, cancel).await,
+                }
+            }
             Next::RunTool { step, call, started, earlier } => {
                 // One that was begun is counted already.
-                if !started && let Some(over) = self.spent_out(holder, Ahead::Step).await? {
+                if started.is_none()
+                    && let Some(over) = self.over(&self.spent(holder).await?, Ahead::Step)
+                {
                     return self.out_of_budget(holder, state, &over).await;
                 }
                 self.run_tool(holder, state, Step { step, call, started, earlier }, cancel).await
@@ -252,6 +256,7 @@ impl Agent {
         holder: &mut Holder,
         state: &mut RunState,
         turn: u32,
+        spent: SpentBy,
         cancel: &CancellationToken,
     ) -> Result<bool, JournalError> {
         let read_to = state.before_request();
@@ -280,13 +285,27 @@ impl Agent {
                 fault_point::pass("model.after_reply");
                 self.count_cost(&reply);
                 let reply = replied(turn, read_to, spoken.whole(reply), since.elapsed(), outside);
-                holder.record(vec![reply]).await?;
+                let begun = self.begun_with(state, &reply, spent);
+                holder.record(std::iter::once(reply).chain(begun).collect()).await?;
                 Ok(true)
             }
             Err(error) => {
                 self.journal.words(holder.run(), turn, true, "");
                 self.model_failed(holder, state, &error).await
             }
+        }
+    }
+
+    /// The beginning of the first call of an answer, where the budgets leave room for it: it shares the
+    /// answer's commit. `spent` is what was used before the answer.
+    fn begun_with(&self, state: &RunState, reply: &Entry, mut spent: SpentBy) -> Option<Entry> {
+        let Entry::Replied { calls, usage, duration_ms, .. } = reply else { return None };
+        let Usage { input, output, cached } = *usage;
+        spent.turn(self.model.deployment(), Tokens { input, cached, output }, *duration_ms);
+        match self.over(&spent, Ahead::Step) {
+            None => calls.first().map(|call| begun(state.next_step(), call)),
+            // Looked at once more, and said in words, before the call.
+            Some(_) => None,
         }
     }
 
@@ -342,14 +361,8 @@ impl Agent {
     ) -> Result<bool, JournalError> {
         let Step { step, call, started, earlier } = step;
         let Some(order) = state.order.as_ref() else { return Ok(false) };
-        if !started {
-            let entry = Entry::ToolStarted {
-                step,
-                call_id: call.id.clone(),
-                tool: call.name.clone(),
-                arguments: shown_arguments(&call.arguments),
-            };
-            holder.record(vec![entry]).await?;
+        if started.is_none() {
+            holder.record(vec![begun(step, &call)]).await?;
         }
         let since = Instant::now();
         let request = tools::Call {
@@ -357,7 +370,7 @@ impl Agent {
             id: &call.id,
             name: &call.name,
             arguments: &call.arguments,
-            again: started,
+            again: started.is_some_and(|seq| holder.found(seq)),
             requested_by: &order.requested_by,
             earlier,
             cancel,
@@ -400,7 +413,7 @@ fn state_after(approval: &Approval, log: &[Logged]) -> State {
 struct Step {
     step: u32,
     call: Call,
-    started: bool,
+    started: Option<i64>,
     earlier: Vec<tools::EarlierWrite>,
 }
 
@@ -422,6 +435,15 @@ fn replied(turn: u32, read_to: i64, reply: Reply, took: Duration, outside: Vec<C
         request_id: reply.request_id,
         duration_ms: millis(took),
         outside,
+    }
+}
+
+fn begun(step: u32, call: &Call) -> Entry {
+    Entry::ToolStarted {
+        step,
+        call_id: call.id.clone(),
+        tool: call.name.clone(),
+        arguments: shown_arguments(&call.arguments),
     }
 }
 

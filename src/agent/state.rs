@@ -35,8 +35,8 @@ pub enum Next {
         step: u32,
         /// The call.
         call: Call,
-        /// Whether its start is in the log already.
-        started: bool,
+        /// Sequence number of its start, where that is in the log already.
+        started: Option<i64>,
         /// Writes of this step that the log knows.
         earlier: Vec<EarlierWrite>,
     },
@@ -106,7 +106,8 @@ pub struct RunState {
     unread: Vec<(i64, String)>,
     read_to: i64,
     pending: Vec<Call>,
-    begun: Option<Call>,
+    /// The call under way, and where its start is in the log.
+    begun: Option<(i64, Call)>,
     writes: Vec<EarlierWrite>,
     question: Option<String>,
     answer: Option<String>,
@@ -178,7 +179,8 @@ impl RunState {
             }
             Entry::ToolStarted { step, call_id, .. } => {
                 self.step = *step;
-                self.begun = self.pending.iter().find(|call| call.id == *call_id).cloned();
+                let call = self.pending.iter().find(|call| call.id == *call_id);
+                self.begun = call.map(|call| (logged.seq, call.clone()));
                 self.writes.clear();
             }
             Entry::Intended { step, write, action, .. } => {
@@ -192,7 +194,8 @@ impl RunState {
             Entry::Performed { step, write, effect, .. } => self.performed(*step, *write, effect.as_ref()),
             Entry::ApprovalRequested { request } => {
                 // While a call is made again it can ask for something else.
-                let call = self.begun.as_ref().or_else(|| self.approvals.call_of(request.step)).cloned();
+                let begun = self.begun.as_ref().map(|(_, call)| call);
+                let call = begun.or_else(|| self.approvals.call_of(request.step)).cloned();
                 if let Some(call) = call {
                     self.approvals.requested(request, &call, &self.writes, logged.ts);
                 }
@@ -364,6 +367,11 @@ impl RunState {
         subject.or_else(|| self.newest.clone())
     }
 
+    /// Number of the call that is begun next.
+    pub fn next_step(&self) -> u32 {
+        self.step + 1
+    }
+
     /// What to do next.
     pub fn next(&self) -> Next {
         if self.ended {
@@ -379,14 +387,13 @@ impl RunState {
         if !self.prepared {
             return Next::Prepare;
         }
-        if let Some(call) = self.begun.as_ref().or_else(|| self.pending.first()) {
-            let started = self.begun.is_some();
-            return Next::RunTool {
-                step: if started { self.step } else { self.step + 1 },
-                call: call.clone(),
-                started,
-                earlier: self.writes.clone(),
-            };
+        if let Some((seq, call)) = &self.begun {
+            let (call, earlier) = (call.clone(), self.writes.clone());
+            return Next::RunTool { step: self.step, call, started: Some(*seq), earlier };
+        }
+        if let Some(call) = self.pending.first() {
+            let (call, earlier) = (call.clone(), self.writes.clone());
+            return Next::RunTool { step: self.next_step(), call, started: None, earlier };
         }
         if let Some(held) = self.approvals.to_carry() {
             return Next::Carry { held: Box::new(held.clone()) };

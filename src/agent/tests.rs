@@ -94,7 +94,7 @@ fn several_calls_are_worked_in_order_and_then_the_model_is_asked_again() {
     let mut play = Play::begun("go");
     assert_eq!(play.state.next(), Next::AskModel { turn: 1 });
     play.replied("", &[("a", "list_files", "{}"), ("b", "read_file", "{}")]);
-    let Next::RunTool { step: 1, call, started: false, .. } = play.state.next() else { panic!() };
+    let Next::RunTool { step: 1, call, started: None, .. } = play.state.next() else { panic!() };
     assert_eq!(call.id, "a");
     play.tool(1, "a", "list_files", fine());
     let Next::RunTool { step: 2, call, .. } = play.state.next() else { panic!() };
@@ -206,7 +206,7 @@ fn a_crash_between_intent_and_outcome_is_seen_by_the_next_attempt() {
         ..crate::policy::Verdict::default()
     };
     play.add(Entry::Intended { step: 1, write: 1, action, digest, verdict });
-    let Next::RunTool { step: 1, started: true, earlier, .. } = play.state.next() else { panic!() };
+    let Next::RunTool { step: 1, started: Some(_), earlier, .. } = play.state.next() else { panic!() };
     assert_eq!((earlier.len(), earlier[0].effect.clone()), (1, None));
     play.add(Entry::Performed { step: 1, write: 1, effect: Some(json!({"id": "7"})), error: None });
     let Next::RunTool { earlier, .. } = play.state.next() else { panic!() };

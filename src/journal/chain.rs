@@ -7,7 +7,7 @@
 use ring::hmac;
 use ring::rand::{SecureRandom as _, SystemRandom};
 
-use super::{Entry, JournalError, RunId};
+use super::{Entry, JournalError, Logged, RunId};
 use crate::digest::{Digest, hex};
 
 /// Domain of the hash chain of one run.
@@ -35,6 +35,11 @@ impl Draft {
             .map_err(|_| JournalError::Store("the system gives no random bytes".to_owned()))?;
         let commitment = commitment(&salt, &body);
         Ok(Self { entry, body, salt, commitment })
+    }
+
+    /// The entry in its place.
+    pub(super) fn logged(self, seq: i64, ts: i64) -> Logged {
+        Logged { seq, ts, body: self.body, entry: self.entry }
     }
 
     pub(super) fn all(entries: Vec<Entry>) -> Result<Vec<Self>, JournalError> {

@@ -1,6 +1,7 @@
 //! What the writer can be asked to do, and what it answers.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Duration;
 
 use super::chain::Draft;
@@ -17,7 +18,7 @@ pub(super) enum Command {
     /// is under way.
     Create { id: RunId, run: NewRun, drafts: Vec<Draft>, join: bool, settles: Option<Settled> },
     /// Adds entries to a log.
-    Append { run: RunId, fence: Option<i64>, known: i64, drafts: Vec<Draft>, settles: Option<Settled> },
+    Append { run: RunId, fence: Option<i64>, known: i64, drafts: Arc<Vec<Draft>>, settles: Option<Settled> },
     /// Takes a run; any that is due, when none is named.
     Claim { run: Option<RunId>, holder: String, lease: Duration, limits: Limits },
     /// Holds a run for longer.

@@ -17,15 +17,29 @@ pub struct Holder {
     journal: Journal,
     claim: Claim,
     known: i64,
+    /// How far the log was when the run was taken up.
+    taken_at: i64,
     unseen: Vec<Logged>,
     /// What is written first in the next commit.
     deferred: Vec<Entry>,
 }
 
 impl Holder {
-    /// The holder of `claim`, who has read the log up to `known`.
-    pub fn new(journal: Journal, claim: Claim, known: i64) -> Self {
-        Self { journal, claim, known, unseen: Vec::new(), deferred: Vec::new() }
+    /// The holder of `claim`, who has read the log up to here.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn take(journal: Journal, claim: Claim) -> Result<Self, JournalError> {
+        let (unseen, deferred) = (Vec::new(), Vec::new());
+        let mut holder = Self { journal, claim, known: 0, taken_at: 0, unseen, deferred };
+        holder.read_on().await?;
+        holder.taken_at = holder.known;
+        Ok(holder)
+    }
+
+    /// Whether an entry was there before the run was taken up by this holder.
+    pub fn found(&self, seq: i64) -> bool {
+        seq <= self.taken_at
     }
 
     /// The held run.
@@ -61,9 +75,10 @@ impl Holder {
     /// # Errors
     /// [`JournalError::Fenced`] when another worker holds the run by now.
     pub async fn record(&mut self, entries: Vec<Entry>) -> Result<bool, JournalError> {
-        let deferred = std::mem::take(&mut self.deferred);
-        let entries: Vec<Entry> = deferred.iter().cloned().chain(entries).collect();
-        let wanted = entries.last().cloned();
+        // Only an entry that lets go of the run can be left unwritten.
+        let leaves = entries.last().filter(|entry| entry.leaves_the_run()).cloned();
+        let before = leaves.as_ref().map(|_| self.deferred.clone()).unwrap_or_default();
+        let entries: Vec<Entry> = self.deferred.drain(..).chain(entries).collect();
         let unrecorded = if off(Defence::RecordFailClosed) { entries.clone() } else { Vec::new() };
         let log = match self.journal.append(&self.claim, self.known, entries).await {
             Err(JournalError::Full | JournalError::Store(_) | JournalError::Unavailable)
@@ -76,9 +91,9 @@ impl Holder {
             }
             answer => answer?,
         };
-        let written = wanted.is_none() || log.last().map(|logged| &logged.entry) == wanted.as_ref();
+        let written = leaves.is_none() || log.last().map(|logged| &logged.entry) == leaves.as_ref();
         if !written {
-            self.deferred = deferred;
+            self.deferred = before;
         }
         self.known = log.last().map_or(self.known, |logged| logged.seq);
         self.unseen.extend(log);

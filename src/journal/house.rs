@@ -1,6 +1,8 @@
 //! The house's own log: what happens to no run in particular (everything was stopped, a record was
 //! looked at, bodies were erased), chained and signed like a run's; and the switch that stops all.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use super::chain::Draft;
@@ -143,7 +145,7 @@ impl Journal {
             }
             // A record that cannot be read keeps nobody from ending its run.
             let log = self.whole_log(run).await.unwrap_or_default();
-            let drafts = Draft::all(end_of(&RunView::of(&log), by, reason))?;
+            let drafts = Arc::new(Draft::all(end_of(&RunView::of(&log), by, reason))?);
             let command =
                 Command::Append { run: run.clone(), fence: None, known: i64::MAX, drafts, settles: None };
             match self.soon(command).await {

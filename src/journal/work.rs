@@ -1,6 +1,6 @@
 //! Runs: made, taken, written to, given back.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::{broadcast, watch};
@@ -79,10 +79,9 @@ impl Journal {
         known: i64,
         entries: Vec<Entry>,
     ) -> Result<Vec<Logged>, JournalError> {
-        let drafts = Draft::all(entries.clone())?;
-        let bodies: Vec<String> = drafts.iter().map(|draft| draft.body.clone()).collect();
-        let run = claim.run.clone();
-        let command = Command::Append { run, fence: Some(claim.fence), known, drafts, settles: None };
+        let drafts = Arc::new(Draft::all(entries)?);
+        let (run, fence) = (claim.run.clone(), Some(claim.fence));
+        let command = Command::Append { run, fence, known, drafts: drafts.clone(), settles: None };
         fault_point::pass("journal.before_append");
         let since = Instant::now();
         let answer = self.writer.write(command).await?;
@@ -90,14 +89,16 @@ impl Journal {
         meter::appended(since.elapsed());
         let Answer::Appended { others: mut log, own } = answer else { return Err(JournalError::Closed) };
         if let Some(placed) = own {
-            if entries.last().is_some_and(Entry::leaves_the_run) {
+            let last = drafts.last().map(|draft| &draft.entry);
+            if last.is_some_and(Entry::leaves_the_run) {
                 self.held_until(claim, None);
             }
-            if let Some(Entry::Finished { status, .. }) = entries.last() {
+            if let Some(Entry::Finished { status, .. }) = last {
                 meter::run_ended(status.as_str());
             }
-            let own = entries.into_iter().zip(bodies).zip(placed.first..);
-            log.extend(own.map(|((entry, body), seq)| Logged { seq, ts: placed.ts, body, entry }));
+            // The writer has let go of them by now.
+            let own = Arc::unwrap_or_clone(drafts).into_iter().zip(placed.first..);
+            log.extend(own.map(|(draft, seq)| draft.logged(seq, placed.ts)));
         }
         Ok(log)
     }
@@ -132,7 +133,7 @@ impl Journal {
 
     async fn add(&self, run: &RunId, entry: Entry, settles: Option<Settled>) -> Result<i64, JournalError> {
         let settled = settles.is_some();
-        let drafts = vec![Draft::of(self.cleaned_entry(entry))?];
+        let drafts = Arc::new(vec![Draft::of(self.cleaned_entry(entry))?]);
         let command = Command::Append { run: run.clone(), fence: None, known: i64::MAX, drafts, settles };
         fault_point::pass("journal.before_append");
         let answer = self.soon(command).await?;

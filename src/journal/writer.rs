@@ -100,7 +100,8 @@ impl<B: Backend> Writing<B> {
                 Ok(committed) => {
                     meter::commit(batch.len(), begun.elapsed());
                     self.bus.tell(&committed.told);
-                    for ((_, reply), answer) in batch.drain(..).zip(committed.answers) {
+                    for ((command, reply), answer) in batch.drain(..).zip(committed.answers) {
+                        drop(command);
                         // The asker may have gone meanwhile; what it asked for is done all the same.
                         let _ = reply.send(answer);
                     }

@@ -160,10 +160,17 @@ impl<'a> Gate<'a> {
         self.toolbox.public_url.as_str().trim_end_matches('/').to_owned()
     }
 
-    async fn alive(&self) -> Result<(), Fault> {
-        match self.cancel.is_cancelled() || self.journal().halted().await?.is_some() {
-            true => Err(Interrupted::Cancelled.into()),
-            false => Ok(()),
+    /// Nothing more is done once the run is to end. A stop of everything is heard like one of the run.
+    fn alive(&self) -> Result<(), Fault> {
+        if self.cancel.is_cancelled() { Err(Interrupted::Cancelled.into()) } else { Ok(()) }
+    }
+
+    /// The same before a write: whoever stopped everything a moment ago in another process is asked for.
+    async fn free_to_write(&self) -> Result<(), Fault> {
+        self.alive()?;
+        match self.journal().halted().await? {
+            Some(_) => Err(Interrupted::Cancelled.into()),
+            None => Ok(()),
         }
     }
 
@@ -180,7 +187,7 @@ impl<'a> Gate<'a> {
 
     /// Asks leave to read, for example `git.read`.
     pub(super) async fn read(&mut self, action: &str) -> Result<(), Fault> {
-        self.alive().await?;
+        self.alive()?;
         let calls_per_minute = self.of_run.standing.calls_in_minute(self.now());
         let facts = Facts { calls_per_minute, taint: self.of_run.standing.label, ..self.facts(action) };
         let verdict = self.toolbox.policy.get().decide(&facts);
@@ -281,7 +288,7 @@ impl<'a> Gate<'a> {
 
     /// Performs `action`, when the judge allows it on these facts, or people have.
     pub(super) async fn write(&mut self, action: Action, facts: Facts) -> Result<Effect, Fault> {
-        self.alive().await?;
+        self.free_to_write().await?;
         self.writes += 1;
         let write = self.writes;
         let (action, facts) = self.as_approved(action, facts);

@@ -18,6 +18,7 @@ pub(super) type Pool = sqlx::PgPool;
 /// The back end, as the statements call it.
 pub(super) type Store = Postgres;
 pub(super) type Row = sqlx::postgres::PgRow;
+pub(super) type Database = sqlx::Postgres;
 
 /// How a transaction that writes begins; rows that it decides on are locked.
 pub(super) const BEGIN: &str = "BEGIN";

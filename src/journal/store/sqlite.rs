@@ -18,6 +18,7 @@ pub(super) type Pool = sqlx::SqlitePool;
 /// The back end, as the statements call it.
 pub(super) type Store = Sqlite;
 pub(super) type Row = sqlx::sqlite::SqliteRow;
+pub(super) type Database = sqlx::Sqlite;
 
 /// How a transaction that writes begins: a deferred one that reads first and then writes fails at
 /// once when the file is taken.
@@ -123,6 +124,8 @@ impl Sqlite {
         let readers = SqlitePoolOptions::new()
             .max_connections(READERS)
             .min_connections(1)
+            // A file does not hang up: nobody has to ask before each read whether it is still there.
+            .test_before_acquire(false)
             .acquire_timeout(ACQUIRE_TIMEOUT)
             .connect_with(options.clone().read_only(true))
             .await

@@ -1,7 +1,7 @@
 //! Runs and their logs.
 
 use super::super::super::column;
-use super::super::{Row, lock};
+use super::super::{Database, Row, lock};
 use super::{Applied, Transaction, read};
 use crate::fault_point;
 use crate::journal::chain::{Draft, entry_hash, head_hash};
@@ -10,6 +10,8 @@ use crate::journal::standing::{Grown, Standing};
 use crate::journal::{Entry, IntakeStatus, JournalError, NewRun, Note, RunId, Status, WaitingFor};
 use sqlx::Row as _;
 
+/// Most entries that one statement writes.
+const ROWS: usize = 16;
 /// The lock under which the chain over the ends of runs grows.
 const HEADS_LOCK: &str = "ado-coworker heads";
 
@@ -151,24 +153,19 @@ impl Transaction<'_> {
     ) -> Result<(), sqlx::Error> {
         let old = standing.clone();
         let (before, last) = (old.status, old.last_seq);
-        for draft in drafts {
-            standing.last_seq += 1;
-            let hash = entry_hash(run, standing.last_seq, self.now, &draft.commitment, &standing.head);
-            let sql = "INSERT INTO log (run_id, seq, ts, body, salt, commitment, prev, hash) \
-                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8)";
-            sqlx::query(sql)
-                .bind(run.as_str())
-                .bind(standing.last_seq)
-                .bind(self.now)
-                .bind(draft.body.as_str())
-                .bind(&draft.salt[..])
-                .bind(draft.commitment.as_str())
-                .bind(standing.head.as_str())
-                .bind(hash.as_str())
-                .execute(&mut *self.db)
-                .await?;
-            standing.head = hash.as_str().to_owned();
-            standing.take(&draft.entry, by_holder, self.now);
+        for drafts in drafts.chunks(ROWS) {
+            let sql = "INSERT INTO log (run_id, seq, ts, body, salt, commitment, prev, hash) ";
+            let mut insert = sqlx::QueryBuilder::<Database>::new(sql);
+            insert.push_values(drafts, |mut row, draft| {
+                standing.last_seq += 1;
+                let hash = entry_hash(run, standing.last_seq, self.now, &draft.commitment, &standing.head);
+                let prev = std::mem::replace(&mut standing.head, hash.as_str().to_owned());
+                row.push_bind(run.as_str()).push_bind(standing.last_seq).push_bind(self.now);
+                row.push_bind(draft.body.as_str()).push_bind(&draft.salt[..]);
+                row.push_bind(draft.commitment.as_str()).push_bind(prev).push_bind(hash.as_str().to_owned());
+                standing.take(&draft.entry, by_holder, self.now);
+            });
+            insert.build().execute(&mut *self.db).await?;
         }
         self.spend(run, last, drafts).await?;
         if old.stands_like(standing) {
