@@ -2,6 +2,7 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::{Child, Stdio};
+use std::sync::Arc;
 use std::time::Instant;
 
 use ado_coworker::app::App;
@@ -69,15 +70,15 @@ pub async fn work(arguments: &[String]) -> anyhow::Result<()> {
     let file = folder.path().join("journal.db").display().to_string();
     let (_adapter, world) = adapter(&base)?;
     let config = config(&world, &format!("script-{steps}"), &file)?;
-    let app = App::build(config, world.parse()?, Clock::Real).await?;
+    let app = Arc::new(App::build(config, world.parse()?, Clock::Real).await?);
     let ready_ms = since_launch();
     // A first run fills what every run shares: tokens, who the agent is, connections.
-    one(&app).await?;
+    one(app.clone()).await??;
     let (size, base_mib) = (stored(&file), peak_mib());
     let (since, cpu) = (Instant::now(), cpu_seconds());
-    let all = futures_util::stream::iter((0..runs).map(|_| one(&app))).buffer_unordered(conc);
+    let all = futures_util::stream::iter((0..runs).map(|_| one(app.clone()))).buffer_unordered(conc);
     for done in all.collect::<Vec<_>>().await {
-        done?;
+        done??;
     }
     let (wall, cpu) = (since.elapsed().as_secs_f64(), cpu_seconds() - cpu);
     let n = (runs * steps) as f64;
@@ -105,11 +106,13 @@ fn stored(file: &str) -> f64 {
     (size("") + size("-wal")) as f64
 }
 
-/// One run from its order to its end.
-async fn one(app: &App) -> anyhow::Result<()> {
-    let id = app.journal.create(order()).await?;
-    let held = app.worker.work_only(&id, &CancellationToken::new()).await?;
-    let row = app.journal.run(&id).await?.context("the run is there")?;
-    anyhow::ensure!(held && row.status == Status::Done, "run {id} is {}", row.status.as_str());
-    Ok(())
+/// One run from its order to its end, in a task of its own, as the program works runs.
+fn one(app: Arc<App>) -> tokio::task::JoinHandle<anyhow::Result<()>> {
+    tokio::spawn(async move {
+        let id = app.journal.create(order()).await?;
+        let held = app.worker.work_only(&id, &CancellationToken::new()).await?;
+        let row = app.journal.run(&id).await?.context("the run is there")?;
+        anyhow::ensure!(held && row.status == Status::Done, "run {id} is {}", row.status.as_str());
+        Ok(())
+    })
 }
