@@ -4,7 +4,6 @@
 
 FROM rust:1.95.0-slim-bookworm AS builder
 WORKDIR /build
-ENV CARGO_PROFILE_RELEASE_LTO=thin
 # First the dependencies alone, on an empty program: a layer that lasts until Cargo.lock changes.
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
