@@ -14,6 +14,8 @@ use crate::digest::{Digest, hex};
 const LOG_DOMAIN: &str = "ado-coworker log v2";
 /// Domain of the chain over the ends of runs.
 const HEADS_DOMAIN: &str = "ado-coworker heads v1";
+/// Room for an entry's text before it has to grow, in bytes.
+const USUAL_BYTES: usize = 2_048;
 /// Bytes of an entry's salt.
 pub const SALT_BYTES: usize = 16;
 
@@ -28,7 +30,10 @@ pub(super) struct Draft {
 
 impl Draft {
     pub(super) fn of(entry: Entry) -> Result<Self, JournalError> {
-        let body = serde_json::to_string(&entry).map_err(|error| JournalError::Store(error.to_string()))?;
+        let failed = |error: &dyn std::fmt::Display| JournalError::Store(error.to_string());
+        let mut body = Vec::with_capacity(USUAL_BYTES);
+        serde_json::to_writer(&mut body, &entry).map_err(|error| failed(&error))?;
+        let body = String::from_utf8(body).map_err(|error| failed(&error))?;
         let mut salt = [0; SALT_BYTES];
         SystemRandom::new()
             .fill(&mut salt)

@@ -59,6 +59,25 @@ pub(in crate::journal) struct Postgres {
     replica: String,
 }
 
+/// Statements that are done one after the other.
+#[derive(Default)]
+pub(super) struct Several(Vec<sqlx::QueryBuilder<Database>>);
+
+impl Several {
+    /// One more, which begins with `sql`.
+    pub(super) fn next(&mut self, sql: &str) -> &mut sqlx::QueryBuilder<Database> {
+        self.0.push_mut(sqlx::QueryBuilder::new(sql))
+    }
+
+    /// Does them.
+    pub(super) async fn run(self, db: &mut Connection) -> Result<(), sqlx::Error> {
+        for mut statement in self.0 {
+            statement.build().execute(&mut *db).await?;
+        }
+        Ok(())
+    }
+}
+
 impl Postgres {
     /// Connects to the database that `url` names, brings its schema up to date, and gives the pool
     /// that reads. `replica` tells this process's notices from others'.

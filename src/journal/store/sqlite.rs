@@ -150,6 +150,27 @@ impl Sqlite {
     }
 }
 
+/// Statements that are done one after the other and sent together: each sending is a word to the
+/// connection's thread and one back.
+#[derive(Default)]
+pub(super) struct Several(sqlx::QueryBuilder<Database>, usize);
+
+impl Several {
+    /// One more, which begins with `sql`.
+    pub(super) fn next(&mut self, sql: &str) -> &mut sqlx::QueryBuilder<Database> {
+        if self.1 > 0 {
+            self.0.push("; ");
+        }
+        self.1 += 1;
+        self.0.push(sql)
+    }
+
+    /// Does them.
+    pub(super) async fn run(mut self, db: &mut Connection) -> Result<(), sqlx::Error> {
+        self.0.build().execute(db).await.map(|_| ())
+    }
+}
+
 /// Waits for whoever else uses `name`: nobody, there is one writer.
 pub(super) async fn lock(_: &mut Connection, _: &str) -> Result<(), sqlx::Error> {
     Ok(())

@@ -1,7 +1,7 @@
 //! Runs and their logs.
 
 use super::super::super::column;
-use super::super::{Database, Row, lock};
+use super::super::{Row, Several, lock};
 use super::{Applied, Transaction, read};
 use crate::fault_point;
 use crate::journal::chain::{Draft, entry_hash, head_hash};
@@ -153,10 +153,11 @@ impl Transaction<'_> {
     ) -> Result<(), sqlx::Error> {
         let old = standing.clone();
         let (before, last) = (old.status, old.last_seq);
+        let used = self.used(run, last, drafts).await?;
+        let mut several = Several::default();
         for drafts in drafts.chunks(ROWS) {
             let sql = "INSERT INTO log (run_id, seq, ts, body, salt, commitment, prev, hash) ";
-            let mut insert = sqlx::QueryBuilder::<Database>::new(sql);
-            insert.push_values(drafts, |mut row, draft| {
+            several.next(sql).push_values(drafts, |mut row, draft| {
                 standing.last_seq += 1;
                 let hash = entry_hash(run, standing.last_seq, self.now, &draft.commitment, &standing.head);
                 let prev = std::mem::replace(&mut standing.head, hash.as_str().to_owned());
@@ -165,14 +166,10 @@ impl Transaction<'_> {
                 row.push_bind(draft.commitment.as_str()).push_bind(prev).push_bind(hash.as_str().to_owned());
                 standing.take(&draft.entry, by_holder, self.now);
             });
-            insert.build().execute(&mut *self.db).await?;
         }
-        self.spend(run, last, drafts).await?;
-        if old.stands_like(standing) {
-            self.save_head(run, standing).await?;
-        } else {
-            self.save(run, standing).await?;
-        }
+        self.spend(run, used, &mut several);
+        self.save(run, standing, !old.stands_like(standing), &mut several);
+        several.run(self.db).await?;
         let complete = |draft: &Draft| matches!(draft.entry, Entry::Replied { .. } | Entry::Finished { .. });
         let complete = drafts.iter().any(complete);
         self.told.runs.push(Grown { run: run.clone(), seq: standing.last_seq, complete, by_holder });
@@ -195,39 +192,22 @@ impl Transaction<'_> {
         Ok(())
     }
 
-    /// Writes a run's row.
-    pub(super) async fn save(&mut self, run: &RunId, standing: &Standing) -> Result<(), sqlx::Error> {
-        let sql = "UPDATE runs SET last_seq = $2, head = $3, status = $4, waiting_for = $5, holder = $6, fence = $7, \
-                   lease_until = $8, due_at = $9, attempts = $10, updated_at = $11 WHERE id = $1";
-        sqlx::query(sql)
-            .bind(run.as_str())
-            .bind(standing.last_seq)
-            .bind(standing.head.as_str())
-            .bind(standing.status.as_str())
-            .bind(standing.waiting_for.map(WaitingFor::as_str))
-            .bind(standing.holder.as_deref())
-            .bind(standing.fence)
-            .bind(standing.lease_until)
-            .bind(standing.due_at)
-            .bind(standing.attempts)
-            .bind(self.now)
-            .execute(&mut *self.db)
-            .await?;
-        Ok(())
-    }
-
-    /// Writes the part of a run's row that every entry moves: no index has to follow it.
-    async fn save_head(&mut self, run: &RunId, standing: &Standing) -> Result<(), sqlx::Error> {
-        let sql = "UPDATE runs SET last_seq = $2, head = $3, attempts = $4, updated_at = $5 WHERE id = $1";
-        sqlx::query(sql)
-            .bind(run.as_str())
-            .bind(standing.last_seq)
-            .bind(standing.head.as_str())
-            .bind(standing.attempts)
-            .bind(self.now)
-            .execute(&mut *self.db)
-            .await?;
-        Ok(())
+    /// Writes a run's row; only the part that every entry moves, unless it stands differently: then no
+    /// index has to follow.
+    pub(super) fn save(&self, run: &RunId, standing: &Standing, whole: bool, several: &mut Several) {
+        let update = several.next("UPDATE runs SET last_seq = ");
+        update.push_bind(standing.last_seq).push(", head = ").push_bind(standing.head.clone());
+        update.push(", attempts = ").push_bind(standing.attempts);
+        update.push(", updated_at = ").push_bind(self.now);
+        if whole {
+            update.push(", status = ").push_bind(standing.status.as_str());
+            update.push(", waiting_for = ").push_bind(standing.waiting_for.map(WaitingFor::as_str));
+            update.push(", holder = ").push_bind(standing.holder.clone());
+            update.push(", fence = ").push_bind(standing.fence);
+            update.push(", lease_until = ").push_bind(standing.lease_until);
+            update.push(", due_at = ").push_bind(standing.due_at);
+        }
+        update.push(" WHERE id = ").push_bind(run.as_str());
     }
 
     /// The run has ended: its end joins the chain over all runs, and its event ends with it.

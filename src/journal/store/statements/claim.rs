@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::Row as _;
 
-use super::super::lock;
+use super::super::{Several, lock};
 use super::{Applied, Transaction};
 use crate::journal::chain::Draft;
 use crate::journal::command::{Answer, micros};
@@ -66,12 +66,11 @@ impl Transaction<'_> {
         limits: &Limits,
     ) -> Applied {
         standing.held(holder, self.now + micros(lease));
-        self.save(&run, &standing).await?;
-        sqlx::query("UPDATE runs SET model = $2 WHERE id = $1")
-            .bind(run.as_str())
-            .bind(limits.model.as_str())
-            .execute(&mut *self.db)
-            .await?;
+        let mut several = Several::default();
+        self.save(&run, &standing, true, &mut several);
+        let model = several.next("UPDATE runs SET model = ");
+        model.push_bind(limits.model.as_str()).push(" WHERE id = ").push_bind(run.as_str());
+        several.run(self.db).await?;
         Ok(Ok(Answer::Claimed(Some(Claim { run, fence: standing.fence }))))
     }
 

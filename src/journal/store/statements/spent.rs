@@ -2,7 +2,7 @@
 
 use sqlx::Row as _;
 
-use super::super::Pool;
+use super::super::{Pool, Several};
 use super::Transaction;
 use crate::journal::chain::Draft;
 use crate::journal::spent::{Used, day, month, undone};
@@ -13,14 +13,13 @@ use crate::policy::{Scope, SpentBy, Tokens};
 const LOOK_BACK: i64 = 100;
 
 impl Transaction<'_> {
-    /// Adds what new entries use, to everything that the run counts in. `before` is the sequence
-    /// number of the entry before the first.
-    pub(super) async fn spend(
+    /// What new entries use, by name. `before` is the sequence number of the entry before the first.
+    pub(super) async fn used(
         &mut self,
         run: &RunId,
         before: i64,
         drafts: &[Draft],
-    ) -> Result<(), sqlx::Error> {
+    ) -> Result<Vec<Used>, sqlx::Error> {
         let mut all = Vec::new();
         for draft in drafts {
             if let Some(used) = Used::by(&draft.entry) {
@@ -32,39 +31,42 @@ impl Transaction<'_> {
                 Used::writes(kind, -1).add_to(&mut all);
             }
         }
+        Ok(all)
+    }
+
+    /// Adds what a run used to everything that it counts in.
+    pub(super) fn spend(&self, run: &RunId, all: Vec<Used>, several: &mut Several) {
         for used in all {
-            let sql = "INSERT INTO used (scope, key, period, name, writer, \
-                       turns, steps, worked_ms, input, cached, output, writes) \
-                       SELECT s.scope, CASE s.scope WHEN 'run' THEN r.id \
-                       WHEN 'thread' THEN r.project || '/' || r.repository || '/' || r.subject \
-                       WHEN 'day' THEN '' ELSE r.project END, \
-                       CASE s.scope WHEN 'run' THEN 0 WHEN 'project' THEN $3 ELSE $2 END, \
-                       COALESCE($4, r.model, ''), $5, $6, $7, $8, $9, $10, $11, $12 \
-                       FROM (SELECT 'run' AS scope UNION ALL SELECT 'thread' UNION ALL SELECT 'day' \
-                       UNION ALL SELECT 'project') s JOIN runs r ON r.id = $1 \
-                       WHERE s.scope <> 'thread' OR r.subject IS NOT NULL \
-                       ON CONFLICT (scope, key, period, name, writer) DO UPDATE SET \
-                       turns = used.turns + excluded.turns, steps = used.steps + excluded.steps, \
-                       worked_ms = used.worked_ms + excluded.worked_ms, input = used.input + excluded.input, \
-                       cached = used.cached + excluded.cached, output = used.output + excluded.output, \
-                       writes = used.writes + excluded.writes";
-            sqlx::query(sql)
-                .bind(run.as_str())
-                .bind(day(self.now))
-                .bind(month(self.now))
-                .bind(used.name)
-                .bind(self.store.writer())
-                .bind(used.turns)
-                .bind(used.steps)
-                .bind(used.worked_ms)
-                .bind(used.input)
-                .bind(used.cached)
-                .bind(used.output)
-                .bind(used.writes)
-                .execute(&mut *self.db)
-                .await?;
+            let add = several.next(
+                "INSERT INTO used (scope, key, period, name, writer, \
+                 turns, steps, worked_ms, input, cached, output, writes) \
+                 SELECT s.scope, CASE s.scope WHEN 'run' THEN r.id \
+                 WHEN 'thread' THEN r.project || '/' || r.repository || '/' || r.subject \
+                 WHEN 'day' THEN '' ELSE r.project END, \
+                 CASE s.scope WHEN 'run' THEN 0 WHEN 'project' THEN ",
+            );
+            add.push_bind(month(self.now)).push(" ELSE ").push_bind(day(self.now));
+            add.push(" END, COALESCE(").push_bind(used.name).push(", r.model, ''), ");
+            add.push_bind(self.store.writer());
+            for more in
+                [used.turns, used.steps, used.worked_ms, used.input, used.cached, used.output, used.writes]
+            {
+                add.push(", ").push_bind(more);
+            }
+            add.push(
+                " FROM (SELECT 'run' AS scope UNION ALL SELECT 'thread' UNION ALL SELECT 'day' \
+                 UNION ALL SELECT 'project') s JOIN runs r ON r.id = ",
+            );
+            add.push_bind(run.as_str());
+            add.push(
+                " WHERE s.scope <> 'thread' OR r.subject IS NOT NULL \
+                 ON CONFLICT (scope, key, period, name, writer) DO UPDATE SET \
+                 turns = used.turns + excluded.turns, steps = used.steps + excluded.steps, \
+                 worked_ms = used.worked_ms + excluded.worked_ms, input = used.input + excluded.input, \
+                 cached = used.cached + excluded.cached, output = used.output + excluded.output, \
+                 writes = used.writes + excluded.writes",
+            );
         }
-        Ok(())
     }
 
     /// The action of a write that was intended a moment ago.
