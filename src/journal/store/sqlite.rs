@@ -27,6 +27,9 @@ pub(super) const BEGIN: &str = "BEGIN IMMEDIATE";
 pub(super) const SNAPSHOT: &str = "BEGIN";
 /// How long a connection waits for another process that writes.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Pages that each reading connection keeps, in KiB with a minus: what is read once in a while is left
+/// to the system.
+const READER_CACHE: &str = "-256";
 /// Name of the part of `DATABASE_URL` that limits the size of the file, in pages of 4 KiB.
 const MAX_PAGES: &str = "max_page_count=";
 
@@ -127,7 +130,7 @@ impl Sqlite {
             // A file does not hang up: nobody has to ask before each read whether it is still there.
             .test_before_acquire(false)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_with(options.clone().read_only(true))
+            .connect_with(options.clone().read_only(true).pragma("cache_size", READER_CACHE))
             .await
             .map_err(|e| fault(&e))?;
         let presence = take_from_the_dead(&options, &mut one, &clock).await.map_err(|e| fault(&e))?;
