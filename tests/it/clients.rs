@@ -205,6 +205,7 @@ async fn work_item(world: &World) -> u32 {
     assert!(matches!(stale, Error::Conflict(_)), "{stale}");
     let item = world.client.work_item(PROJECT, id).await.unwrap();
     assert_eq!((item.state.as_str(), item.tags.len()), ("Doing", 2));
+    assert!(!item.has_comments(), "{:?}", item.fields.get("System.CommentCount"));
     assert!(item.relations.iter().any(|r| r.kind == LinkKind::Related && r.target_id == Some(1)));
     let bad_state = world.perform(update(item.rev, &[("System.State", "Nonsense")])).await.unwrap_err();
     assert!(matches!(bad_state, Error::Invalid(_)), "{bad_state}");
@@ -213,6 +214,7 @@ async fn work_item(world: &World) -> u32 {
         .perform(Action::CommentOnWorkItem { project: PROJECT.into(), id, text: "On it.".into() })
         .await
         .unwrap();
+    assert!(world.client.work_item(PROJECT, id).await.unwrap().has_comments());
     let comments = world.client.work_item_comments(PROJECT, id).await.unwrap();
     assert_eq!((comments[0].text.as_str(), comments[0].author.id.as_str()), ("On it.", world.me.id.as_str()));
     let wiql = "SELECT [System.Id] FROM WorkItems WHERE [System.TeamProject] = @project AND \

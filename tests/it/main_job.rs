@@ -33,6 +33,7 @@ async fn the_sentence_then_a_review_comment_then_a_restart() {
     let (branch, fixed) = check_pull_request(&demo, pull_request, work_item).await;
     check_fix(&demo, &branch).await;
     check_clone(&demo, &branch).await;
+    check_commits(&demo, run["id"].as_str().unwrap()).await;
 
     let thread = comment(&demo, pull_request, "make the timeout configurable").await;
     let woken = woken_run(&demo, 1).await;
@@ -48,6 +49,18 @@ async fn the_sentence_then_a_review_comment_then_a_restart() {
     let item = demo.as_person("alice", &format!("/_apis/wit/workitems/{work_item}?{API}")).await;
     assert_eq!(item["fields"]["System.Title"], "Fix login timeout", "the organisation is kept as well");
     demo.stop().await;
+}
+
+/// The first call of an answer begins in the answer's own commit, and what a commit writes has its time.
+async fn check_commits(demo: &Demo, id: &str) {
+    let url = format!("{}/api/runs/{id}/events", demo.page);
+    let stream = demo.http.get(url).send().await.unwrap().text().await.unwrap();
+    let told = stream.lines().filter_map(|line| serde_json::from_str(line.strip_prefix("data: ")?).ok());
+    let told: Vec<Value> = told.collect();
+    let begun: Vec<_> = told.windows(2).filter(|pair| pair[1]["type"] == "tool_started").collect();
+    let with_answer = begun.iter().filter(|pair| pair[0]["type"] == "replied");
+    assert!(with_answer.clone().count() > 3, "{told:#?}");
+    with_answer.for_each(|pair| assert_eq!(pair[0]["ts"], pair[1]["ts"], "{pair:#?}"));
 }
 
 /// Every run with all that is told of it; without its address, whose port is another each time.
