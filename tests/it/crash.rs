@@ -25,6 +25,8 @@ use watcher::Watcher;
 
 /// Stories that are told at the same time; most of one is waiting.
 const AT_ONCE: usize = 4;
+/// How many stories end between two words about how far they came.
+const TOLD_EVERY: usize = 25;
 /// Longest time that a stream may need to tell the end of a run.
 const STREAM_END: Duration = Duration::from_secs(5);
 
@@ -196,7 +198,18 @@ fn count(endings: &[&Ending], words: &str) -> usize {
 }
 
 async fn all<F: Future<Output = Ending>>(stories: impl IntoIterator<Item = F>) -> Vec<Ending> {
-    futures_util::stream::iter(stories).buffer_unordered(AT_ONCE).collect().await
+    let endings = futures_util::stream::iter(stories).buffer_unordered(AT_ONCE);
+    let told = endings.enumerate().map(|(done, ending)| {
+        // Of many stories, who has to end them early knows how far they came, and what was wrong.
+        if (done + 1) % TOLD_EVERY == 0 {
+            println!("{} stories told", done + 1);
+        }
+        if !ending.faults.is_empty() {
+            println!("{}: {}", ending.name, ending.faults.join("; "));
+        }
+        ending
+    });
+    told.collect().await
 }
 
 /// A number that a word always gives.
