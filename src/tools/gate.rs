@@ -165,7 +165,8 @@ impl<'a> Gate<'a> {
         if self.cancel.is_cancelled() { Err(Interrupted::Cancelled.into()) } else { Ok(()) }
     }
 
-    /// The same before a write: whoever stopped everything a moment ago in another process is asked for.
+    /// The same before a write, for which the journal is asked: another process may have stopped everything
+    /// a moment ago.
     async fn free_to_write(&self) -> Result<(), Fault> {
         self.alive()?;
         match self.journal().halted().await? {
