@@ -98,8 +98,8 @@ impl Agent {
     }
 
     /// What was used so far by all that the run counts in, as the journal counts.
-    pub(super) async fn spent(&self, holder: &Holder) -> Result<SpentBy, JournalError> {
-        holder.journal().spent(holder.run(), self.clock.now().as_microsecond()).await
+    pub(super) async fn spent(&self, holder: &mut Holder) -> Result<SpentBy, JournalError> {
+        holder.spent(self.clock.now().as_microsecond()).await
     }
 
     /// The budget that leaves no room for what is ahead.

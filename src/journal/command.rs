@@ -9,6 +9,7 @@ use super::{
     Checkpoint, Claim, Erasable, IntakeStatus, Judging, Limits, Logged, NewRun, Person, Received, RunId, Seen,
 };
 use crate::event::OutsideEvent;
+use crate::policy::SpentBy;
 
 /// Something to be written. Whatever time it needs, the writer takes from the store's clock.
 #[derive(Debug)]
@@ -115,12 +116,14 @@ pub(super) enum Answer {
 }
 
 /// Where entries were written.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Placed {
     /// Sequence number of the first.
     pub(super) first: i64,
     /// When, microseconds since 1970.
     pub(super) ts: i64,
+    /// What is used with them, where they come before a look at budgets.
+    pub(super) spent: Option<SpentBy>,
 }
 
 /// Microseconds of a duration.

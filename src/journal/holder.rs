@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Claim, Entry, Journal, JournalError, Logged, MAX_SILENCE, PAGE, RunId};
+use crate::policy::SpentBy;
 use crate::weaken::{Defence, off};
 
 /// Pause before the second try at a read; doubled each time.
@@ -22,6 +23,8 @@ pub struct Holder {
     unseen: Vec<Logged>,
     /// What is written first in the next commit.
     deferred: Vec<Entry>,
+    /// What was used, as the newest commit counted it.
+    spent: Option<SpentBy>,
 }
 
 impl Holder {
@@ -31,7 +34,7 @@ impl Holder {
     /// When the store fails.
     pub async fn take(journal: Journal, claim: Claim) -> Result<Self, JournalError> {
         let (unseen, deferred) = (Vec::new(), Vec::new());
-        let mut holder = Self { journal, claim, known: 0, taken_at: 0, unseen, deferred };
+        let mut holder = Self { journal, claim, known: 0, taken_at: 0, unseen, deferred, spent: None };
         holder.read_on().await?;
         holder.taken_at = holder.known;
         Ok(holder)
@@ -80,7 +83,8 @@ impl Holder {
         let before = leaves.as_ref().map(|_| self.deferred.clone()).unwrap_or_default();
         let entries: Vec<Entry> = self.deferred.drain(..).chain(entries).collect();
         let unrecorded = if off(Defence::RecordFailClosed) { entries.clone() } else { Vec::new() };
-        let log = match self.journal.append(&self.claim, self.known, entries).await {
+        self.spent = None;
+        let log = match self.journal.append_counted(&self.claim, self.known, entries).await {
             Err(JournalError::Full | JournalError::Store(_) | JournalError::Unavailable)
                 if off(Defence::RecordFailClosed) =>
             {
@@ -89,7 +93,11 @@ impl Holder {
                 let logged = |(entry, seq)| Logged { seq, ts, body: String::new(), entry };
                 unrecorded.into_iter().zip(seqs).map(logged).collect()
             }
-            answer => answer?,
+            answer => {
+                let (log, spent) = answer?;
+                self.spent = spent;
+                log
+            }
         };
         let written = leaves.is_none() || log.last().map(|logged| &logged.entry) == leaves.as_ref();
         if !written {
@@ -98,6 +106,18 @@ impl Holder {
         self.known = log.last().map_or(self.known, |logged| logged.seq);
         self.unseen.extend(log);
         Ok(written)
+    }
+
+    /// What was used so far by the run and all that it counts in: of the newest commit where that counted,
+    /// else asked for `now` (microseconds).
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn spent(&mut self, now: i64) -> Result<SpentBy, JournalError> {
+        match self.spent.take() {
+            Some(spent) => Ok(spent),
+            None => self.journal.spent(&self.claim.run, now).await,
+        }
     }
 
     /// Takes what was logged since the last time, by anybody.

@@ -70,6 +70,11 @@ impl Used {
     }
 }
 
+/// Whether the holder looks at its budgets after this entry, so that the totals come with the commit.
+pub(super) fn counted_after(entry: &Entry) -> bool {
+    matches!(entry, Entry::Prepared { .. } | Entry::ToolFinished { .. })
+}
+
 /// The write that an entry says was not done after all: step and number.
 pub(super) fn undone(entry: &Entry) -> Option<(u32, u32)> {
     match entry {

@@ -12,6 +12,7 @@ use super::{
 };
 use crate::fault_point;
 use crate::meter;
+use crate::policy::SpentBy;
 
 impl Journal {
     /// Makes a run and queues it.
@@ -79,6 +80,16 @@ impl Journal {
         known: i64,
         entries: Vec<Entry>,
     ) -> Result<Vec<Logged>, JournalError> {
+        self.append_counted(claim, known, entries).await.map(|(log, _)| log)
+    }
+
+    /// The same, with what is used by then where the entries come before a look at budgets.
+    pub(super) async fn append_counted(
+        &self,
+        claim: &Claim,
+        known: i64,
+        entries: Vec<Entry>,
+    ) -> Result<(Vec<Logged>, Option<SpentBy>), JournalError> {
         let drafts = Arc::new(Draft::all(entries)?);
         let (run, fence) = (claim.run.clone(), Some(claim.fence));
         let command = Command::Append { run, fence, known, drafts: drafts.clone(), settles: None };
@@ -88,6 +99,7 @@ impl Journal {
         fault_point::pass("journal.after_append");
         meter::appended(since.elapsed());
         let Answer::Appended { others: mut log, own } = answer else { return Err(JournalError::Closed) };
+        let mut spent = None;
         if let Some(placed) = own {
             let last = drafts.last().map(|draft| &draft.entry);
             if last.is_some_and(Entry::leaves_the_run) {
@@ -99,8 +111,9 @@ impl Journal {
             // The writer has let go of them by now.
             let own = Arc::unwrap_or_clone(drafts).into_iter().zip(placed.first..);
             log.extend(own.map(|(draft, seq)| draft.logged(seq, placed.ts)));
+            spent = placed.spent;
         }
-        Ok(log)
+        Ok((log, spent))
     }
 
     /// Adds an entry from outside the work: a person's words, a request to stop. Gives its sequence

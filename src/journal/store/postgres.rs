@@ -64,17 +64,23 @@ pub(in crate::journal) struct Postgres {
 pub(super) struct Several(Vec<sqlx::QueryBuilder<Database>>);
 
 impl Several {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// One more, which begins with `sql`.
     pub(super) fn next(&mut self, sql: &str) -> &mut sqlx::QueryBuilder<Database> {
         self.0.push_mut(sqlx::QueryBuilder::new(sql))
     }
 
-    /// Does them.
-    pub(super) async fn run(self, db: &mut Connection) -> Result<(), sqlx::Error> {
+    /// Does them, and gives the rows of all of them.
+    pub(super) async fn rows(self, db: &mut Connection) -> Result<Vec<Row>, sqlx::Error> {
+        let mut rows = Vec::new();
         for mut statement in self.0 {
-            statement.build().execute(&mut *db).await?;
+            rows.append(&mut statement.build().fetch_all(&mut *db).await?);
         }
-        Ok(())
+        Ok(rows)
     }
 }
 
@@ -113,15 +119,20 @@ impl Postgres {
         &self.replica
     }
 
-    /// Tells the other replicas, once the transaction is committed, and names it.
-    pub(super) async fn seal(&self, db: &mut Connection, told: &Told) -> Result<Option<String>, sqlx::Error> {
-        let row = if told.is_empty() {
-            sqlx::query("SELECT pg_current_xact_id()::TEXT").fetch_one(db).await?
-        } else {
-            let sql = "SELECT pg_current_xact_id()::TEXT, pg_notify($1, $2)::TEXT";
-            sqlx::query(sql).bind(CHANNEL).bind(notice(&self.replica, told)).fetch_one(db).await?
-        };
-        row.try_get(0).map(Some)
+    /// Does what was put off, tells the other replicas, once the transaction is committed, and names it.
+    pub(super) async fn seal(
+        &self,
+        db: &mut Connection,
+        ahead: &mut Several,
+        told: &Told,
+    ) -> Result<Option<String>, sqlx::Error> {
+        let mut statements = std::mem::take(ahead);
+        let name = statements.next("SELECT pg_current_xact_id()::TEXT");
+        if !told.is_empty() {
+            name.push(", pg_notify(").push_bind(CHANNEL).push(", ");
+            name.push_bind(notice(&self.replica, told)).push(")::TEXT");
+        }
+        statements.rows(db).await?.last().ok_or(sqlx::Error::RowNotFound)?.try_get(0).map(Some)
     }
 }
 

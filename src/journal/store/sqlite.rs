@@ -147,8 +147,14 @@ impl Sqlite {
         ""
     }
 
-    /// What comes last in a transaction; gives its name, where it has one.
-    pub(super) async fn seal(&self, _: &mut Connection, _: &Told) -> Result<Option<String>, sqlx::Error> {
+    /// What comes last in a transaction, after what was put off until then; gives its name, where it has
+    /// one.
+    pub(super) async fn seal(
+        &self,
+        _: &mut Connection,
+        _: &mut Several,
+        _: &Told,
+    ) -> Result<Option<String>, sqlx::Error> {
         Ok(None)
     }
 }
@@ -159,6 +165,11 @@ impl Sqlite {
 pub(super) struct Several(sqlx::QueryBuilder<Database>, usize);
 
 impl Several {
+    /// Whether there are none.
+    pub(super) fn is_empty(&self) -> bool {
+        self.1 == 0
+    }
+
     /// One more, which begins with `sql`.
     pub(super) fn next(&mut self, sql: &str) -> &mut sqlx::QueryBuilder<Database> {
         if self.1 > 0 {
@@ -168,9 +179,9 @@ impl Several {
         self.0.push(sql)
     }
 
-    /// Does them.
-    pub(super) async fn run(mut self, db: &mut Connection) -> Result<(), sqlx::Error> {
-        self.0.build().execute(db).await.map(|_| ())
+    /// Does them, and gives the rows of all of them.
+    pub(super) async fn rows(mut self, db: &mut Connection) -> Result<Vec<Row>, sqlx::Error> {
+        self.0.build().fetch_all(db).await
     }
 }
 

@@ -1,7 +1,7 @@
 //! What runs use is counted with the entries that say so.
 
 use ado_coworker::action::Action;
-use ado_coworker::journal::{Call, Claim, Limits, Outcome, RunId, Usage};
+use ado_coworker::journal::{Call, Claim, Holder, Limits, Outcome, RunId, Usage};
 use ado_coworker::policy::{Scope, Tokens, Verdict};
 use serde_json::json;
 
@@ -30,6 +30,11 @@ fn tool(step: u32) -> [Entry; 2] {
         Entry::ToolStarted { step, call_id: call_id.clone(), tool: tool.clone(), arguments: json!({}) },
         Entry::ToolFinished { step, call_id, tool, outcome: Outcome::default(), duration_ms: 300 },
     ]
+}
+
+fn finished_tool(step: u32) -> Entry {
+    let [_, finished] = tool(step);
+    finished
 }
 
 fn intended(write: u32) -> Entry {
@@ -90,6 +95,26 @@ on_both! {
         assert_eq!(counted(&journal, &id, &clock).await, [all, nothing, nothing, all]);
         clock.advance(20 * DAY);
         assert_eq!(counted(&journal, &id, &clock).await, [all, nothing, nothing, nothing], "another month");
+    }
+
+    async fn what_a_commit_counted_is_what_the_journal_counts(store: Store) {
+        let clock = stepped();
+        let journal = store.open(&clock).await;
+        let [id, other] = [journal.create(about("a", "work_item:7")).await, journal.create(about("b", "work_item:8")).await];
+        let (id, other) = (id.unwrap(), other.unwrap());
+        let claim = journal.claim_run(&id, "a", LEASE).await.unwrap().unwrap();
+        let beside = journal.claim_run(&other, "a", LEASE).await.unwrap().unwrap();
+        let mut holder = Holder::take(journal.clone(), claim).await.unwrap();
+        let now = clock.now().as_microsecond();
+        // With the totals of the commit, without, and as others add.
+        for entries in [tool(1).into(), vec![replied(1)], vec![finished_tool(2)], tool(3).into()] {
+            add(&journal, &beside, vec![replied(1)]).await;
+            holder.record(entries).await.unwrap();
+            assert_eq!(holder.spent(now).await.unwrap(), journal.spent(&id, now).await.unwrap());
+        }
+        holder.record(tool(4).into()).await.unwrap();
+        holder.record(vec![replied(2)]).await.unwrap();
+        assert_eq!(holder.spent(now).await.unwrap().of(Scope::Run).turns, 2, "an older count is not kept");
     }
 
     async fn a_write_that_was_not_done_after_all_is_not_counted(store: Store) {

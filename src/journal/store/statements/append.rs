@@ -1,11 +1,12 @@
 //! Runs and their logs.
 
 use super::super::super::column;
-use super::super::{Row, Several, lock};
+use super::super::{Row, lock};
 use super::{Applied, Transaction, read};
 use crate::fault_point;
 use crate::journal::chain::{Draft, entry_hash, head_hash};
 use crate::journal::command::{Answer, Placed, Settled};
+use crate::journal::spent::counted_after;
 use crate::journal::standing::{Grown, Standing};
 use crate::journal::{Entry, IntakeStatus, JournalError, NewRun, Note, RunId, Status, WaitingFor};
 use sqlx::Row as _;
@@ -30,8 +31,11 @@ impl Transaction<'_> {
         let active = match new.subject.as_deref().filter(|_| join) {
             Some(subject) => {
                 // Two replicas that judge events about one subject must not start a run each.
-                lock(self.db, &format!("ado-coworker subject {}/{}/{subject}", new.project, new.repository))
-                    .await?;
+                lock(
+                    self.db().await?,
+                    &format!("ado-coworker subject {}/{}/{subject}", new.project, new.repository),
+                )
+                .await?;
                 self.under_way(new, subject).await?
             }
             None => None,
@@ -57,7 +61,7 @@ impl Transaction<'_> {
             return Ok(added.map(|_| Answer::Made { run: active, joined: true }));
         }
         let mut standing = Standing::new(self.now);
-        self.insert(id, new, &standing).await?;
+        self.insert(id, new, &standing);
         self.write(id, &mut standing, drafts, false).await?;
         self.told.work = true;
         Ok(Ok(Answer::Made { run: id.clone(), joined: false }))
@@ -67,27 +71,21 @@ impl Transaction<'_> {
         let sql = "SELECT id FROM runs WHERE subject = $1 AND project = $2 AND repository = $3 \
                    AND status IN ('queued', 'running', 'waiting') ORDER BY created_at DESC LIMIT 1";
         let query = sqlx::query_scalar(sql).bind(subject).bind(&new.project).bind(&new.repository);
-        Ok(query.fetch_optional(&mut *self.db).await?.map(RunId))
+        Ok(query.fetch_optional(self.db().await?).await?.map(RunId))
     }
 
-    async fn insert(&mut self, id: &RunId, new: &NewRun, standing: &Standing) -> Result<(), sqlx::Error> {
+    fn insert(&mut self, id: &RunId, new: &NewRun, standing: &Standing) {
         let sql = "INSERT INTO runs (id, status, instruction, source, requested_by, project, repository, subject, \
-                   created_at, updated_at, last_seq, head, due_at) \
-                   VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9, 0, '', $10)";
-        sqlx::query(sql)
-            .bind(id.as_str())
-            .bind(standing.status.as_str())
-            .bind(column(&new.instruction))
-            .bind(new.source.as_str())
-            .bind(column(&new.requested_by.name))
-            .bind(column(&new.project))
-            .bind(column(&new.repository))
-            .bind(new.subject.as_deref().map(column))
-            .bind(self.now)
-            .bind(standing.due_at)
-            .execute(&mut *self.db)
-            .await?;
-        Ok(())
+                   created_at, updated_at, last_seq, head, due_at) ";
+        let now = self.now;
+        self.ahead.next(sql).push_values([()], |mut row, ()| {
+            row.push_bind(id.as_str()).push_bind(standing.status.as_str());
+            row.push_bind(column(&new.instruction)).push_bind(new.source.as_str());
+            row.push_bind(column(&new.requested_by.name));
+            row.push_bind(column(&new.project)).push_bind(column(&new.repository));
+            row.push_bind(new.subject.as_deref().map(column)).push_bind(now).push_bind(now);
+            row.push("0").push("''").push_bind(standing.due_at);
+        });
     }
 
     pub(super) async fn append(
@@ -107,7 +105,7 @@ impl Transaction<'_> {
         }
         // What others added since the holder last looked comes first in its answer.
         let others = if standing.last_seq > known {
-            let rows = read::log_rows(&mut *self.db, run, known, standing.last_seq - known).await?;
+            let rows = read::log_rows(self.db().await?, run, known, standing.last_seq - known).await?;
             match rows.into_iter().collect::<Result<Vec<_>, _>>() {
                 Ok(others) => others,
                 Err(error) => return Ok(Err(error)),
@@ -127,20 +125,20 @@ impl Transaction<'_> {
         {
             return Ok(Err(JournalError::Superseded));
         }
-        let own = Placed { first: standing.last_seq + 1, ts: self.now };
+        let first = standing.last_seq + 1;
         self.write(run, &mut standing, drafts, fence.is_some()).await?;
-        Ok(Ok(Answer::Appended { others, own: Some(own) }))
+        let counted = fence.is_some() && drafts.iter().any(|draft| counted_after(&draft.entry));
+        let spent = if counted { Some(self.spent(run).await?) } else { None };
+        Ok(Ok(Answer::Appended { others, own: Some(Placed { first, ts: self.now, spent }) }))
     }
 
     /// A run's row, which then stays as it is until the transaction ends.
     pub(super) async fn standing(&mut self, run: &RunId) -> Result<Option<Standing>, sqlx::Error> {
-        let sql = concat!(
-            "SELECT last_seq, head, status, waiting_for, holder, fence, lease_until, due_at, attempts \
-             FROM runs WHERE id = $1",
-            for_update!()
-        );
-        let row = sqlx::query(sql).bind(run.as_str()).fetch_optional(&mut *self.db).await?;
-        row.map(|row| read_standing(&row)).transpose()
+        let mut statements = std::mem::take(self.ahead);
+        let sql = "SELECT last_seq, head, status, waiting_for, holder, fence, lease_until, due_at, attempts \
+                   FROM runs WHERE id = ";
+        statements.next(sql).push_bind(run.as_str()).push(for_update!());
+        statements.rows(self.db).await?.first().map(read_standing).transpose()
     }
 
     /// Adds entries at the end of a log, and moves the run's row with them.
@@ -154,22 +152,21 @@ impl Transaction<'_> {
         let old = standing.clone();
         let (before, last) = (old.status, old.last_seq);
         let used = self.used(run, last, drafts).await?;
-        let mut several = Several::default();
+        let now = self.now;
         for drafts in drafts.chunks(ROWS) {
             let sql = "INSERT INTO log (run_id, seq, ts, body, salt, commitment, prev, hash) ";
-            several.next(sql).push_values(drafts, |mut row, draft| {
+            self.ahead.next(sql).push_values(drafts, |mut row, draft| {
                 standing.last_seq += 1;
-                let hash = entry_hash(run, standing.last_seq, self.now, &draft.commitment, &standing.head);
+                let hash = entry_hash(run, standing.last_seq, now, &draft.commitment, &standing.head);
                 let prev = std::mem::replace(&mut standing.head, hash.as_str().to_owned());
-                row.push_bind(run.as_str()).push_bind(standing.last_seq).push_bind(self.now);
+                row.push_bind(run.as_str()).push_bind(standing.last_seq).push_bind(now);
                 row.push_bind(draft.body.as_str()).push_bind(&draft.salt[..]);
-                row.push_bind(draft.commitment.as_str()).push_bind(prev).push_bind(hash.as_str().to_owned());
-                standing.take(&draft.entry, by_holder, self.now);
+                row.push_bind(draft.commitment.as_str()).push_bind(prev).push_bind(hash.as_str());
+                standing.take(&draft.entry, by_holder, now);
             });
         }
-        self.spend(run, used, &mut several);
-        self.save(run, standing, !old.stands_like(standing), &mut several);
-        several.run(self.db).await?;
+        self.spend(run, used);
+        self.save(run, standing, !old.stands_like(standing));
         let complete = |draft: &Draft| matches!(draft.entry, Entry::Replied { .. } | Entry::Finished { .. });
         let complete = drafts.iter().any(complete);
         self.told.runs.push(Grown { run: run.clone(), seq: standing.last_seq, complete, by_holder });
@@ -194,15 +191,15 @@ impl Transaction<'_> {
 
     /// Writes a run's row; only the part that every entry moves, unless it stands differently: then no
     /// index has to follow.
-    pub(super) fn save(&self, run: &RunId, standing: &Standing, whole: bool, several: &mut Several) {
-        let update = several.next("UPDATE runs SET last_seq = ");
-        update.push_bind(standing.last_seq).push(", head = ").push_bind(standing.head.clone());
+    pub(super) fn save(&mut self, run: &RunId, standing: &Standing, whole: bool) {
+        let update = self.ahead.next("UPDATE runs SET last_seq = ");
+        update.push_bind(standing.last_seq).push(", head = ").push_bind(standing.head.as_str());
         update.push(", attempts = ").push_bind(standing.attempts);
         update.push(", updated_at = ").push_bind(self.now);
         if whole {
             update.push(", status = ").push_bind(standing.status.as_str());
             update.push(", waiting_for = ").push_bind(standing.waiting_for.map(WaitingFor::as_str));
-            update.push(", holder = ").push_bind(standing.holder.clone());
+            update.push(", holder = ").push_bind(standing.holder.as_deref());
             update.push(", fence = ").push_bind(standing.fence);
             update.push(", lease_until = ").push_bind(standing.lease_until);
             update.push(", due_at = ").push_bind(standing.due_at);
@@ -217,22 +214,18 @@ impl Transaction<'_> {
     }
 
     async fn join_heads(&mut self, run: &RunId, standing: &Standing) -> Result<(), sqlx::Error> {
-        lock(self.db, HEADS_LOCK).await?;
+        lock(self.db().await?, HEADS_LOCK).await?;
         let last = sqlx::query("SELECT n, hash FROM heads ORDER BY n DESC LIMIT 1");
-        let (n, prev): (i64, String) = match last.fetch_optional(&mut *self.db).await? {
+        let (n, prev): (i64, String) = match last.fetch_optional(self.db().await?).await? {
             Some(row) => (row.try_get(0)?, row.try_get(1)?),
             None => (0, String::new()),
         };
         let hash = head_hash(n + 1, run, standing.last_seq, &standing.head, &prev);
-        sqlx::query("INSERT INTO heads (n, run_id, seq, head, prev, hash) VALUES ($1, $2, $3, $4, $5, $6)")
-            .bind(n + 1)
-            .bind(run.as_str())
-            .bind(standing.last_seq)
-            .bind(standing.head.as_str())
-            .bind(prev.as_str())
-            .bind(hash.as_str())
-            .execute(&mut *self.db)
-            .await?;
+        let sql = "INSERT INTO heads (n, run_id, seq, head, prev, hash) ";
+        self.ahead.next(sql).push_values([()], |mut row, ()| {
+            row.push_bind(n + 1).push_bind(run.as_str()).push_bind(standing.last_seq);
+            row.push_bind(standing.head.as_str()).push_bind(prev.as_str()).push_bind(hash.as_str());
+        });
         Ok(())
     }
 }

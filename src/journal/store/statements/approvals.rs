@@ -23,7 +23,7 @@ impl Transaction<'_> {
         let mut kept = BTreeMap::new();
         for id in named(entries()) {
             let sql = concat!("SELECT run_id, body FROM approvals WHERE id = $1", for_update!());
-            if let Some(row) = sqlx::query(sql).bind(id).fetch_optional(&mut *self.db).await? {
+            if let Some(row) = sqlx::query(sql).bind(id).fetch_optional(self.db().await?).await? {
                 let (run, approval) = approval_of(&row)?;
                 kept.insert(id.to_owned(), Kept { run, approval });
             }
@@ -45,7 +45,7 @@ impl Transaction<'_> {
                 .bind(kept.approval.request.expires_at)
                 .bind(kept.approval.leave_until())
                 .bind(&body)
-                .execute(&mut *self.db)
+                .execute(self.db().await?)
                 .await?;
         }
         Ok(Ok(()))

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use sqlx::Row as _;
 
-use super::super::{Several, lock};
+use super::super::lock;
 use super::{Applied, Transaction};
 use crate::journal::chain::Draft;
 use crate::journal::command::{Answer, micros};
@@ -33,7 +33,7 @@ impl Transaction<'_> {
         lease: Duration,
         limits: &Limits,
     ) -> Applied {
-        lock(self.db, CLAIMS_LOCK).await?;
+        lock(self.db().await?, CLAIMS_LOCK).await?;
         if self.is_halted().await? {
             return Ok(Ok(Answer::Claimed(None)));
         }
@@ -66,11 +66,9 @@ impl Transaction<'_> {
         limits: &Limits,
     ) -> Applied {
         standing.held(holder, self.now + micros(lease));
-        let mut several = Several::default();
-        self.save(&run, &standing, true, &mut several);
-        let model = several.next("UPDATE runs SET model = ");
+        self.save(&run, &standing, true);
+        let model = self.ahead.next("UPDATE runs SET model = ");
         model.push_bind(limits.model.as_str()).push(" WHERE id = ").push_bind(run.as_str());
-        several.run(self.db).await?;
         Ok(Ok(Answer::Claimed(Some(Claim { run, fence: standing.fence }))))
     }
 
@@ -83,13 +81,13 @@ impl Transaction<'_> {
             skip_locked!()
         );
         let query = sqlx::query_scalar(sql).bind(run.as_str()).bind(self.now);
-        Ok(query.fetch_optional(&mut *self.db).await?.map(RunId))
+        Ok(query.fetch_optional(self.db().await?).await?.map(RunId))
     }
 
     /// The oldest run that is due, of the project with the fewest under way, within the limits.
     async fn next_one(&mut self, limits: &Limits) -> Result<Option<RunId>, sqlx::Error> {
         let sql = "SELECT project, repository, MIN(due_at) FROM runs WHERE due_at <= $1 GROUP BY project, repository";
-        let rows = sqlx::query(sql).bind(self.now).fetch_all(&mut *self.db).await?;
+        let rows = sqlx::query(sql).bind(self.now).fetch_all(self.db().await?).await?;
         if rows.is_empty() {
             return Ok(None);
         }
@@ -127,14 +125,14 @@ impl Transaction<'_> {
             skip_locked!()
         );
         let query = sqlx::query_scalar(sql).bind(project).bind(repository).bind(self.now);
-        Ok(query.fetch_optional(&mut *self.db).await?.map(RunId))
+        Ok(query.fetch_optional(self.db().await?).await?.map(RunId))
     }
 
     async fn under_way_now(&mut self) -> Result<UnderWay, sqlx::Error> {
         let sql = "SELECT project, repository, model, COUNT(*) FROM runs \
                    WHERE status = 'running' AND lease_until > $1 GROUP BY project, repository, model";
         let mut counted = UnderWay::default();
-        for row in sqlx::query(sql).bind(self.now).fetch_all(&mut *self.db).await? {
+        for row in sqlx::query(sql).bind(self.now).fetch_all(self.db().await?).await? {
             let place: (String, String) = (row.try_get(0)?, row.try_get(1)?);
             let (model, n): (Option<String>, i64) = (row.try_get(2)?, row.try_get(3)?);
             *counted.by_model.entry(model.unwrap_or_default()).or_default() += n;
@@ -149,7 +147,7 @@ impl Transaction<'_> {
                    WHERE id = $2 AND fence = $3 AND holder IS NOT NULL";
         let until = self.now + micros(lease);
         let query = sqlx::query(sql).bind(until).bind(claim.run.as_str()).bind(claim.fence);
-        Ok(Ok(Answer::Done(query.execute(&mut *self.db).await?.rows_affected() == 1)))
+        Ok(Ok(Answer::Done(query.execute(self.db().await?).await?.rows_affected() == 1)))
     }
 
     pub(super) async fn release(&mut self, claim: &Claim) -> Applied {
@@ -157,7 +155,7 @@ impl Transaction<'_> {
         let sql = "UPDATE runs SET holder = NULL, lease_until = NULL, status = 'queued', due_at = $3, attempts = 0 \
                    WHERE id = $1 AND fence = $2 AND status = 'running'";
         let query = sqlx::query(sql).bind(claim.run.as_str()).bind(claim.fence).bind(self.now);
-        let done = query.execute(&mut *self.db).await?.rows_affected() == 1;
+        let done = query.execute(self.db().await?).await?.rows_affected() == 1;
         self.told.work |= done;
         Ok(Ok(Answer::Done(done)))
     }

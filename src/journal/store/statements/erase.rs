@@ -80,13 +80,13 @@ impl Transaction<'_> {
         );
         let query = sqlx::query(sql).bind(before);
         let query = patterns(class).into_iter().fold(query, |query, pattern| query.bind(pattern));
-        let rows = query.bind(most).fetch_all(&mut *self.db).await?;
+        let rows = query.bind(most).fetch_all(self.db().await?).await?;
         for row in &rows {
             let (run, seq): (String, i64) = (row.try_get(0)?, row.try_get(1)?);
             sqlx::query("UPDATE log SET body = NULL, salt = NULL WHERE run_id = $1 AND seq = $2")
                 .bind(&run)
                 .bind(seq)
-                .execute(&mut *self.db)
+                .execute(self.db().await?)
                 .await?;
             // The list shows the first words, and approvals hold the action whole.
             let beside = match class {
@@ -94,7 +94,7 @@ impl Transaction<'_> {
                 Class::Bodies => continue,
                 Class::Decisions => "DELETE FROM approvals WHERE run_id = $1",
             };
-            sqlx::query(beside).bind(&run).execute(&mut *self.db).await?;
+            sqlx::query(beside).bind(&run).execute(self.db().await?).await?;
         }
         Ok(Ok(Answer::Gone(rows.len() as u64)))
     }
@@ -103,13 +103,13 @@ impl Transaction<'_> {
         let sql = "UPDATE log SET body = NULL, salt = NULL WHERE run_id = $1 AND body IS NOT NULL \
                    AND EXISTS (SELECT 1 FROM runs r WHERE r.id = $1 AND r.held = 0 \
                    AND r.status IN ('done', 'refused', 'failed', 'cancelled', 'parked'))";
-        let gone = sqlx::query(sql).bind(run.as_str()).execute(&mut *self.db).await?.rows_affected();
+        let gone = sqlx::query(sql).bind(run.as_str()).execute(self.db().await?).await?.rows_affected();
         if gone > 0 {
             for sql in [
                 "UPDATE runs SET instruction = '(erased)', requested_by = '(erased)' WHERE id = $1",
                 "DELETE FROM approvals WHERE run_id = $1",
             ] {
-                sqlx::query(sql).bind(run.as_str()).execute(&mut *self.db).await?;
+                sqlx::query(sql).bind(run.as_str()).execute(self.db().await?).await?;
             }
         }
         Ok(gone)
@@ -118,6 +118,6 @@ impl Transaction<'_> {
     pub(super) async fn keep(&mut self, run: &RunId, held: bool) -> Applied {
         let sql = "UPDATE runs SET held = $2 WHERE id = $1";
         let query = sqlx::query(sql).bind(run.as_str()).bind(i32::from(held));
-        Ok(Ok(Answer::Done(query.execute(&mut *self.db).await?.rows_affected() == 1)))
+        Ok(Ok(Answer::Done(query.execute(self.db().await?).await?.rows_affected() == 1)))
     }
 }

@@ -15,24 +15,24 @@ impl Transaction<'_> {
             Err(error) => return Ok(Err(JournalError::Store(error.to_string()))),
         };
         // Whoever is just taking a run has it before this, or not at all.
-        lock(self.db, CLAIMS_LOCK).await?;
+        lock(self.db().await?, CLAIMS_LOCK).await?;
         let sql = "INSERT INTO halt (one, body) VALUES (1, $1) ON CONFLICT DO NOTHING";
-        if sqlx::query(sql).bind(body).execute(&mut *self.db).await?.rows_affected() == 0 {
+        if sqlx::query(sql).bind(body).execute(self.db().await?).await?.rows_affected() == 0 {
             return Ok(Ok(Answer::Done(false)));
         }
         // A higher fence: what their holders still write is refused.
         let sql = "UPDATE runs SET status = 'queued', holder = NULL, lease_until = NULL, due_at = $1, \
                    fence = fence + 1, attempts = 0 WHERE status = 'running'";
-        sqlx::query(sql).bind(self.now).execute(&mut *self.db).await?;
+        sqlx::query(sql).bind(self.now).execute(self.db().await?).await?;
         let sql = "UPDATE intake SET holder = NULL, due_at = $1, attempts = 0 \
                    WHERE status = 'received' AND holder IS NOT NULL";
-        sqlx::query(sql).bind(self.now).execute(&mut *self.db).await?;
+        sqlx::query(sql).bind(self.now).execute(self.db().await?).await?;
         self.told.work = true;
         self.write_house(draft).await
     }
 
     pub(super) async fn lift(&mut self, draft: &Draft) -> Applied {
-        if sqlx::query("DELETE FROM halt").execute(&mut *self.db).await?.rows_affected() == 0 {
+        if sqlx::query("DELETE FROM halt").execute(self.db().await?).await?.rows_affected() == 0 {
             return Ok(Ok(Answer::Done(false)));
         }
         self.told.work = true;
@@ -49,7 +49,7 @@ impl Transaction<'_> {
     /// Whether everything is stopped.
     pub(super) async fn is_halted(&mut self) -> Result<bool, sqlx::Error> {
         let found: Option<i32> =
-            sqlx::query_scalar("SELECT 1 FROM halt").fetch_optional(&mut *self.db).await?;
+            sqlx::query_scalar("SELECT 1 FROM halt").fetch_optional(self.db().await?).await?;
         Ok(found.is_some())
     }
 }

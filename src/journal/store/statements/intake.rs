@@ -39,7 +39,7 @@ impl Transaction<'_> {
             .bind(delivered.refused.as_deref().map(column))
             .bind(self.now)
             .bind(due)
-            .execute(&mut *self.db)
+            .execute(self.db().await?)
             .await?
             .rows_affected();
         let (id, duplicate) = if new == 1 {
@@ -47,7 +47,8 @@ impl Transaction<'_> {
             (delivered.id.clone(), false)
         } else {
             let sql = "SELECT id FROM intake WHERE dedup_key = $1";
-            let known = sqlx::query_scalar(sql).bind(column(&delivered.key)).fetch_one(&mut *self.db).await?;
+            let known =
+                sqlx::query_scalar(sql).bind(column(&delivered.key)).fetch_one(self.db().await?).await?;
             (known, true)
         };
         Ok(Ok(Answer::Received(Received { id, duplicate })))
@@ -56,7 +57,7 @@ impl Transaction<'_> {
     /// Takes the oldest event that is due, and with it all that wait about the same subject.
     pub(super) async fn claim_intake(&mut self, token: &str, lease: Duration) -> Applied {
         // Two replicas must not each take some of the events about one thing.
-        lock(self.db, CLAIMS_LOCK).await?;
+        lock(self.db().await?, CLAIMS_LOCK).await?;
         if self.is_halted().await? {
             return Ok(Ok(Answer::Judging(None)));
         }
@@ -67,7 +68,7 @@ impl Transaction<'_> {
                  AND x.holder IS NOT NULL AND x.due_at > $1) ORDER BY due_at LIMIT 1",
                 skip_locked!()
             );
-            let Some(row) = sqlx::query(sql).bind(self.now).fetch_optional(&mut *self.db).await? else {
+            let Some(row) = sqlx::query(sql).bind(self.now).fetch_optional(self.db().await?).await? else {
                 break;
             };
             let (id, subject): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
@@ -101,7 +102,7 @@ impl Transaction<'_> {
             .bind(self.now + micros(lease))
             .bind(MAX_ATTEMPTS)
             .bind(MAX_TOGETHER)
-            .fetch_all(&mut *self.db)
+            .fetch_all(self.db().await?)
             .await?;
         rows.iter().map(read::intake_of).collect()
     }
@@ -113,7 +114,7 @@ impl Transaction<'_> {
         );
         let sql = "UPDATE intake SET status = 'parked', reason = $2, holder = NULL, due_at = NULL, updated_at = $3 \
                    WHERE id = $1";
-        sqlx::query(sql).bind(id).bind(reason).bind(self.now).execute(&mut *self.db).await?;
+        sqlx::query(sql).bind(id).bind(reason).bind(self.now).execute(self.db().await?).await?;
         Ok(())
     }
 
@@ -128,7 +129,7 @@ impl Transaction<'_> {
             .bind(settled.run.as_ref().map(RunId::as_str))
             .bind(self.now)
             .bind(settled.only.as_deref())
-            .execute(&mut *self.db)
+            .execute(self.db().await?)
             .await?;
         Ok(done.rows_affected() > 0)
     }
@@ -137,14 +138,14 @@ impl Transaction<'_> {
         let sql = "UPDATE intake SET holder = NULL, due_at = $2, attempts = 0, updated_at = $3 \
                    WHERE holder = $1 AND status = 'received'";
         let query = sqlx::query(sql).bind(token).bind(self.now + micros(after)).bind(self.now);
-        Ok(Ok(Answer::Done(query.execute(&mut *self.db).await?.rows_affected() > 0)))
+        Ok(Ok(Answer::Done(query.execute(self.db().await?).await?.rows_affected() > 0)))
     }
 
     pub(super) async fn redeliver(&mut self, id: &str) -> Applied {
         let sql = "UPDATE intake SET status = 'received', reason = NULL, run_id = NULL, holder = NULL, due_at = $2, \
                    attempts = 0, updated_at = $2 WHERE id = $1";
         let done =
-            sqlx::query(sql).bind(id).bind(self.now).execute(&mut *self.db).await?.rows_affected() == 1;
+            sqlx::query(sql).bind(id).bind(self.now).execute(self.db().await?).await?.rows_affected() == 1;
         self.told.work |= done;
         Ok(Ok(Answer::Done(done)))
     }
@@ -154,7 +155,7 @@ impl Transaction<'_> {
         let sql = "DELETE FROM intake WHERE id IN (SELECT id FROM intake WHERE received_at < $1 \
                    AND status NOT IN ('received', 'running') ORDER BY received_at LIMIT $2)";
         let query = sqlx::query(sql).bind(self.now - micros(older_than)).bind(most);
-        Ok(Ok(Answer::Gone(query.execute(&mut *self.db).await?.rows_affected())))
+        Ok(Ok(Answer::Gone(query.execute(self.db().await?).await?.rows_affected())))
     }
 
     /// The run that an event started has ended.
@@ -166,13 +167,13 @@ impl Transaction<'_> {
         };
         let sql = "UPDATE intake SET status = $2, updated_at = $3 WHERE run_id = $1 AND status = 'running'";
         let query = sqlx::query(sql).bind(run.as_str()).bind(fate.as_str()).bind(self.now);
-        query.execute(&mut *self.db).await.map(|_| ())
+        query.execute(self.db().await?).await.map(|_| ())
     }
 
     /// A person sent the run on that an event started and that had not ended well.
     pub(super) async fn event_goes_on(&mut self, run: &RunId) -> Result<(), sqlx::Error> {
         let sql = "UPDATE intake SET status = 'running', updated_at = $2 \
                    WHERE run_id = $1 AND status IN ('failed', 'parked')";
-        sqlx::query(sql).bind(run.as_str()).bind(self.now).execute(&mut *self.db).await.map(|_| ())
+        sqlx::query(sql).bind(run.as_str()).bind(self.now).execute(self.db().await?).await.map(|_| ())
     }
 }

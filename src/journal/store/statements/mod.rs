@@ -1,7 +1,9 @@
 //! Every SQL statement of the product, compiled once for each back end.
 //!
 //! `super` is the back end: its connection, its pool, its rows, its locks. Placeholders are numbered
-//! (`$1`), and nothing here may be true of one back end only.
+//! (`$1`), and nothing here may be true of one back end only. A statement whose answer nobody needs goes
+//! to [`Transaction::ahead`]; all others ask [`Transaction::db`] for the connection, which does those
+//! first. The transaction's beginning and its COMMIT go the same way.
 
 mod append;
 mod approvals;
@@ -16,10 +18,8 @@ mod seen;
 mod sessions;
 mod spent;
 
-use sqlx::Connection as _;
-
 use super::super::{Committed, Unsure};
-use super::{BEGIN, Connection, Store};
+use super::{BEGIN, Connection, Several, Store};
 use crate::fault_point;
 use crate::journal::JournalError;
 use crate::journal::command::{Answer, Command};
@@ -48,6 +48,8 @@ struct Transaction<'a> {
     db: &'a mut Connection,
     /// The store's time, microseconds since 1970.
     now: i64,
+    /// Statements whose answers nobody waits for: sent with the next whose answer somebody does.
+    ahead: &'a mut Several,
     told: &'a mut Told,
 }
 
@@ -58,29 +60,30 @@ pub(super) async fn commit(
     commands: &[&Command],
     unsure: &mut Option<Unsure>,
 ) -> Result<Committed, sqlx::Error> {
-    let mut transaction = db.begin_with(BEGIN).await?;
-    let now = store.now(&mut transaction).await?;
-    let mut told = Told::default();
+    let now = store.now(db).await?;
+    let (mut ahead, mut told) = (Several::default(), Told::default());
+    ahead.next(BEGIN);
     let mut answers: Vec<Option<_>> = commands.iter().map(|_| None).collect();
     for looking in [false, true] {
         for (answer, command) in answers.iter_mut().zip(commands) {
             if command.looks_for_work() == looking {
-                let work = Transaction { store, db: &mut transaction, now, told: &mut told };
+                let work = Transaction { store, db, now, ahead: &mut ahead, told: &mut told };
                 *answer = Some(work.apply(command).await?);
             }
         }
     }
     let committed = Committed { answers: answers.into_iter().flatten().collect(), told };
-    let name = store.seal(&mut transaction, &committed.told).await?;
+    let name = store.seal(db, &mut ahead, &committed.told).await?;
     fault_point::pass("journal.before_commit");
+    ahead.next("COMMIT");
     let committed = match name {
         None => {
-            transaction.commit().await?;
+            ahead.rows(db).await?;
             committed
         }
         Some(name) => {
             let sent = unsure.insert(Unsure { transaction: name, committed });
-            transaction.commit().await?;
+            ahead.rows(db).await?;
             let told = Told::default();
             let committed = std::mem::replace(&mut sent.committed, Committed { answers: Vec::new(), told });
             *unsure = None;
@@ -92,6 +95,14 @@ pub(super) async fn commit(
 }
 
 impl Transaction<'_> {
+    /// The connection, when all that was put off is done.
+    async fn db(&mut self) -> Result<&mut Connection, sqlx::Error> {
+        if !self.ahead.is_empty() {
+            std::mem::take(self.ahead).rows(self.db).await?;
+        }
+        Ok(self.db)
+    }
+
     async fn apply(mut self, command: &Command) -> Applied {
         match command {
             Command::Create { id, run, drafts, join, settles } => {

@@ -14,16 +14,16 @@ impl Transaction<'_> {
             let sql = "INSERT INTO checkpoints (chain, seq, hash, ts, key_id, signature) \
                        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
             let query = sqlx::query(sql).bind(&point.chain).bind(point.seq).bind(&point.hash);
-            query.bind(point.ts_us).bind(&point.key).bind(&point.signature).execute(&mut *self.db).await?;
+            query.bind(point.ts_us).bind(&point.key).bind(&point.signature).execute(self.db().await?).await?;
             let sql = "UPDATE runs SET signed_seq = $2, signed_at = $3 WHERE id = $1 AND signed_seq < $2";
             let query = sqlx::query(sql).bind(&point.chain).bind(point.seq).bind(point.ts_us);
-            query.execute(&mut *self.db).await?;
+            query.execute(self.db().await?).await?;
         }
         if let Some(point) = checkpoints.last() {
             let sql = "INSERT INTO record_keys (id, public_key, first_used, last_used) VALUES ($1, $2, $3, $3) \
                        ON CONFLICT (id) DO UPDATE SET last_used = excluded.last_used";
             let query = sqlx::query(sql).bind(&point.key).bind(public_key).bind(point.ts_us);
-            query.execute(&mut *self.db).await?;
+            query.execute(self.db().await?).await?;
         }
         Ok(Ok(Answer::Done(true)))
     }

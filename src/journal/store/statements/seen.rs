@@ -30,16 +30,16 @@ impl Transaction<'_> {
                 .bind(subject)
                 .bind(kind.map(|kind| kind.as_str()))
                 .bind(self.now)
-                .execute(&mut *self.db)
+                .execute(self.db().await?)
                 .await?;
             let sql = "SELECT event_id FROM seen WHERE version = $1";
-            let first: String = sqlx::query_scalar(sql).bind(version).fetch_one(&mut *self.db).await?;
+            let first: String = sqlx::query_scalar(sql).bind(version).fetch_one(self.db().await?).await?;
             if first == event {
                 own.insert(version.clone());
             }
         }
         let sql = "DELETE FROM seen WHERE version IN (SELECT version FROM seen WHERE at < $1 LIMIT $2)";
-        sqlx::query(sql).bind(self.now - KEPT).bind(FORGOTTEN).execute(&mut *self.db).await?;
+        sqlx::query(sql).bind(self.now - KEPT).bind(FORGOTTEN).execute(self.db().await?).await?;
         Ok(Ok(Answer::Own(own)))
     }
 
@@ -51,9 +51,9 @@ impl Transaction<'_> {
                 "INSERT INTO marks (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE SET value = excluded.value"
             }
         };
-        sqlx::query(sql).bind(name).bind(value).execute(&mut *self.db).await?;
+        sqlx::query(sql).bind(name).bind(value).execute(self.db().await?).await?;
         let sql = "SELECT value FROM marks WHERE name = $1";
-        let value: i64 = sqlx::query_scalar(sql).bind(name).fetch_one(&mut *self.db).await?;
+        let value: i64 = sqlx::query_scalar(sql).bind(name).fetch_one(self.db().await?).await?;
         Ok(Ok(Answer::Mark(value)))
     }
 
@@ -62,7 +62,7 @@ impl Transaction<'_> {
         let sql = "INSERT INTO marks (name, value) VALUES ($1, $2) ON CONFLICT (name) DO UPDATE \
                    SET value = excluded.value WHERE marks.value <= $3";
         let query = sqlx::query(sql).bind(name).bind(self.now + micros(every)).bind(self.now);
-        Ok(Ok(Answer::Done(query.execute(&mut *self.db).await?.rows_affected() == 1)))
+        Ok(Ok(Answer::Done(query.execute(self.db().await?).await?.rows_affected() == 1)))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use sqlx::Row as _;
 
-use super::super::{Pool, Several};
+use super::super::{Database, Pool, Row};
 use super::Transaction;
 use crate::journal::chain::Draft;
 use crate::journal::spent::{Used, day, month, undone};
@@ -35,9 +35,9 @@ impl Transaction<'_> {
     }
 
     /// Adds what a run used to everything that it counts in.
-    pub(super) fn spend(&self, run: &RunId, all: Vec<Used>, several: &mut Several) {
+    pub(super) fn spend(&mut self, run: &RunId, all: Vec<Used>) {
         for used in all {
-            let add = several.next(
+            let add = self.ahead.next(
                 "INSERT INTO used (scope, key, period, name, writer, \
                  turns, steps, worked_ms, input, cached, output, writes) \
                  SELECT s.scope, CASE s.scope WHEN 'run' THEN r.id \
@@ -69,6 +69,13 @@ impl Transaction<'_> {
         }
     }
 
+    /// What was used by a run and all that it counts in, with what this transaction adds.
+    pub(super) async fn spent(&mut self, run: &RunId) -> Result<SpentBy, sqlx::Error> {
+        let mut statements = std::mem::take(self.ahead);
+        ask(statements.next(""), run, day(self.now), month(self.now));
+        added_up(&statements.rows(self.db).await?)
+    }
+
     /// The action of a write that was intended a moment ago.
     async fn intended(
         &mut self,
@@ -86,27 +93,27 @@ impl Transaction<'_> {
         if let Some(kind) = drafts.iter().rev().find_map(|draft| kind(&draft.entry)) {
             return Ok(Some(kind));
         }
-        let log = super::read::log_rows(&mut *self.db, run, before - LOOK_BACK, LOOK_BACK).await?;
+        let log = super::read::log_rows(self.db().await?, run, before - LOOK_BACK, LOOK_BACK).await?;
         Ok(log.iter().rev().flatten().find_map(|logged| kind(&logged.entry)))
     }
 }
 
-/// What was used by a run, by its thread today, by all runs today and by its project since `month`.
-pub(in crate::journal) async fn spent(
-    db: &Pool,
-    run: &RunId,
-    today: i64,
-    month: i64,
-) -> Result<SpentBy, sqlx::Error> {
-    let sql = "SELECT u.scope, u.name, CAST(SUM(u.turns) AS BIGINT), CAST(SUM(u.steps) AS BIGINT), \
-               CAST(SUM(u.worked_ms) AS BIGINT), CAST(SUM(u.input) AS BIGINT), CAST(SUM(u.cached) AS BIGINT), \
-               CAST(SUM(u.output) AS BIGINT), CAST(SUM(u.writes) AS BIGINT) \
-               FROM runs r JOIN used u ON u.scope = 'run' AND u.key = r.id AND u.period = 0 \
-               OR u.scope = 'thread' AND u.period = $2 AND u.key = r.project || '/' || r.repository || '/' || r.subject \
-               OR u.scope = 'day' AND u.key = '' AND u.period = $2 \
-               OR u.scope = 'project' AND u.key = r.project AND u.period = $3 \
-               WHERE r.id = $1 GROUP BY u.scope, u.name";
-    let rows = sqlx::query(sql).bind(run.as_str()).bind(today).bind(month).fetch_all(db).await?;
+/// Asks what was used by a run, by its thread today, by all runs today and by its project since `month`.
+fn ask(query: &mut sqlx::QueryBuilder<Database>, run: &RunId, today: i64, month: i64) {
+    query.push(
+        "SELECT u.scope, u.name, CAST(SUM(u.turns) AS BIGINT), CAST(SUM(u.steps) AS BIGINT), \
+         CAST(SUM(u.worked_ms) AS BIGINT), CAST(SUM(u.input) AS BIGINT), CAST(SUM(u.cached) AS BIGINT), \
+         CAST(SUM(u.output) AS BIGINT), CAST(SUM(u.writes) AS BIGINT) \
+         FROM runs r JOIN used u ON u.scope = 'run' AND u.key = r.id AND u.period = 0 \
+         OR u.scope = 'thread' AND u.key = r.project || '/' || r.repository || '/' || r.subject AND u.period = ",
+    );
+    query.push_bind(today).push(" OR u.scope = 'day' AND u.key = '' AND u.period = ").push_bind(today);
+    query.push(" OR u.scope = 'project' AND u.key = r.project AND u.period = ").push_bind(month);
+    query.push(" WHERE r.id = ").push_bind(run.as_str()).push(" GROUP BY u.scope, u.name");
+}
+
+/// The answer to [`ask`].
+fn added_up(rows: &[Row]) -> Result<SpentBy, sqlx::Error> {
     let mut found = SpentBy::default();
     for row in rows {
         let scope: String = row.try_get(0)?;
@@ -129,4 +136,16 @@ pub(in crate::journal) async fn spent(
         }
     }
     Ok(found)
+}
+
+/// What was used by a run, by its thread today, by all runs today and by its project since `month`.
+pub(in crate::journal) async fn spent(
+    db: &Pool,
+    run: &RunId,
+    today: i64,
+    month: i64,
+) -> Result<SpentBy, sqlx::Error> {
+    let mut query = sqlx::QueryBuilder::default();
+    ask(&mut query, run, today, month);
+    added_up(&query.build().fetch_all(db).await?)
 }
