@@ -113,7 +113,7 @@ impl Agent {
                 trace::attribute(trace::FENCE, claim.fence),
             ]
         });
-        let left = span.over(self.work_on(claim, stop)).await;
+        let left = span.over(Box::pin(self.work_on(claim, stop))).await;
         match &left {
             Ok(left) => span.set(trace::LEFT, left.as_str()),
             Err(_) => span.failed("journal"),

@@ -285,6 +285,17 @@ async fn destination(
     let served = desk.toolbox.served.clone();
     let azure = desk.toolbox.azure.clone();
     let me = desk.toolbox.me().await?.id.clone();
+    let is_own = |found: &Branch| found.creator.as_ref().is_some_and(|creator| creator.id == me);
+    // The same of a branch that was there: the change was made on what it stood at then.
+    if let Some((branch, tip)) = desk.gate.begun_push() {
+        let Some(found) = azure.branch(&served, &branch).await? else {
+            return Err(words(
+                format!("{branch} is gone since this push was begun."),
+                "Look whether the change is on another branch.",
+            ));
+        };
+        return Ok(Destination { branch, tip, own: is_own(&found), url: Some(found.web_url) });
+    }
     let named = branch.filter(|name| !name.is_empty());
     let mut name = match named {
         Some(name) => BranchName::new(name)?,
@@ -300,7 +311,7 @@ async fn destination(
         found = azure.branch(&served, &name).await?;
     }
     if let Some(found) = found {
-        let own = found.creator.is_some_and(|creator| creator.id == me);
+        let own = is_own(&found);
         return Ok(Destination { branch: name, tip: found.tip, url: Some(found.web_url), own });
     }
     let base = default_branch(desk).await?;

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
@@ -140,6 +141,15 @@ impl<'a> Gate<'a> {
         begun.or_else(|| self.carries.as_ref().and_then(frozen_new_branch))
     }
 
+    /// The branch that an earlier attempt at this step pushed to, and the commit it pushed on: by now the
+    /// branch may stand at what was pushed.
+    pub(super) fn begun_push(&self) -> Option<(BranchName, CommitId)> {
+        self.earlier.iter().find_map(|earlier| match &earlier.action {
+            Action::Push { branch, old_commit, .. } => Some((branch.clone(), old_commit.clone())),
+            _ => None,
+        })
+    }
+
     /// Id of the run.
     pub(super) fn run(&self) -> &str {
         self.holder.run().as_str()
@@ -243,6 +253,12 @@ impl<'a> Gate<'a> {
         self.earlier.iter().any(|earlier| earlier.write == write)
     }
 
+    /// Writes of an earlier attempt at this call that this one has not come to; notices are not of them.
+    pub(super) fn not_reached(&self) -> Vec<EarlierWrite> {
+        let ahead = self.writes + 1..super::asking::NOTICES;
+        self.earlier.iter().filter(|earlier| ahead.contains(&earlier.write)).cloned().collect()
+    }
+
     /// What is known of a write of this call.
     pub(super) fn earlier(&self, write: u32) -> Option<EarlierWrite> {
         self.earlier.iter().find(|earlier| earlier.write == write).cloned()
@@ -252,7 +268,7 @@ impl<'a> Gate<'a> {
     /// what is then refused or left to a person.
     pub(super) async fn foresee(&mut self, action: &Action, facts: Facts) -> Result<(), Fault> {
         let (action, facts) = self.as_approved(action.clone(), facts);
-        let (action, facts) = facts::complete(self, action, facts).await?;
+        let (action, facts) = Box::pin(facts::complete(self, action, facts)).await?;
         let is_known = action.digest().is_ok_and(|digest| self.is_of_earlier(&digest));
         if is_known {
             return Ok(());
@@ -266,7 +282,7 @@ impl<'a> Gate<'a> {
             Judged::Allow => Ok(()),
             Judged::Deny => self.refuse(action.kind(), verdict).await,
             Judged::Ask if self.granted(&action, &facts).await?.is_some() => Ok(()),
-            Judged::Ask => Err(self.ask(action, facts, verdict, self.writes + 2).await),
+            Judged::Ask => Err(Box::pin(self.ask(action, facts, verdict, self.writes + 2)).await),
         }
     }
 
@@ -288,7 +304,12 @@ impl<'a> Gate<'a> {
     }
 
     /// Performs `action`, when the judge allows it on these facts, or people have.
-    pub(super) async fn write(&mut self, action: Action, facts: Facts) -> Result<Effect, Fault> {
+    pub(super) fn write(&mut self, action: Action, facts: Facts) -> BoxFuture<'_, Result<Effect, Fault>> {
+        // Of its own: it is large, and every tool that writes would carry it.
+        Box::pin(self.write_now(action, facts))
+    }
+
+    async fn write_now(&mut self, action: Action, facts: Facts) -> Result<Effect, Fault> {
         self.free_to_write().await?;
         self.writes += 1;
         let write = self.writes;
@@ -298,18 +319,20 @@ impl<'a> Gate<'a> {
         {
             return Ok(effect);
         }
-        let (action, facts) = facts::complete(self, action, facts).await?;
+        let (action, facts) = Box::pin(facts::complete(self, action, facts)).await?;
         if self.carries_out(&action).await? {
-            return self.carry_out(action, facts, write).await;
+            return Box::pin(self.carry_out(action, facts, write)).await;
         }
         match self.judged(|policy| policy.permit(action.clone(), &facts)) {
-            Ok((permit, verdict)) => self.perform(permit, verdict, write, None).await,
+            Ok((permit, verdict)) => Box::pin(self.perform(permit, verdict, write, None)).await,
             Err(verdict) if verdict.outcome == Judged::Ask => {
                 let Some((proof, entry)) = self.granted(&action, &facts).await? else {
-                    return Err(self.ask(action, facts, verdict, write).await);
+                    return Err(Box::pin(self.ask(action, facts, verdict, write)).await);
                 };
                 match self.judged(|policy| policy.permit_approved(action, &facts, &proof)) {
-                    Ok((permit, verdict)) => self.perform(permit, verdict, write, Some(entry)).await,
+                    Ok((permit, verdict)) => {
+                        Box::pin(self.perform(permit, verdict, write, Some(entry))).await
+                    }
                     Err(verdict) => self.refuse(&facts.action, verdict).await,
                 }
             }

@@ -305,7 +305,7 @@ impl Toolbox {
         }
         let since = Instant::now();
         let step = call.step;
-        let (result, outside) = span.over(trace::collecting(self.work_on(holder, call))).await;
+        let (result, outside) = span.over(trace::collecting(Box::pin(self.work_on(holder, call)))).await;
         let outcome = match &result {
             Ok(outcome) if outcome.ok => "ok",
             Ok(_) => "failed",
@@ -354,6 +354,11 @@ impl Toolbox {
             desk.saw(said);
         }
         let (sources, flags) = (std::mem::take(&mut desk.sources), std::mem::take(&mut desk.gate.flags));
+        // Who is interrupted comes back to what was begun.
+        let done = match &result {
+            Err(Fault::Interrupted(_)) => Vec::new(),
+            _ => Box::pin(desk.gate.left_behind()).await?,
+        };
         let outcome = match result {
             Ok(outcome) => outcome,
             Err(Fault::Words { error, remedy }) => failure(&error, &remedy),
@@ -363,6 +368,7 @@ impl Toolbox {
             Err(Fault::Azure(error)) => ending::settle(error)?,
             Err(Fault::Interrupted(interrupted)) => return Err(interrupted),
         };
+        let outcome = results::with_done(outcome, done);
         let hidden = veil::hide(&session, tool.name, outcome, flags);
         if let Some(entry) = trust::changed(standing, step, sources, hidden.secret, &hidden.flags) {
             // It shares the commit of the result that it is about.

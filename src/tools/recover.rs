@@ -2,9 +2,10 @@
 //! record and the target are asked; what cannot be told parks the run for a person.
 
 use jiff::Timestamp;
+use serde_json::{Value, json};
 
 use super::gate::{EarlierWrite, Gate};
-use super::{Fault, Interrupted};
+use super::{Fault, Interrupted, ending};
 use crate::action::Action;
 use crate::azure_devops::{Effect, Error, Lookup};
 use crate::fault_point;
@@ -48,6 +49,32 @@ impl Gate<'_> {
         entries.extend(self.ends(&earlier.action, ends));
         self.record(entries).await?;
         Ok(effect)
+    }
+
+    /// What an earlier attempt at this call did that this attempt did not come to: the world may have moved
+    /// on, or may be moved by that very write. No intent is left open over it.
+    pub(super) async fn left_behind(&mut self) -> Result<Vec<Value>, Interrupted> {
+        let mut done = Vec::new();
+        for earlier in self.not_reached() {
+            let (kind, intended) = (earlier.action.kind(), earlier.intended);
+            let effect = match self.settled(&earlier, kind).await {
+                Ok(effect) => effect,
+                Err(Fault::Interrupted(interrupted)) => return Err(interrupted),
+                Err(Fault::Azure(error)) => {
+                    ending::settle(error.clone())?;
+                    return Err(Interrupted::Unclear(unclear(&earlier.action, &error.to_string())));
+                }
+                Err(other) => {
+                    return Err(Interrupted::Unclear(unclear(&earlier.action, &other.to_string())));
+                }
+            };
+            if let Some(Effect { id, commit, web_url, .. }) = effect {
+                done.push(json!({
+                    "action": kind, "at": intended.to_string(), "id": id, "commit": commit, "url": web_url,
+                }));
+            }
+        }
+        Ok(done)
     }
 
     async fn look_up(&self, action: &Action, intended: Timestamp) -> Result<Lookup, Fault> {

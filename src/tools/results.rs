@@ -1,6 +1,6 @@
 //! What a call came to: in words for the model, one line for people, and numbers for operators.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::text;
 use crate::digest::Digest;
@@ -20,6 +20,22 @@ pub(super) fn failure(error: &str, remedy: &str) -> Outcome {
         summary: error.to_owned(),
         ..Outcome::default()
     }
+}
+
+/// The same result, which tells of what an earlier attempt at the call had done.
+pub(super) fn with_done(outcome: Outcome, done: Vec<Value>) -> Outcome {
+    if done.is_empty() {
+        return outcome;
+    }
+    let count = done.len();
+    let mut content = serde_json::from_str(&outcome.content).unwrap_or_else(|_| json!({}));
+    content["already_done"] = json!(done);
+    content["remedy"] = json!(
+        "An earlier attempt at this call was interrupted after it had done what already_done lists. Do not do \
+         that again: read what is there now and go on from it."
+    );
+    let summary = format!("{} (an earlier attempt had done {count} of its writes)", outcome.summary);
+    Outcome { content: content.to_string(), summary, ..outcome }
 }
 
 /// A result that says that people were asked.

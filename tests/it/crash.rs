@@ -25,8 +25,13 @@ use watcher::Watcher;
 
 /// Stories that are told at the same time; most of one is waiting.
 const AT_ONCE: usize = 4;
+/// Deaths that once ended badly, by point and passing: after the push to a branch that was there, which
+/// was then made again on its own result.
+const FOUND: [(&str, usize); 2] = [("azure_devops.after_write", 5), ("gate.after_outcome", 5)];
 /// How many stories end between two words about how far they came.
 const TOLD_EVERY: usize = 25;
+/// One story in so many may end before the point at which its co-worker was to die; and one more.
+const MAY_MISS: usize = 50;
 /// Longest time that a stream may need to tell the end of a run.
 const STREAM_END: Duration = Duration::from_secs(5);
 
@@ -48,6 +53,8 @@ struct Ending {
     deaths: u32,
     resumed: Vec<Duration>,
     ambiguous: (usize, usize, usize),
+    /// The point was not passed so often, and nobody died.
+    missed: bool,
 }
 
 /// Tells the whole story in `site`, whose co-worker is open, and judges it.
@@ -62,7 +69,7 @@ async fn told(mut site: Site, name: String, twin: Option<&Twin>) -> (Ending, Evi
     let mut faults = evidence.violations();
     faults.extend(twin.into_iter().flat_map(|twin| differences(&evidence, twin)));
     let (deaths, resumed) = (site.fate.deaths, site.fate.resumed.clone());
-    let ending = Ending { name, faults, deaths, resumed, ambiguous: evidence.ambiguous() };
+    let ending = Ending { name, faults, deaths, resumed, ambiguous: evidence.ambiguous(), missed: false };
     (ending, evidence, site)
 }
 
@@ -147,7 +154,11 @@ async fn death_at(point: String, nth: usize, death: Death) -> Ending {
         });
     }
     let (mut ending, _, site) = told(site, name, Some(twin)).await;
-    if ending.deaths != 1 {
+    // How often the journal looks for work while nothing happens is another number each time: the last
+    // passings of such a point can be missing.
+    ending.missed =
+        ending.deaths == 0 && site.passed().iter().filter(|passed| **passed == point).count() < nth;
+    if ending.deaths != 1 && !ending.missed {
         ending.faults.push(format!(
             "it died {} times instead of once\n{}",
             ending.deaths,
@@ -180,6 +191,8 @@ fn report(what: &str, points: usize, endings: &[Ending]) {
         sum(|e| e.ambiguous.1),
         sum(|e| e.ambiguous.2)
     );
+    let missed = endings.iter().filter(|ending| ending.missed).count();
+    let _ = writeln!(text, "  not reached: {missed}");
     let broken: Vec<&Ending> = endings.iter().filter(|ending| !ending.faults.is_empty()).collect();
     let (twice, lost) =
         (count(&broken, "more than"), count(&broken, "does not") + count(&broken, "are stored"));
@@ -191,6 +204,7 @@ fn report(what: &str, points: usize, endings: &[Ending]) {
     let told: Vec<String> =
         broken.iter().map(|e| format!("{}:\n    {}", e.name, e.faults.join("\n    "))).collect();
     assert!(broken.is_empty(), "{text}\n{}", told.join("\n"));
+    assert!(missed <= 1 + endings.len() / MAY_MISS, "{text}");
 }
 
 fn count(endings: &[&Ending], words: &str) -> usize {
@@ -222,8 +236,9 @@ fn chosen(word: &str, of: usize) -> usize {
 #[ignore = "scripts/test.sh --only crash"]
 async fn one_death_at_every_point_makes_nothing_twice_and_loses_nothing() {
     let points = &twin().await.points;
-    let stories =
-        points.iter().map(|(point, times)| death_at(point.clone(), 1 + chosen(point, *times), Death::Abort));
+    let each = points.iter().map(|(point, times)| (point.clone(), 1 + chosen(point, *times)));
+    let found = FOUND.iter().map(|(point, nth)| ((*point).to_owned(), *nth));
+    let stories = each.chain(found).map(|(point, nth)| death_at(point, nth, Death::Abort));
     let steps: usize = points.values().sum();
     report(&format!("one death at every point ({steps} steps)"), points.len(), &all(stories).await);
 }

@@ -84,6 +84,23 @@ async fn a_pull_request_that_is_abandoned_is_not_made_again() {
 
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "scripts/test.sh --only crash"]
+async fn what_a_call_did_is_recorded_though_it_cannot_be_made_again() {
+    let mut site = Site::start().await;
+    // The pull request is there, its outcome is not written yet; its branch goes, and the process dies:
+    // the call that comes back cannot even ask for a pull request of that branch.
+    let id = held_at(&mut site, "gate.before_outcome", 4).await;
+    let (name, tip) = branch(&site).await;
+    let body = json!([{ "name": name, "oldObjectId": tip, "newObjectId": "0".repeat(40) }]);
+    site.as_alice("POST", &format!("{SHOP}/refs"), body).await.unwrap();
+    site.kill().await;
+    let run = ends(site, &id, &["done", "failed"]).await;
+    let steps = run["steps"].as_array().unwrap();
+    let step = steps.iter().find(|step| step["tool"] == "create_pull_request").unwrap();
+    assert!(step["text"].as_str().unwrap().contains("an earlier attempt"), "{step:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "scripts/test.sh --only crash"]
 async fn a_thread_that_is_resolved_meanwhile_is_not_opened_again() {
     let mut site = Site::start().await;
     assert!(site.open().await);

@@ -104,7 +104,7 @@ async fn story(store: Store, misfortune: Misfortune, seed: u32) -> Ending {
     let mut faults = evidence.violations();
     faults.extend(differences(&evidence, twin));
     let (deaths, resumed) = (site.fate.deaths, Vec::new());
-    Ending { name, faults, deaths, resumed, ambiguous: evidence.ambiguous() }
+    Ending { name, faults, deaths, resumed, ambiguous: evidence.ambiguous(), missed: false }
 }
 
 async fn stories(store: Store, kinds: &[Misfortune], seeds: u32) {
