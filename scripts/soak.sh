@@ -33,7 +33,8 @@ while [ $# -gt 0 ]; do
 done
 
 scripts/test.sh --only crash
-timeout --kill-after=20 "$BUILD" cargo test --locked --test it --no-run
+readonly TESTS=(cargo test --locked --profile soak --features fail-points,weaken --test it)
+timeout --kill-after=20 "$BUILD" "${TESTS[@]}" --no-run
 timeout --kill-after=20 "$SOAK" env \
-  ADO_COWORKER_TEST_CRASH_BINARY="$PWD/target/fail-points/ado-coworker" ADO_COWORKER_TEST_SEEDS="$seeds" \
-  cargo test --locked --test it -- --ignored --nocapture --test-threads 1 soak_
+  ADO_COWORKER_TEST_CRASH_BINARY="$PWD/target/soak/ado-coworker" ADO_COWORKER_TEST_SEEDS="$seeds" \
+  "${TESTS[@]}" -- --ignored --nocapture --test-threads 1 soak_

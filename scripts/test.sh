@@ -100,12 +100,6 @@ have_rust() {
   have_command git git "run the simulated organisation's repositories"
 }
 
-# The tests start a server of their own; only its programs are needed.
-have_postgres() {
-  compgen -G "/usr/lib/postgresql/*/bin/initdb" >/dev/null && return 0
-  have_package postgresql "keep the journal in a PostgreSQL that the tests start themselves"
-}
-
 installed_version() {
   node -p "try { require('./.test/node_modules/$1/package.json').version } catch { '' }"
 }
@@ -168,7 +162,7 @@ part_clippy() {
   limited clippy cargo clippy --locked --all-targets -- -D warnings
 }
 
-# The journal's tests run on SQLite and on PostgreSQL.
+# The tests start a server of their own; only its programs are needed.
 have_postgres() {
   compgen -G '/usr/lib/postgresql/*/bin/initdb' >/dev/null && return 0
   have_package postgresql "run the journal's tests on PostgreSQL, in a folder of their own" || return 1
