@@ -1,9 +1,6 @@
 //! Writes of which it is not known whether they happened: after a crash, or without an answer. The
 //! record and the target are asked; what cannot be told parks the run for a person.
 
-use jiff::Timestamp;
-use serde_json::{Value, json};
-
 use super::gate::{EarlierWrite, Gate};
 use super::{Fault, Interrupted, ending};
 use crate::action::Action;
@@ -11,6 +8,7 @@ use crate::azure_devops::{Effect, Error, Lookup};
 use crate::fault_point;
 use crate::journal::Entry;
 use crate::policy::approval::Change;
+use jiff::Timestamp;
 
 impl Gate<'_> {
     /// The effect of a write that an earlier attempt wrote down: from the record, else from the
@@ -51,12 +49,13 @@ impl Gate<'_> {
         Ok(effect)
     }
 
-    /// What an earlier attempt at this call did that this attempt did not come to: the world may have moved
-    /// on, or may be moved by that very write. No intent is left open over it.
-    pub(super) async fn left_behind(&mut self) -> Result<Vec<Value>, Interrupted> {
+    /// What an earlier attempt at this call did that this attempt did not come to, as actions and their
+    /// effects: the world may have moved on, or been moved by that very write. No intent is left open
+    /// over it.
+    pub(super) async fn left_behind(&mut self) -> Result<Vec<(&'static str, Effect)>, Interrupted> {
         let mut done = Vec::new();
         for earlier in self.not_reached() {
-            let (kind, intended) = (earlier.action.kind(), earlier.intended);
+            let kind = earlier.action.kind();
             let effect = match self.settled(&earlier, kind).await {
                 Ok(effect) => effect,
                 Err(Fault::Interrupted(interrupted)) => return Err(interrupted),
@@ -68,11 +67,7 @@ impl Gate<'_> {
                     return Err(Interrupted::Unclear(unclear(&earlier.action, &other.to_string())));
                 }
             };
-            if let Some(Effect { id, commit, web_url, .. }) = effect {
-                done.push(json!({
-                    "action": kind, "at": intended.to_string(), "id": id, "commit": commit, "url": web_url,
-                }));
-            }
+            done.extend(effect.map(|effect| (kind, effect)));
         }
         Ok(done)
     }

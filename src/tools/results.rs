@@ -1,10 +1,11 @@
 //! What a call came to: in words for the model, one line for people, and numbers for operators.
 
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::text;
+use crate::azure_devops::Effect;
 use crate::digest::Digest;
-use crate::journal::Outcome;
+use crate::journal::{Link, Outcome};
 use crate::mask::Hit;
 use crate::policy::approval::Approval;
 use crate::policy::{self, Verdict};
@@ -22,20 +23,34 @@ pub(super) fn failure(error: &str, remedy: &str) -> Outcome {
     }
 }
 
-/// The same result, which tells of what an earlier attempt at the call had done.
-pub(super) fn with_done(outcome: Outcome, done: Vec<Value>) -> Outcome {
+/// The same result, which tells of what an earlier attempt at the call had done: actions and their effects.
+pub(super) fn with_done(mut outcome: Outcome, done: Vec<(&'static str, Effect)>) -> Outcome {
     if done.is_empty() {
         return outcome;
     }
     let count = done.len();
-    let mut content = serde_json::from_str(&outcome.content).unwrap_or_else(|_| json!({}));
-    content["already_done"] = json!(done);
-    content["remedy"] = json!(
-        "An earlier attempt at this call was interrupted after it had done what already_done lists. Do not do \
-         that again: read what is there now and go on from it."
-    );
+    let told: Vec<Value> = done
+        .iter()
+        .map(|(action, effect)| {
+            let Effect { id, title, commit, web_url, .. } = effect;
+            json!({ "action": action, "id": id, "title": title, "commit": commit, "url": web_url })
+        })
+        .collect();
+    let mut content = match serde_json::from_str(&outcome.content) {
+        Ok(Value::Object(known)) => known,
+        _ => Map::from_iter([("result".to_owned(), json!(outcome.content))]),
+    };
+    content.insert("already_done".to_owned(), json!(told));
+    let remedy = "An earlier attempt at this call was interrupted after it had done what already_done lists. Do not \
+                  do that again: read what is there now and go on from it.";
+    content.insert("remedy".to_owned(), json!(remedy));
     let summary = format!("{} (an earlier attempt had done {count} of its writes)", outcome.summary);
-    Outcome { content: content.to_string(), summary, ..outcome }
+    outcome.links.extend(done.into_iter().filter_map(|(_, effect)| {
+        let kind = effect.kind.as_str();
+        let title = effect.title.or(effect.id).unwrap_or_else(|| kind.to_owned());
+        Some(Link { kind: kind.to_owned(), title, url: effect.web_url? })
+    }));
+    Outcome { content: Value::Object(content).to_string(), summary, ..outcome }
 }
 
 /// A result that says that people were asked.
@@ -139,6 +154,32 @@ pub(super) fn masked(hits: &[Hit]) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::azure_devops::EffectKind;
+
+    #[test]
+    fn what_was_done_before_is_told_with_its_link_whatever_the_result_is() {
+        let url = Some("https://dev.azure.com/contoso/Fabrikam/_git/web-shop/pullrequest/1".to_owned());
+        let effect = Effect {
+            kind: EffectKind::PullRequest,
+            id: Some("1".to_owned()),
+            title: Some("Fix login timeout".to_owned()),
+            commit: None,
+            comment_id: None,
+            web_url: url.clone(),
+            activity_id: None,
+        };
+        let failed = failure("There is no branch agent/7.", "Push the changes first.");
+        assert_eq!(with_done(failed.clone(), Vec::new()), failed);
+        let text = Outcome { content: "[1]".to_owned(), ..failed.clone() };
+        for outcome in [failed, text] {
+            let told = with_done(outcome, vec![("pull_request.create", effect.clone())]);
+            let content: Value = serde_json::from_str(&told.content).unwrap();
+            assert_eq!(content["already_done"][0]["url"], json!(url));
+            assert!(content["remedy"].as_str().unwrap().starts_with("An earlier attempt"));
+            assert_eq!((told.links.len(), told.links[0].kind.as_str()), (1, "pull_request"));
+            assert!(told.summary.contains("1 of its writes"));
+        }
+    }
 
     #[test]
     fn a_long_result_is_cut_in_the_middle_and_says_so() {

@@ -97,6 +97,8 @@ async fn what_a_call_did_is_recorded_though_it_cannot_be_made_again() {
     let steps = run["steps"].as_array().unwrap();
     let step = steps.iter().find(|step| step["tool"] == "create_pull_request").unwrap();
     assert!(step["text"].as_str().unwrap().contains("an earlier attempt"), "{step:#}");
+    let links = run["links"].as_array().unwrap();
+    assert!(links.iter().any(|link| link["kind"] == "pull_request"), "what was made is shown: {run:#}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
