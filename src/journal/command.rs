@@ -123,7 +123,7 @@ pub(super) struct Placed {
     /// When, microseconds since 1970.
     pub(super) ts: i64,
     /// What is used with them, where they come before a look at budgets.
-    pub(super) spent: Option<SpentBy>,
+    pub(super) spent: Option<Box<SpentBy>>,
 }
 
 /// Microseconds of a duration.

@@ -111,7 +111,7 @@ impl Journal {
             // The writer has let go of them by now.
             let own = Arc::unwrap_or_clone(drafts).into_iter().zip(placed.first..);
             log.extend(own.map(|(draft, seq)| draft.logged(seq, placed.ts)));
-            spent = placed.spent;
+            spent = placed.spent.map(|spent| *spent);
         }
         Ok((log, spent))
     }

@@ -261,8 +261,8 @@ async fn soak_every_death_at_every_point_and_step() {
     let steps: Vec<(&String, usize)> =
         steps.filter(|(point, nth)| *point != "model.piece" || nth % 20 == 1).collect();
     let deaths = [Death::Abort, Death::Kill];
-    let stories =
-        steps.iter().flat_map(|(point, nth)| deaths.map(|death| death_at((*point).clone(), *nth, death)));
+    let told = |(point, nth): &(&String, usize), death| Box::pin(death_at((*point).clone(), *nth, death));
+    let stories = steps.iter().flat_map(|step| deaths.map(|death| told(step, death)));
     report("every point and step, by itself and by SIGKILL", steps.len(), &all(stories).await);
 }
 

@@ -128,7 +128,7 @@ impl Transaction<'_> {
         let first = standing.last_seq + 1;
         self.write(run, &mut standing, drafts, fence.is_some()).await?;
         let counted = fence.is_some() && drafts.iter().any(|draft| counted_after(&draft.entry));
-        let spent = if counted { Some(self.spent(run).await?) } else { None };
+        let spent = if counted { Some(Box::new(self.spent(run).await?)) } else { None };
         Ok(Ok(Answer::Appended { others, own: Some(Placed { first, ts: self.now, spent }) }))
     }
 
