@@ -8,6 +8,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 # Longest time of each step, in seconds.
 readonly BUILD=1800
 readonly SOAK=21600
+# Stories of the crash tests that are told at the same time.
+readonly AT_ONCE=12
 
 usage() {
   cat <<TEXT
@@ -37,4 +39,5 @@ readonly TESTS=(cargo test --locked --profile soak --features fail-points,weaken
 timeout --kill-after=20 "$BUILD" "${TESTS[@]}" --no-run
 timeout --kill-after=20 "$SOAK" env \
   ADO_COWORKER_TEST_CRASH_BINARY="$PWD/target/soak/ado-coworker" ADO_COWORKER_TEST_SEEDS="$seeds" \
+  ADO_COWORKER_TEST_AT_ONCE="$AT_ONCE" \
   "${TESTS[@]}" -- --ignored --nocapture --test-threads 1 soak_

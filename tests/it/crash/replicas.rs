@@ -7,7 +7,7 @@ use ado_coworker::clock::Clock;
 use ado_coworker::journal::{Journal, RunId};
 
 use super::site::{SENTENCE, Site, signal};
-use super::{AT_ONCE, Ending, chosen, differences, report, twin};
+use super::{Ending, at_once, chosen, differences, report, twin};
 use crate::crash::audit::Evidence;
 use crate::crash::proxy::{Manner, Proxy};
 use futures_util::StreamExt as _;
@@ -109,7 +109,8 @@ async fn story(store: Store, misfortune: Misfortune, seed: u32) -> Ending {
 
 async fn stories(store: Store, kinds: &[Misfortune], seeds: u32) {
     let stories = (0..seeds).flat_map(|seed| kinds.iter().map(move |kind| story(store, *kind, seed)));
-    let endings: Vec<Ending> = futures_util::stream::iter(stories).buffer_unordered(AT_ONCE).collect().await;
+    let endings: Vec<Ending> =
+        futures_util::stream::iter(stories).buffer_unordered(at_once()).collect().await;
     report(&format!("two replicas on one journal ({store:?}), {kinds:?}"), endings.len(), &endings);
 }
 
