@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The whole reliability programme: every crash point at every step, in both ways; kills at seeded
-# bytes; replicas; and many seeds of the simulation. Takes an hour or more.
+# bytes; replicas; and many seeds of the simulation. Takes an hour or two.
 set -euo pipefail
 
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
