@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::ending::settle;
 use super::results::counted;
 use super::{Fault, Interrupted, OfRun, Toolbox, facts, target, veil};
-use crate::action::{Action, BranchName, CommitId};
+use crate::action::Action;
 use crate::azure_devops::Effect;
 use crate::fault_point;
 use crate::journal::{Entry, Holder, Journal, JournalError, Logged};
@@ -46,12 +46,12 @@ pub(super) struct Gate<'a> {
     session: Arc<Session>,
     step: u32,
     tool: &'a str,
-    writes: u32,
-    earlier: Vec<EarlierWrite>,
+    pub(super) writes: u32,
+    pub(super) earlier: Vec<EarlierWrite>,
     cancel: &'a CancellationToken,
     of_run: OfRun<'a>,
     /// The approval that this call carries out.
-    carries: Option<Approval>,
+    pub(super) carries: Option<Approval>,
     shown: Shown,
     /// What was taken out of outgoing words.
     pub(super) flags: BTreeMap<Flag, u32>,
@@ -130,24 +130,6 @@ impl<'a> Gate<'a> {
     /// Number of the tool call in the run.
     pub(super) fn step(&self) -> u32 {
         self.step
-    }
-
-    /// The branch that an earlier attempt at this step began to make, and from which commit.
-    pub(super) fn begun_branch(&self) -> Option<(BranchName, CommitId)> {
-        let begun = self.earlier.iter().find_map(|earlier| match &earlier.action {
-            Action::CreateBranch { branch, commit, .. } => Some((branch.clone(), commit.clone())),
-            _ => None,
-        });
-        begun.or_else(|| self.carries.as_ref().and_then(frozen_new_branch))
-    }
-
-    /// The branch that an earlier attempt at this step pushed to, and the commit it pushed on: by now the
-    /// branch may stand at what was pushed.
-    pub(super) fn begun_push(&self) -> Option<(BranchName, CommitId)> {
-        self.earlier.iter().find_map(|earlier| match &earlier.action {
-            Action::Push { branch, old_commit, .. } => Some((branch.clone(), old_commit.clone())),
-            _ => None,
-        })
     }
 
     /// Id of the run.
@@ -251,12 +233,6 @@ impl<'a> Gate<'a> {
     /// Whether a write of this call is in the record, as begun or done.
     pub(super) fn was_written(&self, write: u32) -> bool {
         self.earlier.iter().any(|earlier| earlier.write == write)
-    }
-
-    /// Writes of an earlier attempt at this call that this one has not come to; notices are not of them.
-    pub(super) fn not_reached(&self) -> Vec<EarlierWrite> {
-        let ahead = self.writes + 1..super::asking::NOTICES;
-        self.earlier.iter().filter(|earlier| ahead.contains(&earlier.write)).cloned().collect()
     }
 
     /// What is known of a write of this call.
@@ -503,15 +479,5 @@ impl<'a> Gate<'a> {
         let its_own = action.digest().is_ok_and(|digest| digest == approval.digest)
             || (off(Defence::ApprovalDigest) && action.kind() == approval.request.action.kind());
         (under_way && its_own).then(|| self.moves(what))?
-    }
-}
-
-/// The branch that an approved push goes to, where it was to be made for it.
-fn frozen_new_branch(approval: &Approval) -> Option<(BranchName, CommitId)> {
-    match approval.action() {
-        Action::Push { branch, old_commit, .. } if approval.request.write > 1 => {
-            Some((branch.clone(), old_commit.clone()))
-        }
-        _ => None,
     }
 }

@@ -1,16 +1,41 @@
 //! Writes of which it is not known whether they happened: after a crash, or without an answer. The
 //! record and the target are asked; what cannot be told parks the run for a person.
 
+use super::asking::NOTICES;
 use super::gate::{EarlierWrite, Gate};
 use super::{Fault, Interrupted, ending};
-use crate::action::Action;
+use crate::action::{Action, BranchName, CommitId};
 use crate::azure_devops::{Effect, Error, Lookup};
 use crate::fault_point;
 use crate::journal::Entry;
-use crate::policy::approval::Change;
+use crate::policy::approval::{Approval, Change};
 use jiff::Timestamp;
 
 impl Gate<'_> {
+    /// The branch that an earlier attempt at this step began to make, and from which commit.
+    pub(super) fn begun_branch(&self) -> Option<(BranchName, CommitId)> {
+        let begun = self.earlier.iter().find_map(|earlier| match &earlier.action {
+            Action::CreateBranch { branch, commit, .. } => Some((branch.clone(), commit.clone())),
+            _ => None,
+        });
+        begun.or_else(|| self.carries.as_ref().and_then(frozen_new_branch))
+    }
+
+    /// The branch that an earlier attempt at this step pushed to, and the commit it pushed on: by now the
+    /// branch may stand at what was pushed.
+    pub(super) fn begun_push(&self) -> Option<(BranchName, CommitId)> {
+        self.earlier.iter().find_map(|earlier| match &earlier.action {
+            Action::Push { branch, old_commit, .. } => Some((branch.clone(), old_commit.clone())),
+            _ => None,
+        })
+    }
+
+    /// Writes of an earlier attempt at this call that this one has not come to; notices are not of them.
+    pub(super) fn not_reached(&self) -> Vec<EarlierWrite> {
+        let ahead = self.writes + 1..NOTICES;
+        self.earlier.iter().filter(|earlier| ahead.contains(&earlier.write)).cloned().collect()
+    }
+
     /// The effect of a write that an earlier attempt wrote down: from the record, else from the
     /// target. None: it did not happen and can be done now.
     pub(super) async fn settled(
@@ -96,6 +121,16 @@ impl Gate<'_> {
                 Err(Interrupted::Unclear(why).into())
             }
         }
+    }
+}
+
+/// The branch that an approved push goes to, where it was to be made for it.
+fn frozen_new_branch(approval: &Approval) -> Option<(BranchName, CommitId)> {
+    match approval.action() {
+        Action::Push { branch, old_commit, .. } if approval.request.write > 1 => {
+            Some((branch.clone(), old_commit.clone()))
+        }
+        _ => None,
     }
 }
 
