@@ -40,15 +40,19 @@ async fn branch(site: &Site) -> (String, String) {
     (found["name"].as_str().unwrap().to_owned(), found["objectId"].as_str().unwrap().to_owned())
 }
 
+async fn delete_branch(site: &Site) {
+    let (name, tip) = branch(site).await;
+    let body = json!([{ "name": name, "oldObjectId": tip, "newObjectId": "0".repeat(40) }]);
+    site.as_alice("POST", &format!("{SHOP}/refs"), body).await.unwrap();
+}
+
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "scripts/test.sh --only crash"]
 async fn a_branch_that_is_deleted_under_the_agent_is_told() {
     let mut site = Site::start().await;
     // The third write is the push: the branch goes before its pull request is made.
     let id = held_at(&mut site, "gate.after_outcome", 3).await;
-    let (name, tip) = branch(&site).await;
-    let body = json!([{ "name": name, "oldObjectId": tip, "newObjectId": "0".repeat(40) }]);
-    site.as_alice("POST", &format!("{SHOP}/refs"), body).await.unwrap();
+    delete_branch(&site).await;
     let run = ends(site, &id, &["done", "failed"]).await;
     let links = run["links"].as_array().unwrap();
     assert!(!links.iter().any(|link| link["kind"] == "pull_request"), "there is nothing to review: {run:#}");
@@ -89,9 +93,7 @@ async fn what_a_call_did_is_recorded_though_it_cannot_be_made_again() {
     // The pull request is there, its outcome is not written yet; its branch goes, and the process dies:
     // the call that comes back cannot even ask for a pull request of that branch.
     let id = held_at(&mut site, "gate.before_outcome", 4).await;
-    let (name, tip) = branch(&site).await;
-    let body = json!([{ "name": name, "oldObjectId": tip, "newObjectId": "0".repeat(40) }]);
-    site.as_alice("POST", &format!("{SHOP}/refs"), body).await.unwrap();
+    delete_branch(&site).await;
     site.kill().await;
     let run = ends(site, &id, &["done", "failed"]).await;
     let steps = run["steps"].as_array().unwrap();
