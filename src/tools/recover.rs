@@ -1,6 +1,8 @@
 //! Writes of which it is not known whether they happened: after a crash, or without an answer. The
 //! record and the target are asked; what cannot be told parks the run for a person.
 
+use jiff::Timestamp;
+
 use super::asking::NOTICES;
 use super::gate::{EarlierWrite, Gate};
 use super::{Fault, Interrupted, ending};
@@ -9,7 +11,6 @@ use crate::azure_devops::{Effect, Error, Lookup};
 use crate::fault_point;
 use crate::journal::Entry;
 use crate::policy::approval::{Approval, Change};
-use jiff::Timestamp;
 
 impl Gate<'_> {
     /// The branch that an earlier attempt at this step began to make, and from which commit.
