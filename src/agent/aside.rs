@@ -79,6 +79,7 @@ impl Agent {
             name: &held.call.name,
             arguments: &held.call.arguments,
             again: true,
+            closing: false,
             requested_by: &order.requested_by,
             earlier: held.writes.clone(),
             cancel,

@@ -182,17 +182,18 @@ impl Agent {
                     None => self.ask_model(holder, state, turn, spent, cancel).await,
                 }
             }
-            Next::RunTool { step, call, started, earlier } => {
+            Next::RunTool { step, call, started, earlier, closing } => {
                 // One that was begun is counted already.
                 if started.is_none()
                     && let Some(over) = self.over(&self.spent(holder).await?, Ahead::Step)
                 {
                     return self.out_of_budget(holder, state, &over).await;
                 }
-                self.run_tool(holder, state, Step { step, call, started, earlier }, cancel).await
+                let step = Step { step, call, started, earlier, closing };
+                self.run_tool(holder, state, step, cancel).await
             }
             Next::Review { held } => self.review(holder, state, &held, cancel).await,
-            Next::Carry { held } => self.carry(holder, state, *held, cancel).await,
+            Next::Carry { held, closing } => self.carry(holder, state, *held, closing, cancel).await,
             Next::Wait { waiting_for, reason } => {
                 let entry = Entry::Waiting { waiting_for, reason, wake_at: self.wake_at(state) };
                 Ok(!holder.record(vec![entry]).await?)
@@ -209,6 +210,7 @@ impl Agent {
         holder: &mut Holder,
         state: &RunState,
         held: Held,
+        closing: bool,
         cancel: &CancellationToken,
     ) -> Result<bool, JournalError> {
         let Some(order) = state.order.as_ref() else { return Ok(false) };
@@ -221,6 +223,7 @@ impl Agent {
             name: &held.call.name,
             arguments: &held.call.arguments,
             again: true,
+            closing,
             requested_by: &order.requested_by,
             earlier: held.writes.clone(),
             cancel,
@@ -359,7 +362,7 @@ impl Agent {
         step: Step,
         cancel: &CancellationToken,
     ) -> Result<bool, JournalError> {
-        let Step { step, call, started, earlier } = step;
+        let Step { step, call, started, earlier, closing } = step;
         let Some(order) = state.order.as_ref() else { return Ok(false) };
         if started.is_none() {
             holder.record(vec![begun(step, &call)]).await?;
@@ -371,6 +374,7 @@ impl Agent {
             name: &call.name,
             arguments: &call.arguments,
             again: started.is_some_and(|seq| holder.found(seq)),
+            closing,
             requested_by: &order.requested_by,
             earlier,
             cancel,
@@ -415,6 +419,7 @@ struct Step {
     call: Call,
     started: Option<i64>,
     earlier: Vec<tools::EarlierWrite>,
+    closing: bool,
 }
 
 fn replied(turn: u32, read_to: i64, reply: Reply, took: Duration, outside: Vec<Called>) -> Entry {

@@ -10,6 +10,7 @@ use super::held::{Approvals, Held};
 use crate::event::Trigger;
 use crate::journal::{Call, Entry, Logged, Person, Status, WaitingFor};
 use crate::model::{Conversation, ConversationError, Message, ToolCall};
+use crate::policy::approval::State;
 use crate::tools::{ASK_PERSON, EarlierWrite, FIRST_NOTICE, Standing};
 
 /// Replies in a row that hold nothing to act on before the run ends.
@@ -39,6 +40,8 @@ pub enum Next {
         started: Option<i64>,
         /// Writes of this step that the log knows.
         earlier: Vec<EarlierWrite>,
+        /// The run ends or had ended in it: it is not made again, only what it had begun is looked up.
+        closing: bool,
     },
     /// Tell of a broken glass and ask for its review.
     Review {
@@ -49,6 +52,8 @@ pub enum Next {
     Carry {
         /// The approval and its call.
         held: Box<Held>,
+        /// As of a tool call.
+        closing: bool,
     },
     /// Lay the run aside until something happens.
     Wait {
@@ -86,6 +91,7 @@ pub struct Order {
 }
 
 /// A run, folded from its log.
+#[derive(Default)]
 pub struct RunState {
     /// Who asked and for what; none until the first entry is read.
     pub order: Option<Order>,
@@ -109,6 +115,8 @@ pub struct RunState {
     /// The call under way, and where its start is in the log.
     begun: Option<(i64, Call)>,
     writes: Vec<EarlierWrite>,
+    /// The run ended in the call under way, after it had begun to write.
+    left_open: bool,
     question: Option<String>,
     answer: Option<String>,
     cancelled_by: Option<String>,
@@ -120,37 +128,6 @@ pub struct RunState {
     same_failures: u32,
     last_failure: Option<(String, String, String)>,
     fault: Option<ConversationError>,
-}
-
-impl Default for RunState {
-    fn default() -> Self {
-        Self {
-            order: None,
-            conversation: Conversation::new(),
-            outages: 0,
-            standing: Standing::default(),
-            approvals: Approvals::default(),
-            said: String::new(),
-            newest: None,
-            prepared: false,
-            unread: Vec::new(),
-            read_to: 0,
-            pending: Vec::new(),
-            begun: None,
-            writes: Vec::new(),
-            question: None,
-            answer: None,
-            cancelled_by: None,
-            unknown_entry: false,
-            ended: false,
-            turn: 0,
-            step: 0,
-            empty_replies: 0,
-            same_failures: 0,
-            last_failure: None,
-            fault: None,
-        }
-    }
 }
 
 impl RunState {
@@ -174,6 +151,12 @@ impl RunState {
                 self.prepared = true;
             }
             Entry::Replied { turn, read_to, text, calls, .. } => {
+                // An older program went on without a look at what had been begun.
+                if std::mem::take(&mut self.left_open) {
+                    self.begun = None;
+                    self.writes.clear();
+                    std::mem::take(&mut self.pending).into_iter().for_each(|call| self.not_made(call));
+                }
                 self.hand_over(*read_to);
                 self.replied(*turn, text, calls);
             }
@@ -329,6 +312,7 @@ impl RunState {
         let call = self.pending.remove(at);
         self.say(&Message::Tool { call_id: call_id.to_owned(), content: content.to_owned() });
         self.begun = None;
+        self.left_open = false;
         self.writes.clear();
         if ok {
             self.same_failures = 0;
@@ -346,16 +330,25 @@ impl RunState {
     }
 
     fn finished(&mut self) {
-        // Every call has exactly one result, also when the run ended before it was made.
+        // What a call had begun to write is looked up, should the run go on: that is its result.
+        self.begun.take_if(|_| self.writes.is_empty());
+        self.left_open = self.begun.is_some();
+        let open = self.begun.as_ref().map(|(_, call)| call.clone());
+        // Every other call has its result now, though the run ended before it was made.
         for call in std::mem::take(&mut self.pending) {
-            let content = json!({ "error": "The run ended before this call was made." }).to_string();
-            self.say(&Message::Tool { call_id: call.id, content });
+            if open.as_ref().is_none_or(|open| open.id != call.id) {
+                self.not_made(call);
+            }
         }
-        self.begun = None;
-        self.writes.clear();
+        self.pending.extend(open);
         self.question = None;
         self.cancelled_by = None;
         self.ended = true;
+    }
+
+    fn not_made(&mut self, call: Call) {
+        let content = json!({ "error": "The run ended before this call was made." }).to_string();
+        self.say(&Message::Tool { call_id: call.id, content });
     }
 
     /// Where a notice about an approval belongs: what the run is about, else what it wrote to last.
@@ -381,6 +374,10 @@ impl RunState {
         if let Some(held) = self.approvals.to_review().filter(|_| self.outages <= MAX_OUTAGES) {
             return Next::Review { held: Box::new(held.clone()) };
         }
+        let stopped = self.cancelled_by.is_some() && !self.unknown_entry && self.outages <= MAX_OUTAGES;
+        if let Some(look) = self.last_look().filter(|_| stopped) {
+            return look;
+        }
         if let Some(end) = self.end() {
             return end;
         }
@@ -388,15 +385,14 @@ impl RunState {
             return Next::Prepare;
         }
         if let Some((seq, call)) = &self.begun {
-            let (call, earlier) = (call.clone(), self.writes.clone());
-            return Next::RunTool { step: self.step, call, started: Some(*seq), earlier };
+            return self.go_on_with(*seq, call, self.left_open);
         }
         if let Some(call) = self.pending.first() {
             let (call, earlier) = (call.clone(), self.writes.clone());
-            return Next::RunTool { step: self.next_step(), call, started: None, earlier };
+            return Next::RunTool { step: self.next_step(), call, started: None, earlier, closing: false };
         }
         if let Some(held) = self.approvals.to_carry() {
-            return Next::Carry { held: Box::new(held.clone()) };
+            return Next::Carry { held: Box::new(held.clone()), closing: false };
         }
         if let Some(question) = &self.question {
             return Next::Wait { waiting_for: WaitingFor::Person, reason: question.clone() };
@@ -408,6 +404,21 @@ impl RunState {
             return Next::Finish { status: Status::Done, answer: answer.clone(), remedy: None };
         }
         Next::AskModel { turn: self.turn + 1 }
+    }
+
+    fn go_on_with(&self, started: i64, call: &Call, closing: bool) -> Next {
+        let (call, earlier) = (call.clone(), self.writes.clone());
+        Next::RunTool { step: self.step, call, started: Some(started), earlier, closing }
+    }
+
+    /// What a run that is stopped looks up before it ends: no write is left open of which it can be told
+    /// whether it happened.
+    fn last_look(&self) -> Option<Next> {
+        if let Some((seq, call)) = self.begun.as_ref().filter(|_| !self.writes.is_empty()) {
+            return Some(self.go_on_with(*seq, call, true));
+        }
+        let held = self.approvals.to_carry().filter(|held| held.approval.state == State::Executing)?;
+        Some(Next::Carry { held: Box::new(held.clone()), closing: true })
     }
 
     /// The reasons that end a run before its answer.

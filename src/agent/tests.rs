@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::state::{MAX_EMPTY_REPLIES, Next, RunState};
+use super::state::{MAX_EMPTY_REPLIES, MAX_OUTAGES, Next, RunState};
 use crate::journal::{Call, Entry, Logged, Outcome, Person, Source, Status, Usage, WaitingFor};
 
 /// A log that grows by hand, with the state folded from it.
@@ -33,6 +33,30 @@ impl Play {
         play
     }
 
+    /// One call of two has written down what it is about to do.
+    fn in_a_write() -> Self {
+        let mut play = Self::begun("go");
+        play.replied("", &[("a", "push_changes", "{}"), ("b", "read_file", "{}")]);
+        play.add(Entry::ToolStarted {
+            step: 1,
+            call_id: "a".into(),
+            tool: "push_changes".into(),
+            arguments: json!({}),
+        });
+        let action =
+            crate::action::Action::CommentOnWorkItem { project: "P".into(), id: 1, text: "t".into() };
+        let digest = action.digest().unwrap();
+        let verdict = crate::policy::Verdict {
+            outcome: crate::policy::Outcome::Allow,
+            rules: vec![],
+            message: String::new(),
+            policy: digest.clone(),
+            ..crate::policy::Verdict::default()
+        };
+        play.add(Entry::Intended { step: 1, write: 1, action, digest, verdict });
+        play
+    }
+
     fn add(&mut self, entry: Entry) {
         let seq = self.log.len() as i64 + 1;
         let logged = Logged { seq, ts: 0, body: String::new(), entry };
@@ -45,6 +69,11 @@ impl Play {
     }
 
     fn replied(&mut self, text: &str, calls: &[(&str, &str, &str)]) {
+        let read_to = self.state.before_request();
+        self.replied_to(read_to, text, calls);
+    }
+
+    fn replied_to(&mut self, read_to: i64, text: &str, calls: &[(&str, &str, &str)]) {
         let calls = calls
             .iter()
             .map(|(id, name, arguments)| Call {
@@ -54,7 +83,6 @@ impl Play {
             })
             .collect();
         let turn = self.log.iter().filter(|l| matches!(l.entry, Entry::Replied { .. })).count() as u32 + 1;
-        let read_to = self.state.before_request();
         self.add(Entry::Replied {
             turn,
             read_to,
@@ -188,24 +216,7 @@ fn a_stop_ends_the_run_and_every_call_has_a_result_when_it_goes_on() {
 
 #[test]
 fn a_crash_between_intent_and_outcome_is_seen_by_the_next_attempt() {
-    let mut play = Play::begun("go");
-    play.replied("", &[("a", "push_changes", "{}")]);
-    play.add(Entry::ToolStarted {
-        step: 1,
-        call_id: "a".into(),
-        tool: "push_changes".into(),
-        arguments: json!({}),
-    });
-    let action = crate::action::Action::CommentOnWorkItem { project: "P".into(), id: 1, text: "t".into() };
-    let digest = action.digest().unwrap();
-    let verdict = crate::policy::Verdict {
-        outcome: crate::policy::Outcome::Allow,
-        rules: vec![],
-        message: String::new(),
-        policy: digest.clone(),
-        ..crate::policy::Verdict::default()
-    };
-    play.add(Entry::Intended { step: 1, write: 1, action, digest, verdict });
+    let mut play = Play::in_a_write();
     let Next::RunTool { step: 1, started: Some(_), earlier, .. } = play.state.next() else { panic!() };
     assert_eq!((earlier.len(), earlier[0].effect.clone()), (1, None));
     play.add(Entry::Performed { step: 1, write: 1, effect: Some(json!({"id": "7"})), error: None });
@@ -214,6 +225,60 @@ fn a_crash_between_intent_and_outcome_is_seen_by_the_next_attempt() {
     play.add(Entry::Performed { step: 1, write: 1, effect: None, error: Some("throttled".into()) });
     let Next::RunTool { earlier, .. } = play.state.next() else { panic!() };
     assert!(earlier.is_empty(), "what certainly did not happen may be tried again");
+}
+
+#[test]
+fn a_stop_in_a_write_looks_first_what_it_did() {
+    let mut play = Play::in_a_write();
+    play.add(Entry::CancelRequested { by: Person::named("alice") });
+    let Next::RunTool { step: 1, closing: true, earlier, .. } = play.state.next() else { panic!() };
+    assert_eq!(earlier.len(), 1);
+    play.add(Entry::ToolFinished {
+        step: 1,
+        call_id: "a".into(),
+        tool: "push_changes".into(),
+        outcome: bad("it had been done"),
+        duration_ms: 0,
+    });
+    assert!(matches!(play.state.next(), Next::Finish { status: Status::Cancelled, .. }));
+
+    let mut play = Play::in_a_write();
+    play.add(Entry::CancelRequested { by: Person::named("alice") });
+    let wait =
+        |_| Entry::Waiting { waiting_for: WaitingFor::RateLimit, reason: String::new(), wake_at: None };
+    (0..=MAX_OUTAGES).map(wait).for_each(|entry| play.add(entry));
+    assert!(matches!(play.state.next(), Next::Finish { status: Status::Cancelled, .. }), "not for ever");
+}
+
+#[test]
+fn a_run_that_ended_in_a_write_looks_what_it_did_before_it_goes_on() {
+    let mut play = Play::in_a_write();
+    play.add(Entry::Finished { status: Status::Parked, answer: String::new(), remedy: None });
+    assert_eq!(play.state.next(), Next::Nothing);
+    assert_eq!(play.state.conversation.pending_calls(), ["a"], "the other call has its result");
+    play.message("go on");
+    let Next::RunTool { step: 1, closing: true, earlier, .. } = play.state.next() else { panic!() };
+    assert_eq!(earlier.len(), 1);
+    play.add(Entry::ToolFinished {
+        step: 1,
+        call_id: "a".into(),
+        tool: "push_changes".into(),
+        outcome: bad("it had been done"),
+        duration_ms: 0,
+    });
+    assert_eq!(play.state.next(), Next::AskModel { turn: 2 });
+    play.state.before_request();
+    assert!(play.state.conversation.pending_calls().is_empty());
+    // As an older program did, which did not look.
+    let mut older = Play::in_a_write();
+    older.add(Entry::Finished { status: Status::Parked, answer: String::new(), remedy: None });
+    older.message("go on");
+    older.replied_to(older.log.len() as i64, "Done.", &[]);
+    assert!(matches!(older.state.next(), Next::Finish { status: Status::Done, .. }));
+
+    // What it had begun is over: the next call of a write is made as ever.
+    play.replied("", &[("c", "push_changes", "{}")]);
+    let Next::RunTool { step: 2, closing: false, .. } = play.state.next() else { panic!() };
 }
 
 #[test]

@@ -155,8 +155,8 @@ impl RunView {
                 step.arguments = arguments.clone();
                 self.steps.push(step);
             }
-            Entry::Decided { .. } | Entry::Intended { .. } | Entry::ToolFinished { .. } => {
-                self.in_step(logged)
+            Entry::Decided { step, .. } | Entry::Intended { step, .. } | Entry::ToolFinished { step, .. } => {
+                self.in_step(*step, logged)
             }
             Entry::ApprovalRequested { request } => {
                 self.approvals.push(Approval::request((**request).clone(), logged.ts));
@@ -166,7 +166,7 @@ impl RunView {
                     rules: request.verdict.rules.clone(),
                     digest: Some(request.digest.short().to_owned()),
                 };
-                self.asking.push((request.id.clone(), self.running(request.step)));
+                self.asking.push((request.id.clone(), self.place_of(request.step)));
                 if let Some(step) = self.asking_step(&request.id) {
                     step.writes.push(write);
                 }
@@ -231,7 +231,7 @@ impl RunView {
     }
 
     /// The place of a tool call among the steps.
-    fn running(&self, step: u32) -> usize {
+    fn place_of(&self, step: u32) -> usize {
         let step = usize::try_from(step).unwrap_or(usize::MAX).saturating_sub(1);
         let tools = self.steps.iter().enumerate().filter(|(_, found)| found.kind == StepKind::Tool);
         tools.map(|(at, _)| at).nth(step).unwrap_or(usize::MAX)
@@ -287,10 +287,14 @@ impl RunView {
         }
     }
 
-    fn in_step(&mut self, logged: &Logged) {
-        // Tool calls are worked one at a time, so the newest running one is meant.
-        let running = |step: &&mut Step| step.kind == StepKind::Tool && step.status == StepStatus::Running;
-        let Some(step) = self.steps.iter_mut().rev().find(running) else { return };
+    fn in_step(&mut self, step: u32, logged: &Logged) {
+        let at = self.place_of(step);
+        let Some(step) = self.steps.get_mut(at) else { return };
+        // An approved action is shown by its approval. A result can come when the run had ended in the call.
+        let ends = matches!(logged.entry, Entry::ToolFinished { .. });
+        if step.status != StepStatus::Running && !ends {
+            return;
+        }
         step.changed = logged.seq;
         match &logged.entry {
             Entry::Decided { action, verdict, .. } => step.writes.push(Write {

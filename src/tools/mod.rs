@@ -80,6 +80,10 @@ use veil::Veil;
 pub const ASK_PERSON: &str = "ask_person";
 /// Most people that are remembered by id.
 const MAX_KNOWN_PEOPLE: usize = 2_000;
+/// What becomes of a call in which the run ended.
+const ENDED_IN_IT: &str = "The run ended in this call, and it was not made again.";
+/// What is left to do then.
+const NOT_AGAIN: &str = "Read what is there now. Call the tool again only if it is still wanted.";
 
 /// The tools of one co-worker: one organisation, one project, one repository.
 pub struct Toolbox {
@@ -103,6 +107,8 @@ pub struct Call<'a> {
     pub step: u32,
     /// Whether work on it began before, in this process or another.
     pub again: bool,
+    /// The run ends or had ended in it: it is not made again, only what it had begun is looked up.
+    pub closing: bool,
     /// The model's id of the call.
     pub id: &'a str,
     /// Tool name, as the model gave it.
@@ -342,12 +348,15 @@ impl Toolbox {
                 "Its result will not change: go on with something else, or end your work.",
             ));
         }
-        let (step, standing) = (call.step, call.of_run.standing);
+        let (step, standing, closing) = (call.step, call.of_run.standing, call.closing);
         let session = self.veil.of(holder.run());
         let requested_by = call.requested_by;
         let gate = Gate::new(self, holder, session.clone(), call);
         let mut desk = Desk { toolbox: self, gate, requested_by, sources: Vec::new() };
-        let result = (tool.run)(&mut desk, arguments).await;
+        let result = match closing {
+            false => (tool.run)(&mut desk, arguments).await,
+            true => Err(words(ENDED_IN_IT, NOT_AGAIN)),
+        };
         if let Err(Fault::Azure(error)) = &result {
             let said =
                 trust::source(&desk, "error", tool.name.to_owned(), &error.to_string(), Label::Untrusted);
@@ -355,9 +364,17 @@ impl Toolbox {
         }
         let (sources, flags) = (std::mem::take(&mut desk.sources), std::mem::take(&mut desk.gate.flags));
         // Who is interrupted comes back to what was begun.
-        let done = match &result {
-            Err(Fault::Interrupted(_)) => Vec::new(),
-            _ => Box::pin(desk.gate.left_behind()).await?,
+        let (done, left) = match &result {
+            Err(Fault::Interrupted(_)) => (Vec::new(), Ok(())),
+            _ => Box::pin(desk.gate.left_behind()).await,
+        };
+        let result = match left {
+            Ok(()) => result,
+            // The run ends all the same, or a person has looked and sent it on.
+            Err(Interrupted::Unclear(why)) if closing => {
+                Err(words(format!("{ENDED_IN_IT} {}.", why.trim_end_matches('.')), NOT_AGAIN))
+            }
+            Err(interrupted) => return Err(interrupted),
         };
         let outcome = match result {
             Ok(outcome) => outcome,

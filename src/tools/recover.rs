@@ -59,7 +59,7 @@ impl Gate<'_> {
         let (effect, error, ends) = match self.look_up(&earlier.action, earlier.intended).await? {
             Lookup::Happened(effect) => (Some(effect), None, Change::Executed),
             Lookup::DidNotHappen => {
-                (None, Some("The process ended before it was sent.".to_owned()), Change::NotDone)
+                (None, Some("It had not happened when it was looked for.".to_owned()), Change::NotDone)
             }
             Lookup::Unclear(why) => {
                 let why = unclear(&earlier.action, &why);
@@ -78,24 +78,25 @@ impl Gate<'_> {
     /// What an earlier attempt at this call did that this attempt did not come to, as actions and their
     /// effects: the world may have moved on, or been moved by that very write. No intent is left open
     /// over it.
-    pub(super) async fn left_behind(&mut self) -> Result<Vec<(&'static str, Effect)>, Interrupted> {
+    pub(super) async fn left_behind(&mut self) -> (Vec<(&'static str, Effect)>, Result<(), Interrupted>) {
         let mut done = Vec::new();
         for earlier in self.not_reached() {
             let kind = earlier.action.kind();
-            let effect = match self.settled(&earlier, kind).await {
-                Ok(effect) => effect,
-                Err(Fault::Interrupted(interrupted)) => return Err(interrupted),
-                Err(Fault::Azure(error)) => {
-                    ending::settle(error.clone())?;
-                    return Err(Interrupted::Unclear(unclear(&earlier.action, &error.to_string())));
+            let interrupted = match self.settled(&earlier, kind).await {
+                Ok(effect) => {
+                    done.extend(effect.map(|effect| (kind, effect)));
+                    continue;
                 }
-                Err(other) => {
-                    return Err(Interrupted::Unclear(unclear(&earlier.action, &other.to_string())));
-                }
+                Err(Fault::Interrupted(interrupted)) => interrupted,
+                Err(Fault::Azure(error)) => match ending::settle(error.clone()) {
+                    Ok(_) => Interrupted::Unclear(unclear(&earlier.action, &error.to_string())),
+                    Err(interrupted) => interrupted,
+                },
+                Err(other) => Interrupted::Unclear(unclear(&earlier.action, &other.to_string())),
             };
-            done.extend(effect.map(|effect| (kind, effect)));
+            return (done, Err(interrupted));
         }
-        Ok(done)
+        (done, Ok(()))
     }
 
     async fn look_up(&self, action: &Action, intended: Timestamp) -> Result<Lookup, Fault> {

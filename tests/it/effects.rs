@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::World;
+use crate::harness::{World, eventually};
 
 const SENTENCE: &str =
     "Create an issue titled 'Fix login timeout', push a fix to a new branch, and open a PR for it.";
@@ -40,9 +40,7 @@ async fn every_write_with(kind: &str) {
     let run = world.order(SENTENCE).await;
     assert_eq!(run["status"], "done", "{run:#}");
     check_made_once(&world).await;
-    let host = url::Url::parse(&world.organization).unwrap().origin().ascii_serialization();
-    let armed = world.http.get(format!("{host}/_simulator/faults")).send().await.unwrap();
-    let armed: Value = armed.json().await.unwrap();
+    let armed = world.faults().await;
     assert_eq!(armed.to_string().matches("\"fired\":1").count(), ROUTES.len(), "{armed:#}");
     let trouble = run["steps"].as_array().unwrap().iter().filter(|step| step["status"] == "failed").count();
     match kind {
@@ -61,4 +59,75 @@ async fn a_write_whose_answer_is_lost_is_found_and_not_repeated() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_write_that_never_arrived_is_made_later() {
     every_write_with("reset_before").await;
+}
+
+/// How long a write takes whose answer is lost, in milliseconds: long enough to break what looks it up.
+const SLOW_MS: u64 = 2_000;
+
+/// Begins the main job and loses the answer to `write`; while `look` does not work, nobody can tell
+/// whether it happened. Gives the run, which waits.
+async fn left_open(world: &World, write: &str, look: &str) -> String {
+    world.fault(json!({ "route": write, "nth": 1, "kind": "latency", "args": { "ms": SLOW_MS } })).await;
+    world.fault(json!({ "route": write, "nth": 1, "kind": "reset_after", "args": {} })).await;
+    let id = world.begin(SENTENCE).await;
+    eventually("the write", async || world.faults().await.to_string().contains("\"fired\":1").then_some(()))
+        .await;
+    world.fault(json!({ "route": look, "nth": 0, "kind": "server_error", "args": { "status": 503 } })).await;
+    eventually("the run to be laid aside", async || {
+        (world.run(&id).await["waiting_for"] == "rate_limit").then_some(())
+    })
+    .await;
+    id
+}
+
+/// The tool call of this name that the page shows.
+fn step<'a>(run: &'a Value, tool: &str) -> &'a Value {
+    run["steps"].as_array().unwrap().iter().find(|step| step["tool"] == tool).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_stopped_looks_first_what_its_last_write_did() {
+    let world = World::start().await;
+    let id = left_open(&world, "POST pullrequests", "GET pullrequests").await;
+    let (status, _) = world.post(&format!("/api/runs/{id}/cancel"), json!({})).await;
+    assert_eq!(status, 202);
+    world.heal().await;
+    let run = world.settled(&id).await;
+    assert_eq!(run["status"], "cancelled", "{run:#}");
+    check_made_once(&world).await;
+    let links = run["links"].as_array().unwrap();
+    assert!(links.iter().any(|link| link["kind"] == "pull_request"), "what was made is shown: {run:#}");
+    let shown = step(&run, "create_pull_request");
+    assert_eq!(shown["status"], "failed", "{shown:#}");
+    assert!(shown["text"].as_str().unwrap().contains("an earlier attempt had done 1"), "{shown:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_that_is_sent_on_is_told_what_nobody_could_tell_before() {
+    let world = World::start().await;
+    let id = left_open(&world, "POST pushes", "GET refs").await;
+    // Where the push went is gone before anybody can look whether it arrived.
+    let shop = "/Fabrikam/_apis/git/repositories/web-shop";
+    let path = format!("{shop}/pushes?$top=1&searchCriteria.includeRefUpdates=true&api-version=7.1");
+    let pushed = as_alice(&world, "GET", &path, Value::Null).await;
+    let update = &pushed["value"][0]["refUpdates"][0];
+    let gone = json!([{ "name": update["name"], "oldObjectId": update["newObjectId"],
+        "newObjectId": "0".repeat(40) }]);
+    let deleted = as_alice(&world, "POST", &format!("{shop}/refs?api-version=7.1"), gone).await;
+    assert_eq!(deleted["value"][0]["success"], true, "{deleted:#}");
+    world.heal().await;
+    let run = world.settled(&id).await;
+    assert_eq!(run["status"], "parked", "{run:#}");
+
+    world.script(json!([{ "kind": "reply", "text": "I leave it." }])).await;
+    let (status, _) = world.post(&format!("/api/runs/{id}/messages"), json!({ "text": "go on" })).await;
+    assert_eq!(status, 202);
+    let run = eventually("the run to go on", async || {
+        let run = world.run(&id).await;
+        (run["status"] == "done").then_some(run)
+    })
+    .await;
+    assert_eq!(run["answer"], "I leave it.", "{run:#}");
+    let shown = step(&run, "push_changes");
+    assert!(shown["text"].as_str().unwrap().contains("cannot be told"), "{shown:#}");
 }

@@ -328,6 +328,11 @@ impl World {
         assert!(self.http.delete(self.control("faults")).send().await.unwrap().status().is_success());
     }
 
+    /// The faults that are armed, with how often each was met.
+    pub async fn faults(&self) -> Value {
+        self.http.get(self.control("faults")).send().await.unwrap().json().await.unwrap()
+    }
+
     /// Asks the organisation, or sends it something, as a person.
     pub async fn as_person(&self, person: &str, method: &str, path: &str, body: Value) -> Value {
         let url = format!("{}{path}", self.organization);
