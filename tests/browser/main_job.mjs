@@ -166,6 +166,12 @@ const steps = {
     assert.deepEqual([...runs].sort(), [job.run, job.woken].sort());
     await fitsAPhone(page, "runs");
     await pictures(page, "runs");
+    for (const name of ["policy", "doctor", "identity", "approvals"]) {
+      await page.goto(new URL(`/${name}`, demo.page).href);
+      await isAccessible(page, name);
+      await fitsAPhone(page, name);
+      await pictures(page, name);
+    }
   },
 
   async "Ctrl+Enter sends"(page, demo) {
