@@ -5,6 +5,18 @@ use ado_coworker::journal::{Recorded, RunId, commitment};
 
 use super::*;
 
+/// From schema 15 back to the one before it.
+const BACK_ON_POSTGRES: &str = "DELETE FROM _sqlx_migrations WHERE version >= 15; DROP INDEX runs_unsigned; \
+    ALTER TABLE runs DROP COLUMN to_sign; \
+    CREATE INDEX runs_unsigned ON runs (signed_at) WHERE signed_seq < last_seq";
+const BACK_ON_SQLITE: &str = "DELETE FROM _sqlx_migrations WHERE version >= 15; DROP INDEX runs_unsigned; \
+    ALTER TABLE runs DROP COLUMN to_sign; \
+    CREATE INDEX runs_unsigned ON runs (signed_at) WHERE signed_seq < last_seq; \
+    CREATE TABLE before (run_id TEXT NOT NULL REFERENCES runs (id), seq INTEGER NOT NULL, ts INTEGER NOT NULL, \
+    body TEXT, salt BLOB, commitment TEXT NOT NULL, prev TEXT NOT NULL, hash TEXT NOT NULL, \
+    PRIMARY KEY (run_id, seq)) STRICT, WITHOUT ROWID; INSERT INTO before SELECT * FROM log; DROP TABLE log; \
+    ALTER TABLE before RENAME TO log; CREATE INDEX log_ts ON log (ts)";
+
 async fn three_entries(journal: &Journal) -> RunId {
     let id = journal.create(new_run("hello")).await.unwrap();
     let claim = journal.claim("a", LEASE).await.unwrap().unwrap();
@@ -67,6 +79,23 @@ on_both! {
         // Only both together: a body without its salt proves nothing.
         store.sql("UPDATE log SET salt = NULL WHERE seq = 3").await;
         assert_eq!(journal.first_fault(&id).await.unwrap(), Some(3));
+    }
+
+    async fn a_record_of_the_schema_before_is_taken_over_whole(store: Store) {
+        let journal = store.open(&Clock::Real).await;
+        let id = three_entries(&journal).await;
+        let before = journal.record(&id, 0).await.unwrap();
+        let unsigned = journal.unsigned(1, 0, i64::MAX).await.unwrap();
+        assert!(unsigned.iter().any(|place| place.chain == id.as_str()));
+        drop(journal);
+        store.sql(if store.url.starts_with("sqlite:") { BACK_ON_SQLITE } else { BACK_ON_POSTGRES }).await;
+        let journal = store.open(&Clock::Real).await;
+        assert_eq!(journal.record(&id, 0).await.unwrap(), before);
+        assert_eq!(journal.first_fault(&id).await.unwrap(), None);
+        assert_eq!(journal.unsigned(1, 0, i64::MAX).await.unwrap(), unsigned);
+        let more = Entry::Message { from: Person::named("alice"), text: "and more".to_owned() };
+        journal.add_from_outside(&id, more).await.unwrap();
+        assert_eq!(journal.first_fault(&id).await.unwrap(), None);
     }
 
     async fn a_newer_schema_is_refused_by_an_older_program(store: Store) {
