@@ -5,6 +5,7 @@
 FROM rust:1.95.0-slim-bookworm AS builder
 WORKDIR /build
 # First the dependencies alone, on an empty program: a layer that lasts until Cargo.lock changes.
+COPY .cargo .cargo
 COPY Cargo.toml Cargo.lock ./
 RUN mkdir src \
     && echo 'fn main() {}' > src/main.rs \

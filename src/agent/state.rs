@@ -17,8 +17,11 @@ use crate::tools::{ASK_PERSON, EarlierWrite, FIRST_NOTICE, Standing};
 pub const MAX_EMPTY_REPLIES: u32 = 3;
 /// The same call with the same failing result this often in a row ends the run.
 pub const MAX_SAME_FAILURES: u32 = 3;
-/// Waits in a row for an outside system that is down before the run ends.
-pub const MAX_OUTAGES: u32 = 8;
+/// Waits in a row for an outside system that is down before the run ends: with the pauses of
+/// [`super::waits`] about a day.
+pub const MAX_OUTAGES: u32 = 295;
+/// The same when somebody has asked the run to stop: about a minute.
+pub const MAX_OUTAGES_OF_A_STOP: u32 = 5;
 
 /// What to do next.
 #[derive(Clone, Debug, PartialEq)]
@@ -202,7 +205,10 @@ impl RunState {
                 self.tool_finished(call_id, tool, outcome.ok, &outcome.content);
             }
             Entry::Waiting { waiting_for: WaitingFor::RateLimit, .. } => self.outages += 1,
-            Entry::CancelRequested { by } => self.cancelled_by = Some(by.name.clone()),
+            Entry::CancelRequested { by } => {
+                self.cancelled_by = Some(by.name.clone());
+                self.outages = 0;
+            }
             Entry::Finished { .. } => self.finished(),
             Entry::Unknown | Entry::Erased => self.unknown_entry = true,
             Entry::Decided { .. }
@@ -371,10 +377,10 @@ impl RunState {
             return Next::Nothing;
         }
         // Before everything else, also before a stop: the glass stays broken.
-        if let Some(held) = self.approvals.to_review().filter(|_| self.outages <= MAX_OUTAGES) {
+        if let Some(held) = self.approvals.to_review().filter(|_| self.outages <= self.patience()) {
             return Next::Review { held: Box::new(held.clone()) };
         }
-        let stopped = self.cancelled_by.is_some() && !self.unknown_entry && self.outages <= MAX_OUTAGES;
+        let stopped = self.cancelled_by.is_some() && !self.unknown_entry && self.outages <= self.patience();
         if let Some(look) = self.last_look().filter(|_| stopped) {
             return look;
         }
@@ -404,6 +410,11 @@ impl RunState {
             return Next::Finish { status: Status::Done, answer: answer.clone(), remedy: None };
         }
         Next::AskModel { turn: self.turn + 1 }
+    }
+
+    /// How many waits in a row for a system that is down are borne.
+    fn patience(&self) -> u32 {
+        if self.cancelled_by.is_some() { MAX_OUTAGES_OF_A_STOP } else { MAX_OUTAGES }
     }
 
     fn go_on_with(&self, started: i64, call: &Call, closing: bool) -> Next {
@@ -450,14 +461,17 @@ impl RunState {
                 "Start a smaller piece of work.",
             );
         }
-        if self.answer.is_some() || self.begun.is_some() {
+        if self.answer.is_some() {
             return None;
         }
-        if self.outages > MAX_OUTAGES {
+        if self.outages > self.patience() {
             return fail(
-                "An outside system stayed out of reach.",
-                "See the notices above, then send the run on.",
+                "An outside system stayed out of reach for a day.",
+                "See the notices above, then send the run on with a message.",
             );
+        }
+        if self.begun.is_some() {
+            return None;
         }
         if self.empty_replies >= MAX_EMPTY_REPLIES {
             return fail(

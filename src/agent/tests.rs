@@ -1,6 +1,6 @@
 use serde_json::json;
 
-use super::state::{MAX_EMPTY_REPLIES, MAX_OUTAGES, Next, RunState};
+use super::state::{MAX_EMPTY_REPLIES, MAX_OUTAGES, MAX_OUTAGES_OF_A_STOP, Next, RunState};
 use crate::journal::{Call, Entry, Logged, Outcome, Person, Source, Status, Usage, WaitingFor};
 
 /// A log that grows by hand, with the state folded from it.
@@ -55,6 +55,14 @@ impl Play {
         };
         play.add(Entry::Intended { step: 1, write: 1, action, digest, verdict });
         play
+    }
+
+    /// An outside system is down, this many times in a row.
+    fn waits(&mut self, times: u32) {
+        for _ in 0..times {
+            let (waiting_for, reason) = (WaitingFor::RateLimit, String::new());
+            self.add(Entry::Waiting { waiting_for, reason, wake_at: None });
+        }
     }
 
     fn add(&mut self, entry: Entry) {
@@ -243,11 +251,22 @@ fn a_stop_in_a_write_looks_first_what_it_did() {
     assert!(matches!(play.state.next(), Next::Finish { status: Status::Cancelled, .. }));
 
     let mut play = Play::in_a_write();
+    play.waits(MAX_OUTAGES);
     play.add(Entry::CancelRequested { by: Person::named("alice") });
-    let wait =
-        |_| Entry::Waiting { waiting_for: WaitingFor::RateLimit, reason: String::new(), wake_at: None };
-    (0..=MAX_OUTAGES).map(wait).for_each(|entry| play.add(entry));
+    play.waits(MAX_OUTAGES_OF_A_STOP);
+    assert!(matches!(play.state.next(), Next::RunTool { closing: true, .. }));
+    play.waits(1);
     assert!(matches!(play.state.next(), Next::Finish { status: Status::Cancelled, .. }), "not for ever");
+}
+
+#[test]
+fn an_outage_is_waited_out_for_a_day_and_not_for_ever() {
+    for mut play in [Play::begun("go"), Play::in_a_write()] {
+        play.waits(MAX_OUTAGES);
+        assert!(!matches!(play.state.next(), Next::Finish { .. }));
+        play.waits(1);
+        assert!(matches!(play.state.next(), Next::Finish { status: Status::Failed, .. }));
+    }
 }
 
 #[test]

@@ -12,7 +12,7 @@ use crate::policy::approval::{Approval, Change};
 /// Pause after the first failure of an outside system; doubled with each further one.
 const FIRST_PAUSE: Duration = Duration::from_secs(2);
 /// Longest such pause.
-const LONGEST_PAUSE: Duration = Duration::from_secs(120);
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// How long after an approval's end a run looks at it, in microseconds: the store's clock may stand
 /// a little behind.
@@ -65,13 +65,15 @@ impl Agent {
         remedy: String,
         after: Option<Duration>,
     ) -> Result<bool, JournalError> {
-        let pause = FIRST_PAUSE.saturating_mul(1 << state.outages.min(6)).min(LONGEST_PAUSE);
+        let pause = FIRST_PAUSE.saturating_mul(1 << state.outages.min(8)).min(LONGEST_PAUSE);
         let pause = after.map_or(pause, |after| after.max(pause));
         let wake_at = clock::add(self.clock.now(), pause).as_microsecond();
         let reason = format!("{} It is tried again in {} s.", sentence(&what), pause.as_secs().max(1));
         tracing::warn!(run = %holder.run(), %what, pause_s = pause.as_secs(), "laid aside");
+        // A long outage is told now and then, not each time.
+        let told = state.outages == 0 || state.outages.is_power_of_two();
         let trouble = Entry::Trouble { what: reason.clone(), remedy: Some(remedy) };
         let waiting = Entry::Waiting { waiting_for: WaitingFor::RateLimit, reason, wake_at: Some(wake_at) };
-        Ok(!holder.record(vec![trouble, waiting]).await?)
+        Ok(!holder.record(told.then_some(trouble).into_iter().chain([waiting]).collect()).await?)
     }
 }
