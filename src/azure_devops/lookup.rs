@@ -2,18 +2,21 @@
 //!
 //! After a crash, or an answer that never came, the target is asked before anything is repeated:
 //! a commit by its trailers and the branch's tip, a pull request by its branches, a comment by
-//! author, text and time, a work item by creator, title, time and the link to its run, a build by
-//! being the only newer one of ours, a setting by being so. What cannot be told stays
+//! author, text and time, a work item by creator, title, time and the link to its run, a change of one
+//! by the revision that it must have made, a build by being the only newer one of ours, a setting by
+//! being so. What cannot be told stays
 //! [`Lookup::Unclear`], and a person decides.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::work_items::tags;
 use super::{
-    Build, Client, Effect, EffectKind, Error, LinkKind, Me, PullRequest, PullRequestStatus, Version,
+    Build, Client, Effect, EffectKind, Error, LinkKind, Me, PullRequest, PullRequestStatus, Version, WorkItem,
 };
-use crate::action::{Action, BranchName, CommitId, RepositoryRef};
+use crate::action::{Action, BranchName, CommitId, Relation, RepositoryRef, WorkItemLink};
 
 /// How far the service's clock may stand from ours.
 const CLOCK_SKEW: Duration = Duration::from_secs(120);
@@ -44,18 +47,22 @@ impl Client {
             Action::CreateWorkItem { project, title, run_url, .. } => {
                 self.created_work_item(project, title, run_url.as_deref(), since, me).await
             }
-            Action::UpdateWorkItem { project, id, rev, fields, .. } => {
+            Action::UpdateWorkItem { project, id, rev, fields, link } => {
                 let item = self.work_item(project, *id).await?;
-                if item.rev == *rev {
-                    return Ok(Lookup::DidNotHappen);
-                }
-                let ours = item.changed_by.as_ref().is_some_and(|person| person.id == me.id);
-                let same = fields.get("System.Title").is_none_or(|title| *title == item.title)
-                    && fields.get("System.State").is_none_or(|state| *state == item.state);
-                Ok(match ours && same && item.rev == rev + 1 {
-                    true => Lookup::Happened(self.found_item(&item)),
-                    false => Lookup::Unclear(format!("work item {id} was changed by somebody meanwhile")),
-                })
+                // A link is there once, whoever made it.
+                let linked = link.as_ref().is_none_or(|link| is_linked(&item, link));
+                let changed = match fields.is_empty() {
+                    true => linked,
+                    // The write names the revision that it changes: it made the next one, or none.
+                    false if item.rev <= *rev => false,
+                    false => {
+                        let next = self.work_item_revision(project, *id, rev + 1).await?;
+                        let is = |(name, wanted): (&String, &String)| stands(name, wanted, &next);
+                        next.changed_by.as_ref().is_some_and(|person| person.id == me.id)
+                            && fields.iter().all(is)
+                    }
+                };
+                Ok(if changed { Lookup::Happened(self.found_item(&item)) } else { Lookup::DidNotHappen })
             }
             Action::CommentOnWorkItem { project, id, text } => {
                 let comments = self.work_item_comments(project, *id).await?;
@@ -331,6 +338,30 @@ fn ours(comment: &super::Comment, text: &str, since: Timestamp, me: &Me) -> bool
         && same_text(&comment.text, text)
 }
 
+/// Whether a work item has this link.
+fn is_linked(item: &WorkItem, link: &WorkItemLink) -> bool {
+    let kind = match link.relation {
+        Relation::Parent => LinkKind::Parent,
+        Relation::Child => LinkKind::Child,
+        Relation::Related => LinkKind::Related,
+    };
+    item.relations.iter().any(|known| known.kind == kind && known.target_id == Some(link.target_id))
+}
+
+/// Whether a field stands as it was written. Long texts and people are kept in the service's own form:
+/// of them only whether there is anything.
+fn stands(name: &str, wanted: &str, item: &WorkItem) -> bool {
+    match name {
+        "System.Title" => same_text(wanted, &item.title),
+        "System.State" => same_text(wanted, &item.state),
+        "System.Tags" => {
+            let wanted: BTreeSet<String> = tags(wanted).map(str::to_lowercase).collect();
+            wanted == item.tags.iter().map(|tag| tag.to_lowercase()).collect()
+        }
+        _ => wanted.trim().is_empty() == item.fields.get(name).is_none_or(|is| is == "" || is.is_null()),
+    }
+}
+
 /// Equal but for line endings and white space at the ends, which the service may change.
 fn same_text(a: &str, b: &str) -> bool {
     let plain = |text: &str| text.replace("\r\n", "\n").trim().to_owned();
@@ -339,6 +370,8 @@ fn same_text(a: &str, b: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeMap;
+
     use super::*;
 
     #[test]
@@ -347,5 +380,44 @@ mod tests {
         assert_eq!(trailers(one), trailers("Another title\n\nAgent-Run: 01a\r\nAgent-Step: 4\n"));
         assert_ne!(trailers(one), trailers("Fix it\n\nAgent-Run: 01a\nAgent-Step: 5"));
         assert!(trailers("Fix it").is_empty());
+    }
+
+    #[test]
+    fn a_field_stands_as_it_was_written_or_another_write_made_the_revision() {
+        let fields = BTreeMap::from([
+            ("System.AssignedTo".to_owned(), serde_json::json!({ "uniqueName": "alice@contoso.example" })),
+            ("System.Description".to_owned(), serde_json::json!("<div>In HTML</div>")),
+        ]);
+        let item = WorkItem {
+            id: 1,
+            rev: 4,
+            work_item_type: "Issue".to_owned(),
+            title: "Fix it".to_owned(),
+            state: "Doing".to_owned(),
+            assigned_to: None,
+            created_by: None,
+            created: None,
+            changed_by: None,
+            description: String::new(),
+            description_format: crate::azure_devops::TextFormat::Html,
+            tags: vec!["A".to_owned(), "b".to_owned()],
+            project: "P".to_owned(),
+            relations: Vec::new(),
+            fields,
+            web_url: String::new(),
+        };
+        for (name, wanted, is) in [
+            ("System.Title", "Fix it ", true),
+            ("System.Title", "Fix that", false),
+            ("System.State", "Done", false),
+            ("System.Tags", "b; a", true),
+            ("System.Tags", "", false),
+            ("System.Description", "In Markdown", true),
+            ("System.Description", "", false),
+            ("System.AssignedTo", "alice", true),
+            ("Microsoft.VSTS.TCM.ReproSteps", "Press it", false),
+        ] {
+            assert_eq!(stands(name, wanted, &item), is, "{name} {wanted}");
+        }
     }
 }

@@ -91,6 +91,7 @@ pub(super) const WORK_ITEM: Read = get("{project}/_apis/wit/workitems/{id}");
 pub(super) const WORK_ITEM_COMMENTS: Read =
     Read { version: "7.1-preview.4", ..get("{project}/_apis/wit/workItems/{id}/comments") };
 pub(super) const WORK_ITEM_UPDATES: Read = get("{project}/_apis/wit/workItems/{id}/updates");
+pub(super) const WORK_ITEM_REVISION: Read = get("{project}/_apis/wit/workItems/{id}/revisions/{revision}");
 pub(super) const WORK_ITEM_TYPES: Read = get("{project}/_apis/wit/workitemtypes");
 pub(super) const DEFINITIONS: Read = get("{project}/_apis/build/definitions");
 pub(super) const BUILDS: Read = get("{project}/_apis/build/builds");
@@ -172,6 +173,7 @@ mod tests {
             &WORK_ITEM,
             &WORK_ITEM_COMMENTS,
             &WORK_ITEM_UPDATES,
+            &WORK_ITEM_REVISION,
             &WORK_ITEM_TYPES,
             &WIQL,
             &WORK_ITEMS_BATCH,

@@ -7,7 +7,9 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 
 use super::people::{IdentityRef, List, Person};
-use super::routes::{WIQL, WORK_ITEM, WORK_ITEM_COMMENTS, WORK_ITEM_TYPES, WORK_ITEMS_BATCH};
+use super::routes::{
+    WIQL, WORK_ITEM, WORK_ITEM_COMMENTS, WORK_ITEM_REVISION, WORK_ITEM_TYPES, WORK_ITEMS_BATCH,
+};
 use super::transport::Question;
 use super::{Client, Error, limits};
 
@@ -297,6 +299,11 @@ impl From<RawRelation> for WorkItemRelation {
     }
 }
 
+/// The tags in a field's text.
+pub(super) fn tags(text: &str) -> impl Iterator<Item = &str> {
+    text.split(';').map(str::trim).filter(|tag| !tag.is_empty())
+}
+
 impl Client {
     /// A work item of `project` with its fields and links.
     ///
@@ -309,12 +316,27 @@ impl Client {
         Ok(self.work_item_from(project, raw))
     }
 
+    /// The same as it was at a revision; without its links.
+    ///
+    /// # Errors
+    /// [`Error`].
+    pub(super) async fn work_item_revision(
+        &self,
+        project: &str,
+        id: u32,
+        rev: u32,
+    ) -> Result<WorkItem, Error> {
+        let (number, rev) = (id.to_string(), rev.to_string());
+        let segments = [project, &number, &rev];
+        let raw: RawWorkItem = self.ask(Question::of(&WORK_ITEM_REVISION, &segments)).await?;
+        Ok(self.work_item_from(project, raw))
+    }
+
     pub(super) fn work_item_from(&self, asked: &str, raw: RawWorkItem) -> WorkItem {
         let fields = &raw.fields;
         let formats = raw.multiline_fields_format.unwrap_or_default();
         let project = Some(text(fields, "System.TeamProject")).filter(|name| !name.is_empty());
         let project = project.unwrap_or_else(|| asked.to_owned());
-        let tags = text(fields, "System.Tags");
         WorkItem {
             id: raw.id,
             rev: raw.rev.unwrap_or(0),
@@ -327,7 +349,7 @@ impl Client {
             changed_by: person(fields, "System.ChangedBy"),
             description: text(fields, "System.Description"),
             description_format: format(formats.get("System.Description").and_then(Value::as_str)),
-            tags: tags.split(';').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect(),
+            tags: tags(&text(fields, "System.Tags")).map(str::to_owned).collect(),
             relations: raw.relations.unwrap_or_default().into_iter().map(WorkItemRelation::from).collect(),
             web_url: self.transport.address.work_item(&project, raw.id),
             project,

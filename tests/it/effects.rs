@@ -64,12 +64,12 @@ async fn a_write_that_never_arrived_is_made_later() {
 /// How long a write takes whose answer is lost, in milliseconds: long enough to break what looks it up.
 const SLOW_MS: u64 = 2_000;
 
-/// Begins the main job and loses the answer to `write`; while `look` does not work, nobody can tell
-/// whether it happened. Gives the run, which waits.
-async fn left_open(world: &World, write: &str, look: &str) -> String {
+/// Gives an order and loses the answer to `write`; while `look` does not work, nobody can tell whether it
+/// happened. Gives the run, which waits.
+async fn left_open(world: &World, order: &str, write: &str, look: &str) -> String {
     world.fault(json!({ "route": write, "nth": 1, "kind": "latency", "args": { "ms": SLOW_MS } })).await;
     world.fault(json!({ "route": write, "nth": 1, "kind": "reset_after", "args": {} })).await;
-    let id = world.begin(SENTENCE).await;
+    let id = world.begin(order).await;
     eventually("the write", async || world.faults().await.to_string().contains("\"fired\":1").then_some(()))
         .await;
     world.fault(json!({ "route": look, "nth": 0, "kind": "server_error", "args": { "status": 503 } })).await;
@@ -88,7 +88,7 @@ fn step<'a>(run: &'a Value, tool: &str) -> &'a Value {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_stopped_looks_first_what_its_last_write_did() {
     let world = World::start().await;
-    let id = left_open(&world, "POST pullrequests", "GET pullrequests").await;
+    let id = left_open(&world, SENTENCE, "POST pullrequests", "GET pullrequests").await;
     let (status, _) = world.post(&format!("/api/runs/{id}/cancel"), json!({})).await;
     assert_eq!(status, 202);
     world.heal().await;
@@ -105,7 +105,7 @@ async fn a_run_that_is_stopped_looks_first_what_its_last_write_did() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_that_is_sent_on_is_told_what_nobody_could_tell_before() {
     let world = World::start().await;
-    let id = left_open(&world, "POST pushes", "GET refs").await;
+    let id = left_open(&world, SENTENCE, "POST pushes", "GET refs").await;
     // Where the push went is gone before anybody can look whether it arrived.
     let shop = "/Fabrikam/_apis/git/repositories/web-shop";
     let path = format!("{shop}/pushes?$top=1&searchCriteria.includeRefUpdates=true&api-version=7.1");
@@ -130,4 +130,32 @@ async fn a_run_that_is_sent_on_is_told_what_nobody_could_tell_before() {
     assert_eq!(run["answer"], "I leave it.", "{run:#}");
     let shown = step(&run, "push_changes");
     assert!(shown["text"].as_str().unwrap().contains("cannot be told"), "{shown:#}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_change_of_a_work_item_is_found_under_those_of_others() {
+    let world = World::start().await;
+    let change = json!({ "id": 1, "title": "A better title", "description": null, "state": null,
+        "assigned_to": null, "tags": "a; b", "link": null });
+    let call = json!({ "kind": "calls", "calls": [{ "name": "update_work_item", "arguments": change }] });
+    world.script(json!([call, { "kind": "reply", "text": "Changed." }])).await;
+    let id = left_open(&world, "Change work item 1.", "PATCH workItems", "GET workItems").await;
+    // Before anybody can look, somebody else changes it again.
+    let item = "/Fabrikam/_apis/wit/workitems/1";
+    let patch = json!([{ "op": "add", "path": "/fields/System.Tags", "value": "of alice" }]);
+    let url = format!("{}{item}?api-version=7.1", world.organization);
+    let request = world.http.patch(url).basic_auth("alice", Some("demo-alice"));
+    let request = request.header("content-type", "application/json-patch+json").body(patch.to_string());
+    assert!(request.send().await.unwrap().status().is_success());
+    world.heal().await;
+
+    let run = world.settled(&id).await;
+    assert_eq!(run["status"], "done", "{run:#}");
+    assert_eq!(step(&run, "update_work_item")["status"], "ok", "{run:#}");
+    let updates = as_alice(&world, "GET", &format!("{item}/updates?api-version=7.1"), Value::Null).await;
+    let titled = updates["value"].as_array().unwrap().iter();
+    let titled = titled.filter(|one| one["fields"]["System.Title"]["newValue"] == "A better title").count();
+    assert_eq!(titled, 1, "{updates:#}");
+    let now = as_alice(&world, "GET", &format!("{item}?api-version=7.1"), Value::Null).await;
+    assert_eq!(now["fields"]["System.Tags"], "a; b; of alice", "what alice added after it stays");
 }
