@@ -45,6 +45,13 @@ impl Agent {
                 let entry = Entry::Waiting { waiting_for: WaitingFor::Approval, reason, wake_at };
                 Ok(!holder.record(vec![entry]).await?)
             }
+            Interrupted::NoIdentity { what, .. } if let Some(name) = state.stopped_by() => {
+                let answer = format!("Stopped by {name}. What it had begun could not be looked up: {what}");
+                let remedy =
+                    "Look in Azure DevOps what its last call did, or send the run on with a message.";
+                let entries = ending(state, Status::Cancelled, sentence(&answer), Some(remedy.to_owned()));
+                Ok(!holder.record(entries).await?)
+            }
             Interrupted::NoIdentity { what, remedy } => {
                 let (status, answer) = (Status::Parked, sentence(&what));
                 let remedy = Some(format!("{remedy} Then send the run on with a message."));

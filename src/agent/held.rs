@@ -121,6 +121,11 @@ impl Approvals {
         self.held.iter().find(|held| held.is_to_carry())
     }
 
+    /// One whose action was begun, and whose end is not written down.
+    pub fn executing(&self) -> Option<&Held> {
+        self.held.iter().find(|held| held.is_to_carry() && held.approval.state == State::Executing)
+    }
+
     /// Those that people have not decided on.
     pub fn open(&self) -> impl Iterator<Item = &Approval> {
         self.held.iter().map(|held| &held.approval).filter(|approval| approval.state.is_open())

@@ -140,6 +140,15 @@ impl Agent {
             if lost.is_cancelled() {
                 break Ok(Left::Lost);
             }
+            // A message took the stop back which ended what was under way: it is taken up anew, with ears
+            // for the next one.
+            if cancel.is_cancelled() && state.stopped_by().is_none() && !state.ended {
+                holder.read_on().await?;
+                holder.take_unseen().iter().for_each(|logged| state.apply(logged));
+                if state.stopped_by().is_none() && !state.ended {
+                    break Ok(Left::Stopped);
+                }
+            }
             match self.step(&mut holder, &mut state, &cancel).await {
                 Ok(true) => {}
                 Ok(false) => break Ok(Left::Settled),

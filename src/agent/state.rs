@@ -10,7 +10,6 @@ use super::held::{Approvals, Held};
 use crate::event::Trigger;
 use crate::journal::{Call, Entry, Logged, Person, Status, WaitingFor};
 use crate::model::{Conversation, ConversationError, Message, ToolCall};
-use crate::policy::approval::State;
 use crate::tools::{ASK_PERSON, EarlierWrite, FIRST_NOTICE, Standing};
 
 /// Replies in a row that hold nothing to act on before the run ends.
@@ -124,7 +123,8 @@ pub struct RunState {
     answer: Option<String>,
     cancelled_by: Option<String>,
     unknown_entry: bool,
-    ended: bool,
+    /// It has ended.
+    pub ended: bool,
     turn: u32,
     step: u32,
     empty_replies: u32,
@@ -366,6 +366,11 @@ impl RunState {
         subject.or_else(|| self.newest.clone())
     }
 
+    /// Who asked it to stop, where nobody has sent it on since.
+    pub fn stopped_by(&self) -> Option<&str> {
+        self.cancelled_by.as_deref()
+    }
+
     /// Number of the call that is begun next.
     pub fn next_step(&self) -> u32 {
         self.step + 1
@@ -428,7 +433,7 @@ impl RunState {
         if let Some((seq, call)) = self.begun.as_ref().filter(|_| !self.writes.is_empty()) {
             return Some(self.go_on_with(*seq, call, true));
         }
-        let held = self.approvals.to_carry().filter(|held| held.approval.state == State::Executing)?;
+        let held = self.approvals.executing()?;
         Some(Next::Carry { held: Box::new(held.clone()), closing: true })
     }
 
@@ -461,16 +466,14 @@ impl RunState {
                 "Start a smaller piece of work.",
             );
         }
-        if self.answer.is_some() {
-            return None;
-        }
-        if self.outages > self.patience() {
+        let is_at_work = self.answer.is_none() || self.approvals.to_carry().is_some();
+        if is_at_work && self.outages > self.patience() {
             return fail(
                 "An outside system stayed out of reach for a day.",
                 "See the notices above, then send the run on with a message.",
             );
         }
-        if self.begun.is_some() {
+        if self.answer.is_some() || self.begun.is_some() {
             return None;
         }
         if self.empty_replies >= MAX_EMPTY_REPLIES {

@@ -56,8 +56,9 @@ impl Client {
                     // The write names the revision that it changes: it made the next one, or none.
                     false if item.rev <= *rev => false,
                     false => {
+                        let before = self.work_item_revision(project, *id, *rev).await?;
                         let next = self.work_item_revision(project, *id, rev + 1).await?;
-                        let is = |(name, wanted): (&String, &String)| stands(name, wanted, &next);
+                        let is = |(name, wanted): (&String, &String)| stands(name, wanted, &before, &next);
                         next.changed_by.as_ref().is_some_and(|person| person.id == me.id)
                             && fields.iter().all(is)
                     }
@@ -348,17 +349,21 @@ fn is_linked(item: &WorkItem, link: &WorkItemLink) -> bool {
     item.relations.iter().any(|known| known.kind == kind && known.target_id == Some(link.target_id))
 }
 
-/// Whether a field stands as it was written. Long texts and people are kept in the service's own form:
-/// of them only whether there is anything.
-fn stands(name: &str, wanted: &str, item: &WorkItem) -> bool {
+/// Whether a field stands as it was written, at the revision `next`. Long texts and people are kept in the
+/// service's own form: they must have changed, and be there or not as they were written.
+fn stands(name: &str, wanted: &str, before: &WorkItem, next: &WorkItem) -> bool {
     match name {
-        "System.Title" => same_text(wanted, &item.title),
-        "System.State" => same_text(wanted, &item.state),
+        "System.Title" => same_text(wanted, &next.title),
+        "System.State" => wanted.trim().eq_ignore_ascii_case(&next.state),
         "System.Tags" => {
             let wanted: BTreeSet<String> = tags(wanted).map(str::to_lowercase).collect();
-            wanted == item.tags.iter().map(|tag| tag.to_lowercase()).collect()
+            wanted == next.tags.iter().map(|tag| tag.to_lowercase()).collect()
         }
-        _ => wanted.trim().is_empty() == item.fields.get(name).is_none_or(|is| is == "" || is.is_null()),
+        _ => {
+            let is = next.fields.get(name);
+            let is_empty = is.is_none_or(|is| is == "" || is.is_null());
+            wanted.trim().is_empty() == is_empty && is != before.fields.get(name)
+        }
     }
 }
 
@@ -406,10 +411,13 @@ mod tests {
             fields,
             web_url: String::new(),
         };
+        let before = WorkItem { fields: BTreeMap::new(), ..item.clone() };
         for (name, wanted, is) in [
             ("System.Title", "Fix it ", true),
             ("System.Title", "Fix that", false),
             ("System.State", "Done", false),
+            ("System.State", "doing", true),
+            ("System.Tags", "b, a", true),
             ("System.Tags", "b; a", true),
             ("System.Tags", "", false),
             ("System.Description", "In Markdown", true),
@@ -417,7 +425,8 @@ mod tests {
             ("System.AssignedTo", "alice", true),
             ("Microsoft.VSTS.TCM.ReproSteps", "Press it", false),
         ] {
-            assert_eq!(stands(name, wanted, &item), is, "{name} {wanted}");
+            assert_eq!(stands(name, wanted, &before, &item), is, "{name} {wanted}");
         }
+        assert!(!stands("System.Description", "In Markdown", &item, &item), "that revision left it alone");
     }
 }

@@ -299,9 +299,9 @@ impl From<RawRelation> for WorkItemRelation {
     }
 }
 
-/// The tags in a field's text.
+/// The tags in a field's text, which the service takes apart at commas, too.
 pub(super) fn tags(text: &str) -> impl Iterator<Item = &str> {
-    text.split(';').map(str::trim).filter(|tag| !tag.is_empty())
+    text.split([';', ',']).map(str::trim).filter(|tag| !tag.is_empty())
 }
 
 impl Client {

@@ -17,8 +17,6 @@ pub(super) struct Standing {
     pub(super) lease_until: Option<i64>,
     pub(super) due_at: Option<i64>,
     pub(super) attempts: i64,
-    /// Its newest entries are under no signature yet.
-    pub(super) to_sign: bool,
 }
 
 impl Standing {
@@ -34,7 +32,6 @@ impl Standing {
             lease_until: None,
             due_at: Some(now),
             attempts: 0,
-            to_sign: false,
         }
     }
 
@@ -68,13 +65,12 @@ impl Standing {
         }
     }
 
-    /// Whether nothing but its log, its signature, and how often it was tried, is different.
+    /// Whether nothing but its log, and how often it was tried, is different.
     pub(super) fn stands_like(&self, other: &Self) -> bool {
         let Self {
             last_seq: _,
             head: _,
             attempts: _,
-            to_sign: _,
             status,
             waiting_for,
             holder,

@@ -32,6 +32,8 @@ pub struct RunView {
     pub last_seq: i64,
     /// Which step asked for which approval.
     asking: Vec<(String, usize)>,
+    /// Where each tool call is among the steps, by its number.
+    places: Vec<(u32, usize)>,
 }
 
 /// What kind of thing a step is.
@@ -148,11 +150,12 @@ impl RunView {
                     self.steps.push(step);
                 }
             }
-            Entry::ToolStarted { tool, arguments, .. } => {
+            Entry::ToolStarted { step: number, tool, arguments, .. } => {
                 let mut step = Step::new(logged, StepKind::Tool, "");
                 step.status = StepStatus::Running;
                 step.tool = Some(tool.clone());
                 step.arguments = arguments.clone();
+                self.places.push((*number, self.steps.len()));
                 self.steps.push(step);
             }
             Entry::Decided { step, .. } | Entry::Intended { step, .. } | Entry::ToolFinished { step, .. } => {
@@ -232,9 +235,9 @@ impl RunView {
 
     /// The place of a tool call among the steps.
     fn place_of(&self, step: u32) -> usize {
-        let step = usize::try_from(step).unwrap_or(usize::MAX).saturating_sub(1);
-        let tools = self.steps.iter().enumerate().filter(|(_, found)| found.kind == StepKind::Tool);
-        tools.map(|(at, _)| at).nth(step).unwrap_or(usize::MAX)
+        // By its number, not by counting: of an old run the first calls may be erased.
+        let known = self.places.iter().rev().find(|(number, _)| *number == step);
+        known.map_or(usize::MAX, |(_, at)| *at)
     }
 
     fn asking_step(&mut self, id: &str) -> Option<&mut Step> {

@@ -61,12 +61,7 @@ impl Gate<'_> {
             Lookup::DidNotHappen => {
                 (None, Some("It had not happened when it was looked for.".to_owned()), Change::NotDone)
             }
-            Lookup::Unclear(why) => {
-                let why = unclear(&earlier.action, &why);
-                let entry = self.ends(&earlier.action, Change::Unknown { why: why.clone() });
-                self.record(entry.into_iter().collect()).await?;
-                return Err(Interrupted::Unclear(why).into());
-            }
+            Lookup::Unclear(why) => return Err(self.nobody_knows(&earlier.action, &why).await.into()),
         };
         let value = effect.as_ref().and_then(|effect| serde_json::to_value(effect).ok());
         let mut entries = vec![Entry::Performed { step, write, effect: value, error }];
@@ -89,10 +84,10 @@ impl Gate<'_> {
                 }
                 Err(Fault::Interrupted(interrupted)) => interrupted,
                 Err(Fault::Azure(error)) => match ending::settle(error.clone()) {
-                    Ok(_) => Interrupted::Unclear(unclear(&earlier.action, &error.to_string())),
+                    Ok(_) => self.nobody_knows(&earlier.action, &error.to_string()).await,
                     Err(interrupted) => interrupted,
                 },
-                Err(other) => Interrupted::Unclear(unclear(&earlier.action, &other.to_string())),
+                Err(other) => self.nobody_knows(&earlier.action, &other.to_string()).await,
             };
             return (done, Err(interrupted));
         }
@@ -116,13 +111,22 @@ impl Gate<'_> {
             // The service may still be at it: the intent stays open, and the target is asked again
             // before the write is repeated.
             Lookup::DidNotHappen => Err(Fault::Azure(error)),
-            Lookup::Unclear(why) => {
-                let why = unclear(action, &why);
-                let entry = self.ends(action, Change::Unknown { why: why.clone() });
-                self.record(entry.into_iter().collect()).await?;
-                Err(Interrupted::Unclear(why).into())
-            }
+            Lookup::Unclear(why) => Err(self.nobody_knows(action, &why).await.into()),
         }
+    }
+
+    /// It cannot be told whether this happened: the approval that is carried out says so.
+    async fn nobody_knows(&mut self, action: &Action, why: &str) -> Interrupted {
+        let why = format!("It cannot be told whether {} happened: {why}", action.kind());
+        if let Some(entry) = self.ends(action, Change::Unknown { why: why.clone() })
+            && let Err(error) = self.record(vec![entry]).await
+        {
+            return match error {
+                Fault::Interrupted(interrupted) => interrupted,
+                other => Interrupted::Unclear(other.to_string()),
+            };
+        }
+        Interrupted::Unclear(why)
     }
 }
 
@@ -134,8 +138,4 @@ fn frozen_new_branch(approval: &Approval) -> Option<(BranchName, CommitId)> {
         }
         _ => None,
     }
-}
-
-fn unclear(action: &Action, why: &str) -> String {
-    format!("It cannot be told whether {} happened: {why}", action.kind())
 }

@@ -250,10 +250,14 @@ impl Work {
                     if let Some(since) = work.since.take() {
                         work.micros += logged.ts - since;
                     }
-                    work.stop_asked = false;
+                    // While it waits to look what its last write did, it still stops.
+                    work.stop_asked &= matches!(logged.entry, Entry::Waiting { .. });
                 }
                 Entry::CancelRequested { .. } => work.stop_asked = true,
-                _ => work.since = work.since.or(Some(logged.ts)),
+                entry => {
+                    work.stop_asked &= !matches!(entry, Entry::Message { .. });
+                    work.since = work.since.or(Some(logged.ts));
+                }
             }
         }
         work

@@ -135,8 +135,8 @@ impl Transaction<'_> {
     /// A run's row, which then stays as it is until the transaction ends.
     pub(super) async fn standing(&mut self, run: &RunId) -> Result<Option<Standing>, sqlx::Error> {
         let mut statements = std::mem::take(self.ahead);
-        let sql = "SELECT last_seq, head, status, waiting_for, holder, fence, lease_until, due_at, attempts, \
-                   to_sign FROM runs WHERE id = ";
+        let sql = "SELECT last_seq, head, status, waiting_for, holder, fence, lease_until, due_at, attempts \
+                   FROM runs WHERE id = ";
         statements.next(sql).push_bind(run.as_str()).push(for_update!());
         statements.rows(self.db).await?.first().map(read_standing).transpose()
     }
@@ -166,8 +166,7 @@ impl Transaction<'_> {
             });
         }
         self.spend(run, used);
-        standing.to_sign = true;
-        self.save(run, &old, standing);
+        self.save(run, standing, !old.stands_like(standing));
         let complete = |draft: &Draft| matches!(draft.entry, Entry::Replied { .. } | Entry::Finished { .. });
         let complete = drafts.iter().any(complete);
         self.told.runs.push(Grown { run: run.clone(), seq: standing.last_seq, complete, by_holder });
@@ -192,15 +191,12 @@ impl Transaction<'_> {
 
     /// Writes a run's row; only the part that every entry moves, unless it stands differently: then no
     /// index has to follow.
-    pub(super) fn save(&mut self, run: &RunId, old: &Standing, standing: &Standing) {
+    pub(super) fn save(&mut self, run: &RunId, standing: &Standing, whole: bool) {
         let update = self.ahead.next("UPDATE runs SET last_seq = ");
         update.push_bind(standing.last_seq).push(", head = ").push_bind(standing.head.as_str());
         update.push(", attempts = ").push_bind(standing.attempts);
         update.push(", updated_at = ").push_bind(self.now);
-        if standing.to_sign && !old.to_sign {
-            update.push(", to_sign = 1");
-        }
-        if !old.stands_like(standing) {
+        if whole {
             update.push(", status = ").push_bind(standing.status.as_str());
             update.push(", waiting_for = ").push_bind(standing.waiting_for.map(WaitingFor::as_str));
             update.push(", holder = ").push_bind(standing.holder.as_deref());
@@ -248,6 +244,5 @@ fn read_standing(row: &Row) -> Result<Standing, sqlx::Error> {
         lease_until: row.try_get(6)?,
         due_at: row.try_get(7)?,
         attempts: row.try_get(8)?,
-        to_sign: row.try_get::<i64, _>(9)? != 0,
     })
 }

@@ -65,9 +65,8 @@ impl Transaction<'_> {
         lease: Duration,
         limits: &Limits,
     ) -> Applied {
-        let old = standing.clone();
         standing.held(holder, self.now + micros(lease));
-        self.save(&run, &old, &standing);
+        self.save(&run, &standing, true);
         let model = self.ahead.next("UPDATE runs SET model = ");
         model.push_bind(limits.model.as_str()).push(" WHERE id = ").push_bind(run.as_str());
         Ok(Ok(Answer::Claimed(Some(Claim { run, fence: standing.fence }))))

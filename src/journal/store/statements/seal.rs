@@ -15,8 +15,7 @@ impl Transaction<'_> {
                        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
             let query = sqlx::query(sql).bind(&point.chain).bind(point.seq).bind(&point.hash);
             query.bind(point.ts_us).bind(&point.key).bind(&point.signature).execute(self.db().await?).await?;
-            let sql = "UPDATE runs SET signed_seq = $2, signed_at = $3, \
-                       to_sign = CASE WHEN last_seq > $2 THEN 1 ELSE 0 END WHERE id = $1 AND signed_seq < $2";
+            let sql = "UPDATE runs SET signed_seq = $2, signed_at = $3 WHERE id = $1 AND signed_seq < $2";
             let query = sqlx::query(sql).bind(&point.chain).bind(point.seq).bind(point.ts_us);
             query.execute(self.db().await?).await?;
         }
@@ -36,7 +35,7 @@ pub(in crate::journal) async fn unsigned(
     older_than: i64,
     limit: i64,
 ) -> Result<Vec<Unsigned>, sqlx::Error> {
-    let sql = "SELECT id, last_seq, head FROM runs WHERE to_sign = 1 AND (last_seq - signed_seq >= $1 \
+    let sql = "SELECT id, last_seq, head FROM runs WHERE signed_seq < last_seq AND (last_seq - signed_seq >= $1 \
                OR signed_at <= $2 OR status IN ('done', 'refused', 'failed', 'cancelled', 'parked')) \
                ORDER BY signed_at LIMIT $3";
     let rows = sqlx::query(sql).bind(entries).bind(older_than).bind(limit).fetch_all(db).await?;

@@ -1,4 +1,4 @@
--- A commit writes whole pages: fewer of them.
+-- A commit writes whole pages: fewer of them. Only here; PostgreSQL keeps its tables so anyway.
 --
 -- The log by rows, in the order in which they were written, with its key beside it: both grow at their
 -- end. As a table that is its own key it was balanced over its neighbours at almost every entry, and an
@@ -19,10 +19,3 @@ SELECT run_id, seq, ts, body, salt, commitment, prev, hash FROM log ORDER BY ts,
 DROP TABLE log;
 ALTER TABLE log_by_rows RENAME TO log;
 CREATE INDEX log_ts ON log (ts);
-
--- Whether a run has entries under no signature, said once: an index over a comparison with last_seq was
--- written again with every entry.
-ALTER TABLE runs ADD COLUMN to_sign INTEGER NOT NULL DEFAULT 0;
-UPDATE runs SET to_sign = 1 WHERE signed_seq < last_seq;
-DROP INDEX runs_unsigned;
-CREATE INDEX runs_unsigned ON runs (signed_at) WHERE to_sign = 1;
