@@ -163,3 +163,47 @@ fn edits(decision: &Decision) -> Option<String> {
         decision.edits.as_ref().filter(|edits| !edits.is_empty() && decision.answer == Answer::Approve)?;
     serde_json::to_string(edits).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::action::Action;
+    use crate::policy::Verdict;
+    use crate::policy::approval::{Shown, Target, Who};
+
+    fn held(state: State) -> Held {
+        let action = Action::CommentOnWorkItem { project: "P".into(), id: 1, text: "t".into() };
+        let digest = action.digest().unwrap();
+        let request = Request {
+            id: "a".into(),
+            run: "r".into(),
+            step: 1,
+            write: 1,
+            tool: "comment_on_work_item".into(),
+            verdict: Verdict { policy: digest.clone(), ..Verdict::default() },
+            action,
+            digest,
+            target: Target::default(),
+            requested_by: Who::default(),
+            agent: Vec::new(),
+            taint: Vec::new(),
+            shown: Shown::default(),
+            expires_at: 0,
+            supersedes: None,
+        };
+        let mut approval = Approval::request(request, 0);
+        approval.state = state;
+        let call = Call { id: "c".into(), name: "comment_on_work_item".into(), arguments: "{}".into() };
+        Held { approval, call, writes: Vec::new(), carried: false, reviewed: false }
+    }
+
+    #[test]
+    fn what_is_under_way_is_seen_behind_what_waits_for_its_turn() {
+        let approvals = Approvals { held: vec![held(State::Approved), held(State::Executing)] };
+        assert_eq!(approvals.to_carry().unwrap().approval.state, State::Approved);
+        assert_eq!(approvals.executing().unwrap().approval.state, State::Executing);
+        // What nobody could tell once is not looked up before an end for ever.
+        let approvals = Approvals { held: vec![held(State::Unknown)] };
+        assert!(approvals.to_carry().is_some() && approvals.executing().is_none());
+    }
+}
