@@ -57,6 +57,13 @@ impl Play {
         play
     }
 
+    /// The result of that call when it is not made again.
+    fn had_been_done(&mut self) {
+        let (call_id, tool) = ("a".to_owned(), "push_changes".to_owned());
+        let outcome = bad("it had been done");
+        self.add(Entry::ToolFinished { step: 1, call_id, tool, outcome, duration_ms: 0 });
+    }
+
     /// An outside system is down, this many times in a row.
     fn waits(&mut self, times: u32) {
         for _ in 0..times {
@@ -241,13 +248,7 @@ fn a_stop_in_a_write_looks_first_what_it_did() {
     play.add(Entry::CancelRequested { by: Person::named("alice") });
     let Next::RunTool { step: 1, closing: true, earlier, .. } = play.state.next() else { panic!() };
     assert_eq!(earlier.len(), 1);
-    play.add(Entry::ToolFinished {
-        step: 1,
-        call_id: "a".into(),
-        tool: "push_changes".into(),
-        outcome: bad("it had been done"),
-        duration_ms: 0,
-    });
+    play.had_been_done();
     assert!(matches!(play.state.next(), Next::Finish { status: Status::Cancelled, .. }));
 
     let mut play = Play::in_a_write();
@@ -278,13 +279,7 @@ fn a_run_that_ended_in_a_write_looks_what_it_did_before_it_goes_on() {
     play.message("go on");
     let Next::RunTool { step: 1, closing: true, earlier, .. } = play.state.next() else { panic!() };
     assert_eq!(earlier.len(), 1);
-    play.add(Entry::ToolFinished {
-        step: 1,
-        call_id: "a".into(),
-        tool: "push_changes".into(),
-        outcome: bad("it had been done"),
-        duration_ms: 0,
-    });
+    play.had_been_done();
     assert_eq!(play.state.next(), Next::AskModel { turn: 2 });
     play.state.before_request();
     assert!(play.state.conversation.pending_calls().is_empty());

@@ -4,8 +4,7 @@
 //! a commit by its trailers and the branch's tip, a pull request by its branches, a comment by
 //! author, text and time, a work item by creator, title, time and the link to its run, a change of one
 //! by the revision that it must have made, a build by being the only newer one of ours, a setting by
-//! being so. What cannot be told stays
-//! [`Lookup::Unclear`], and a person decides.
+//! being so. What cannot be told stays [`Lookup::Unclear`], and a person decides.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
