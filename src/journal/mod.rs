@@ -11,8 +11,9 @@
 //! ends; a line in `Transaction::apply`; a method of [`Journal`] in the file of its topic here. To
 //! add something that is read: a function in `store/statements/read.rs` (or a file beside it) that
 //! takes the pool first, and a method that calls it with `read!`. A new table is a migration of the
-//! same number and meaning in `migrations/sqlite` and `migrations/postgres`. What an entry of a log
-//! means for its run's row is in `standing.rs`.
+//! same number and meaning in `migrations/sqlite` and `migrations/postgres`; how one store alone keeps
+//! a table (0015) is a number that the other leaves out. What an entry of a log means for its run's
+//! row is in `standing.rs`.
 
 mod approvals;
 mod backup;
